@@ -1,0 +1,117 @@
+//! What a loop nest does to one element: a few instructions on registers.
+
+/// An elementwise function in every form an executor needs; two are the same when their names are.
+pub struct Scalar {
+    /// Name, as printed.
+    pub name: &'static str,
+    /// In place over a block of f32.
+    pub f32: fn(&mut [f32]),
+    /// In place over a block of f64.
+    pub f64: fn(&mut [f64]),
+    /// WGSL expression of `x`.
+    pub wgsl: &'static str,
+}
+
+impl std::fmt::Debug for Scalar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl PartialEq for Scalar {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+/// A comparison of two reals; the result is 1 or 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Comparison {
+    /// `a < b`
+    Less,
+    /// `a <= b`
+    LessEqual,
+    /// `a == b`
+    Equal,
+}
+
+impl Comparison {
+    /// Whether `a` compares to `b` so (false with a NaN on either side).
+    #[inline(always)]
+    pub fn holds<T: PartialOrd>(self, a: T, b: T) -> bool {
+        match self {
+            Comparison::Less => a < b,
+            Comparison::LessEqual => a <= b,
+            Comparison::Equal => a == b,
+        }
+    }
+}
+
+/// One instruction: reads earlier registers (by position in the body) and writes its own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Instr {
+    /// The element of the nest's n-th input.
+    Load(usize),
+    /// A constant.
+    Const(f64),
+    /// An elementwise function of a register.
+    Apply(&'static Scalar, usize),
+    /// Sum of two registers.
+    Add(usize, usize),
+    /// Product of two registers.
+    Mul(usize, usize),
+    /// 1 where the comparison holds, else 0.
+    Compare(Comparison, usize, usize),
+    /// The second register where the first is not zero, else the third.
+    Select(usize, usize, usize),
+}
+
+/// The instructions of a nest; the last register is the result.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Body(pub Vec<Instr>);
+
+/// Registers a body may use: they live on the stack of the executor, a block of elements each.
+pub(crate) const REGISTERS: usize = 16;
+
+impl Body {
+    /// The product of `n` inputs (`n = 1`: a copy; `n = 0`: the constant 1).
+    pub fn product(n: usize) -> Body {
+        let mut code = vec![if n == 0 { Instr::Const(1.0) } else { Instr::Load(0) }];
+        for input in 1..n {
+            let so_far = code.len() - 1;
+            code.push(Instr::Load(input));
+            code.push(Instr::Mul(so_far, so_far + 1));
+        }
+        Body(code)
+    }
+
+    /// The same body with its result multiplied by `scale`.
+    pub fn scaled(mut self, scale: f64) -> Body {
+        if scale != 1.0 {
+            let result = self.0.len() - 1;
+            self.0.push(Instr::Const(scale));
+            self.0.push(Instr::Mul(result, result + 1));
+        }
+        self
+    }
+
+    /// Why this body cannot run over `inputs` inputs, if it cannot.
+    pub(crate) fn fault(&self, inputs: usize) -> Option<String> {
+        if self.0.is_empty() || self.0.len() > REGISTERS {
+            return Some(format!("a body has 1 to {REGISTERS} instructions, not {}", self.0.len()));
+        }
+        for (at, instr) in self.0.iter().enumerate() {
+            let reads: [Option<usize>; 3] = match *instr {
+                Instr::Load(n) if n >= inputs => return Some(format!("input {n} of {inputs} is loaded")),
+                Instr::Load(_) | Instr::Const(_) => [None; 3],
+                Instr::Apply(_, a) => [Some(a), None, None],
+                Instr::Add(a, b) | Instr::Mul(a, b) | Instr::Compare(_, a, b) => [Some(a), Some(b), None],
+                Instr::Select(a, b, c) => [Some(a), Some(b), Some(c)],
+            };
+            if let Some(register) = reads.into_iter().flatten().find(|&r| r >= at) {
+                return Some(format!("instruction {at} reads register {register}, which is not yet written"));
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,134 @@
+//! The CPU executor: blocks of elements for nests, matrixmultiply for products, rayon over independent output elements.
+//!
+//! Every output element is computed by one thread in one order, so results do not depend on the number of threads.
+
+mod matmul;
+mod nest;
+
+use std::mem::take;
+
+use crate::memory::{allocate, check};
+use crate::{Command, Error, Out, Program, Real, Slot};
+
+/// Work (elements, or multiply-adds over 16) below which a command stays on the calling thread.
+const PARALLEL: usize = 1 << 15;
+
+/// Runs a program on the CPU in `f32` or `f64`; a run allocates nothing but the packing buffer of each large product.
+///
+/// ```
+/// # use osculate_kernels::*;
+/// let product = Command::MatMul {
+///     batch: vec![], size: [1, 2, 1], scale: 1.0,
+///     a: View::new(0, 0, &[2, 1]), b: View::new(1, 0, &[1, 1]), out: View::new(2, 0, &[1, 1]),
+/// };
+/// let program = Program::new(vec![Slot::Input(2), Slot::Input(2), Slot::Output { len: 1, wide: false }], vec![product])?;
+/// let mut out = [0.0];
+/// Cpu::<f64>::new(program).run(&[&[1.0, 2.0], &[3.0, 4.0]], &mut [Out::Real(&mut out)])?;
+/// assert_eq!(out, [11.0]);
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Cpu<T> {
+    program: Program,
+    steps: Vec<Step>,
+    owned: Vec<Vec<T>>,
+}
+
+/// A command made ready: loops joined, shapes of loops decided.
+#[derive(Debug, Clone)]
+enum Step {
+    Map(nest::Map),
+    Reduce(nest::Reduce),
+    MatMul(matmul::MatMul),
+}
+
+/// Where views read from.
+#[derive(Clone, Copy)]
+struct Source<'a, T> {
+    inputs: &'a [&'a [T]],
+    owned: &'a [Vec<T>],
+}
+
+impl<'a, T> Source<'a, T> {
+    #[inline]
+    fn slot(self, slot: usize) -> &'a [T] {
+        match self.inputs.get(slot) {
+            Some(input) => input,
+            None => &self.owned[slot],
+        }
+    }
+}
+
+impl Step {
+    fn out_slot(&self) -> usize {
+        match self {
+            Step::Map(map) => map.out_slot(),
+            Step::Reduce(reduce) => reduce.out_slot(),
+            Step::MatMul(matmul) => matmul.out_slot(),
+        }
+    }
+
+    fn run<T: Real>(&self, source: Source<'_, T>, out: &mut [T]) {
+        match self {
+            Step::Map(map) => map.run(source, out),
+            Step::Reduce(reduce) => reduce.run(source, out),
+            Step::MatMul(matmul) => matmul.run(source, out),
+        }
+    }
+
+    fn run_wide<T: Real>(&self, source: Source<'_, T>, out: &mut [f64]) {
+        match self {
+            Step::Map(map) => map.run(source, out),
+            Step::Reduce(reduce) => reduce.run(source, out),
+            Step::MatMul(_) => {} // refused by Program::new
+        }
+    }
+}
+
+impl<T: Real> Cpu<T> {
+    /// Takes a program, prepares its loops and allocates its scratch.
+    pub fn new(program: Program) -> Cpu<T> {
+        let owned = allocate(&program);
+        let steps = (program.commands().iter())
+            .map(|command| match command {
+                Command::Map(nest) => Step::Map(nest::Map::new(nest)),
+                Command::Reduce { nest, over, fold, scale } => {
+                    Step::Reduce(nest::Reduce::new(nest, over, *fold, *scale))
+                }
+                Command::MatMul { batch, size, scale, a, b, out } => {
+                    Step::MatMul(matmul::MatMul::new(batch, *size, *scale, a, b, out))
+                }
+            })
+            .collect();
+        Cpu { program, steps, owned }
+    }
+
+    /// Bytes of scratch and constants that this executor holds.
+    pub fn bytes(&self) -> usize {
+        self.program.owned_elements() * size_of::<T>()
+    }
+
+    /// Runs all commands in order.
+    ///
+    /// # Errors
+    /// Wrong numbers or lengths of buffers; nothing is written then.
+    pub fn run(&mut self, inputs: &[&[T]], outputs: &mut [Out<'_, T>]) -> Result<(), Error> {
+        check(&self.program, inputs, outputs)?;
+        for step in &self.steps {
+            let slot = step.out_slot();
+            // The written slot is taken out while the others are read; the program's check made sure that it is not read.
+            if let Slot::Output { .. } = self.program.slots()[slot] {
+                let source = Source { inputs, owned: &self.owned };
+                match &mut outputs[slot - inputs.len()] {
+                    Out::Real(out) => step.run(source, out),
+                    Out::Wide(out) => step.run_wide(source, out),
+                }
+            } else {
+                let mut out = take(&mut self.owned[slot]);
+                step.run(Source { inputs, owned: &self.owned }, &mut out);
+                self.owned[slot] = out;
+            }
+        }
+        Ok(())
+    }
+}

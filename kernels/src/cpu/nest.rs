@@ -1,0 +1,386 @@
+//! Elementwise nests and reductions, a block of elements at a time.
+
+use rayon::prelude::*;
+
+use super::{PARALLEL, Source};
+use crate::body::REGISTERS;
+use crate::nest::{coalesce, offset};
+use crate::{Body, Fold, Instr, Nest, Real, View};
+
+/// Elements worked on at once; also the block within which sums stay in the type of the buffers.
+const BLOCK: usize = 256;
+
+/// A view after its loops were joined: strides for the outer loops, one for the innermost.
+#[derive(Debug, Clone)]
+struct Path {
+    slot: usize,
+    offset: usize,
+    outer: Vec<usize>,
+    inner: usize,
+}
+
+impl Path {
+    fn at(&self, row: usize, dims: &[usize]) -> usize {
+        self.offset + offset(row, dims, &self.outer)
+    }
+}
+
+/// Splits joined loops into outer ones and the innermost, for every view.
+fn split(dims: &mut Vec<usize>, strides: Vec<Vec<usize>>, views: &[&View]) -> (usize, Vec<Path>) {
+    let inner = dims.pop().unwrap_or(1);
+    let paths = (views.iter().zip(strides))
+        .map(|(view, mut outer)| {
+            let inner = outer.pop().unwrap_or(0);
+            Path { slot: view.slot, offset: view.offset, outer, inner }
+        })
+        .collect();
+    (inner, paths)
+}
+
+fn contiguous(dims: &[usize], strides: &[usize]) -> bool {
+    let mut want = 1;
+    dims.iter().zip(strides).rev().all(|(&d, &s)| {
+        let ok = d == 1 || s == want;
+        want *= d;
+        ok
+    })
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Map {
+    body: Body,
+    outer: Vec<usize>,
+    inner: usize,
+    inputs: Vec<Path>,
+    out: Path,
+    contiguous: bool,
+    total: usize,
+}
+
+impl Map {
+    pub(super) fn new(nest: &Nest) -> Map {
+        let views: Vec<&View> = nest.inputs.iter().chain([&nest.out]).collect();
+        let strides: Vec<&[usize]> = views.iter().map(|v| v.strides.as_slice()).collect();
+        let (mut outer, strides) = coalesce(&nest.dims, &strides);
+        let (inner, mut inputs) = split(&mut outer, strides, &views);
+        let out = inputs.remove(inputs.len() - 1);
+        Map {
+            body: nest.body.clone(),
+            outer,
+            inner,
+            inputs,
+            out,
+            contiguous: contiguous(&nest.dims, &nest.out.strides),
+            total: nest.dims.iter().product(),
+        }
+    }
+
+    pub(super) fn out_slot(&self) -> usize {
+        self.out.slot
+    }
+
+    pub(super) fn run<T: Real, O: Real>(&self, source: Source<'_, T>, out: &mut [O]) {
+        if !self.contiguous {
+            for row in 0..self.outer.iter().product() {
+                let at = self.out.at(row, &self.outer);
+                self.row(source, row, 0, self.inner, |from, values| {
+                    for (lane, &value) in values.iter().enumerate() {
+                        out[at + (from + lane) * self.out.inner] = O::narrow(value.wide());
+                    }
+                });
+            }
+            return;
+        }
+        let out = &mut out[self.out.offset..][..self.total];
+        if self.total < PARALLEL {
+            return self.range(source, 0, out);
+        }
+        let share = self.total.div_ceil(rayon::current_num_threads()).next_multiple_of(BLOCK);
+        out.par_chunks_mut(share).enumerate().for_each(|(part, out)| self.range(source, part * share, out));
+    }
+
+    /// Fills `out` with the elements from flat index `start` on.
+    fn range<T: Real, O: Real>(&self, source: Source<'_, T>, start: usize, out: &mut [O]) {
+        let mut done = 0;
+        while done < out.len() {
+            let (row, from) = ((start + done) / self.inner, (start + done) % self.inner);
+            let to = self.inner.min(from + out.len() - done);
+            let target = &mut out[done..done + to - from];
+            self.row(source, row, from, to, |at, values| {
+                for (slot, &value) in target[at - from..].iter_mut().zip(values) {
+                    *slot = O::narrow(value.wide());
+                }
+            });
+            done += to - from;
+        }
+    }
+
+    /// Evaluates lanes `from..to` of one row and hands the blocks to `store`.
+    fn row<T: Real>(
+        &self,
+        source: Source<'_, T>,
+        row: usize,
+        from: usize,
+        to: usize,
+        mut store: impl FnMut(usize, &[T]),
+    ) {
+        with_registers(&self.body, |registers: &mut [[T; BLOCK]]| {
+            let mut at = from;
+            while at < to {
+                let len = BLOCK.min(to - at);
+                let result = eval(&self.body, registers, len, |n, lanes| {
+                    let path = &self.inputs[n];
+                    gather(source.slot(path.slot), path.at(row, &self.outer) + at * path.inner, path.inner, lanes)
+                });
+                store(at, result);
+                at += len;
+            }
+        });
+    }
+}
+
+/// Kept loops are split into rows and lanes, folded loops into rows and lanes; which of the two forms the blocks is decided once.
+#[derive(Debug, Clone)]
+pub(super) struct Reduce {
+    body: Body,
+    fold: Fold,
+    scale: f64,
+    kept: Vec<usize>,
+    kept_inner: usize,
+    folded: Vec<usize>,
+    folded_inner: usize,
+    /// Strides over the kept loops, and (same order) over the folded ones from offset 0.
+    inputs: Vec<(Path, Path)>,
+    out: Path,
+    contiguous: bool,
+    total: usize,
+    across: bool,
+}
+
+impl Reduce {
+    pub(super) fn new(nest: &Nest, over: &[usize], fold: Fold, scale: f64) -> Reduce {
+        let n = nest.dims.len();
+        let views: Vec<&View> = nest.inputs.iter().chain([&nest.out]).collect();
+        let strides: Vec<&[usize]> = views.iter().map(|v| &v.strides[..n]).collect();
+        let (mut kept, strides) = coalesce(&nest.dims, &strides);
+        let (kept_inner, mut paths) = split(&mut kept, strides, &views);
+        let out = paths.remove(paths.len() - 1);
+        let strides: Vec<&[usize]> = nest.inputs.iter().map(|v| &v.strides[n..]).collect();
+        let (mut folded, strides) = coalesce(over, &strides);
+        let (folded_inner, mut rest) = split(&mut folded, strides, &views[..nest.inputs.len()]);
+        rest.iter_mut().for_each(|path| path.offset = 0);
+        // Lanes go where memory is contiguous, and if that decides nothing where they are longer.
+        let unit = |inner: fn(&(Path, Path)) -> usize, all: &[(Path, Path)]| all.iter().filter(|p| inner(p) == 1).count();
+        let inputs: Vec<(Path, Path)> = paths.into_iter().zip(rest).collect();
+        let (along, across) = (unit(|p| p.1.inner, &inputs), unit(|p| p.0.inner, &inputs));
+        let across = if along == across { kept_inner > folded_inner } else { across > along } && kept_inner >= 8;
+        Reduce {
+            body: nest.body.clone(),
+            fold,
+            scale,
+            kept,
+            kept_inner,
+            folded,
+            folded_inner,
+            inputs,
+            out,
+            contiguous: contiguous(&nest.dims, &nest.out.strides),
+            total: nest.dims.iter().product(),
+            across,
+        }
+    }
+
+    pub(super) fn out_slot(&self) -> usize {
+        self.out.slot
+    }
+
+    pub(super) fn run<T: Real, O: Real>(&self, source: Source<'_, T>, out: &mut [O]) {
+        if !self.contiguous {
+            return self.range(source, 0, self.total, |index, value| {
+                let (row, lane) = (index / self.kept_inner, index % self.kept_inner);
+                out[self.out.at(row, &self.kept) + lane * self.out.inner] = O::narrow(value);
+            });
+        }
+        let out = &mut out[self.out.offset..][..self.total];
+        let work = self.total * self.folded.iter().product::<usize>() * self.folded_inner;
+        let share = if work < PARALLEL { self.total } else { self.total.div_ceil(rayon::current_num_threads()) };
+        let part = |part: usize, out: &mut [O]| {
+            let start = part * share;
+            self.range(source, start, start + out.len(), |index, value| out[index - start] = O::narrow(value));
+        };
+        if share == self.total {
+            part(0, out);
+        } else {
+            out.par_chunks_mut(share).enumerate().for_each(|(index, out)| part(index, out));
+        }
+    }
+
+    /// Computes the elements of a range of flat kept indices.
+    fn range<T: Real>(&self, source: Source<'_, T>, start: usize, end: usize, mut store: impl FnMut(usize, f64)) {
+        if !self.across {
+            for index in start..end {
+                store(index, self.scale * self.along(source, index));
+            }
+            return;
+        }
+        let mut at = start;
+        while at < end {
+            let (row, lane) = (at / self.kept_inner, at % self.kept_inner);
+            let len = BLOCK.min(self.kept_inner - lane).min(end - at);
+            self.across(source, row, lane, len, |i, value| store(at + i, self.scale * value));
+            at += len;
+        }
+    }
+
+    /// One element, blocks running along the folded loops.
+    fn along<T: Real>(&self, source: Source<'_, T>, index: usize) -> f64 {
+        let (row, lane) = (index / self.kept_inner, index % self.kept_inner);
+        with_registers(&self.body, |registers: &mut [[T; BLOCK]]| {
+            let mut total = Sum::new(self.fold);
+            for outer in 0..self.folded.iter().product() {
+                let mut at = 0;
+                while at < self.folded_inner {
+                    let len = BLOCK.min(self.folded_inner - at);
+                    let result = eval(&self.body, registers, len, |n, lanes| {
+                        let (kept, folded) = &self.inputs[n];
+                        let base = kept.at(row, &self.kept) + lane * kept.inner + folded.at(outer, &self.folded);
+                        gather(source.slot(kept.slot), base + at * folded.inner, folded.inner, lanes)
+                    });
+                    match self.fold {
+                        Fold::Sum => total.add(sum(result)),
+                        Fold::Max => result.iter().for_each(|v| total.add(v.wide())),
+                    }
+                    at += len;
+                }
+            }
+            total.0
+        })
+    }
+
+    /// A block of elements, one a lane.
+    fn across<T: Real>(
+        &self,
+        source: Source<'_, T>,
+        row: usize,
+        lane: usize,
+        len: usize,
+        mut store: impl FnMut(usize, f64),
+    ) {
+        let mut totals = [Sum::new(self.fold); BLOCK];
+        let mut block = [T::zero(); BLOCK];
+        let count = self.folded.iter().product::<usize>() * self.folded_inner;
+        with_registers(&self.body, |registers: &mut [[T; BLOCK]]| {
+            for index in 0..count {
+                let (outer, inner) = (index / self.folded_inner, index % self.folded_inner);
+                let result = eval(&self.body, registers, len, |n, lanes| {
+                    let (kept, folded) = &self.inputs[n];
+                    let base = folded.at(outer, &self.folded) + inner * folded.inner;
+                    gather(source.slot(kept.slot), kept.at(row, &self.kept) + lane * kept.inner + base, kept.inner, lanes)
+                });
+                match self.fold {
+                    Fold::Max => totals.iter_mut().zip(result).for_each(|(t, v)| t.add(v.wide())),
+                    Fold::Sum => {
+                        block.iter_mut().zip(result).for_each(|(b, &v)| *b += v);
+                        if index % BLOCK == BLOCK - 1 || index == count - 1 {
+                            totals.iter_mut().zip(&mut block).for_each(|(t, b)| t.add(std::mem::take(b).wide()));
+                        }
+                    }
+                }
+            }
+        });
+        totals[..len].iter().enumerate().for_each(|(i, t)| store(i, t.0));
+    }
+}
+
+/// The f64 end of a fold.
+#[derive(Clone, Copy)]
+struct Sum(f64, Fold);
+
+impl Sum {
+    fn new(fold: Fold) -> Sum {
+        Sum(if fold == Fold::Sum { 0.0 } else { f64::NEG_INFINITY }, fold)
+    }
+
+    #[inline(always)]
+    fn add(&mut self, value: f64) {
+        match self.1 {
+            Fold::Sum => self.0 += value,
+            Fold::Max if self.0 > value || self.0.is_nan() => {}
+            Fold::Max => self.0 = value,
+        }
+    }
+}
+
+/// Sum of at most a block, in its own type, in sixteen fixed lanes.
+fn sum<T: Real>(values: &[T]) -> f64 {
+    let mut lanes = [T::zero(); 16];
+    for chunk in values.chunks(16) {
+        lanes.iter_mut().zip(chunk).for_each(|(l, &v)| *l += v);
+    }
+    let mut width = 16;
+    while width > 1 {
+        width /= 2;
+        for i in 0..width {
+            let other = lanes[i + width];
+            lanes[i] += other;
+        }
+    }
+    lanes[0].wide()
+}
+
+/// Gives `work` as many block registers as the body needs, on the stack.
+fn with_registers<T: Real, R>(body: &Body, work: impl FnOnce(&mut [[T; BLOCK]]) -> R) -> R {
+    match body.0.len() {
+        0..=2 => work(&mut [[T::zero(); BLOCK]; 2]),
+        3..=4 => work(&mut [[T::zero(); BLOCK]; 4]),
+        _ => work(&mut [[T::zero(); BLOCK]; REGISTERS]),
+    }
+}
+
+/// Copies strided elements into lanes.
+#[inline]
+fn gather<T: Real>(data: &[T], at: usize, stride: usize, lanes: &mut [T]) {
+    match stride {
+        0 => lanes.fill(data[at]),
+        1 => lanes.copy_from_slice(&data[at..at + lanes.len()]),
+        _ => lanes.iter_mut().zip(data[at..].iter().step_by(stride)).for_each(|(lane, &v)| *lane = v),
+    }
+}
+
+/// Runs the body over a block; the result is the last register.
+#[inline]
+fn eval<'r, T: Real>(
+    body: &Body,
+    registers: &'r mut [[T; BLOCK]],
+    len: usize,
+    load: impl Fn(usize, &mut [T]),
+) -> &'r [T] {
+    for (at, instr) in body.0.iter().enumerate() {
+        let (done, rest) = registers.split_at_mut(at);
+        let to = &mut rest[0][..len];
+        match *instr {
+            Instr::Load(input) => load(input, to),
+            Instr::Const(value) => to.fill(T::narrow(value)),
+            Instr::Apply(scalar, a) => {
+                to.copy_from_slice(&done[a][..len]);
+                T::apply(scalar, to);
+            }
+            Instr::Add(a, b) => zip(to, &done[a], &done[b], |x, y| x + y),
+            Instr::Mul(a, b) => zip(to, &done[a], &done[b], |x, y| x * y),
+            Instr::Compare(how, a, b) => {
+                zip(to, &done[a], &done[b], |x, y| if how.holds(x, y) { T::one() } else { T::zero() })
+            }
+            Instr::Select(mask, a, b) => {
+                for (i, slot) in to.iter_mut().enumerate() {
+                    *slot = if done[mask][i] != T::zero() { done[a][i] } else { done[b][i] };
+                }
+            }
+        }
+    }
+    &registers[body.0.len() - 1][..len]
+}
+
+#[inline(always)]
+fn zip<T: Real>(to: &mut [T], a: &[T; BLOCK], b: &[T; BLOCK], f: impl Fn(T, T) -> T) {
+    to.iter_mut().zip(a).zip(b).for_each(|((slot, &x), &y)| *slot = f(x, y));
+}

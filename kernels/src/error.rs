@@ -1,0 +1,30 @@
+//! What can be wrong with a program or with the buffers it is given.
+
+/// Errors of this crate: malformed programs and buffers of the wrong length.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// A command of a program is malformed; the message says which and why.
+    #[error("command {command}: {why}")]
+    Command {
+        /// Position of the command in the list.
+        command: usize,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A buffer handed to `run` does not have the length that the program declares.
+    #[error("{what} {index} has {got} elements, the program wants {want}")]
+    Length {
+        /// `input` or `output`.
+        what: &'static str,
+        /// Which one.
+        index: usize,
+        /// Elements given.
+        got: usize,
+        /// Elements wanted.
+        want: usize,
+    },
+    /// `run` was given the wrong number of buffers, or an f64 output where the program has a plain one.
+    #[error("{0}")]
+    Signature(String),
+}

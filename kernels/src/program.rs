@@ -1,0 +1,244 @@
+//! The seam to hardware: commands on slots.
+
+use crate::{Body, Error};
+
+/// A strided window on a slot, in elements; one stride a loop of the command, so a stride of 0 repeats an element.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// Which slot.
+    pub slot: usize,
+    /// First element.
+    pub offset: usize,
+    /// Step of every loop of the command, outermost first.
+    pub strides: Vec<usize>,
+}
+
+impl View {
+    /// A view of `slot` from `offset`.
+    pub fn new(slot: usize, offset: usize, strides: &[usize]) -> View {
+        View { slot, offset, strides: strides.to_vec() }
+    }
+
+    /// One past the last element that loops of these extents reach.
+    fn end(&self, dims: &[usize]) -> usize {
+        self.offset + 1 + self.strides.iter().zip(dims).map(|(s, d)| s * d.saturating_sub(1)).sum::<usize>()
+    }
+}
+
+/// A loop nest with a body: `out[i] = body(inputs[i])` over all indices `i` within `dims`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Nest {
+    /// Extents of the loops, outermost first; none may be 0.
+    pub dims: Vec<usize>,
+    /// What is done to one element.
+    pub body: Body,
+    /// What the body loads.
+    pub inputs: Vec<View>,
+    /// Where the result goes; distinct indices must reach distinct elements.
+    pub out: View,
+}
+
+/// How a [`Command::Reduce`] joins elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fold {
+    /// Sum: in the type of the buffers within blocks of 256 elements, in f64 across them, in a fixed order.
+    Sum,
+    /// Maximum; a NaN anywhere gives NaN.
+    Max,
+}
+
+/// One step of a program.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// An elementwise nest (copies, broadcasts and fills are the ones with trivial bodies).
+    Map(Nest),
+    /// A nest whose innermost `over.len()` loops are folded: inputs have strides for `dims` then `over`, `out` for `dims`.
+    Reduce {
+        /// The nest of the kept loops.
+        nest: Nest,
+        /// Extents of the folded loops.
+        over: Vec<usize>,
+        /// How elements are joined.
+        fold: Fold,
+        /// Multiplies the result.
+        scale: f64,
+    },
+    /// `out = scale · a b` for every index of `batch`: strides are those of the batch loops, then rows, then columns.
+    MatMul {
+        /// Extents of the batch loops (may be none).
+        batch: Vec<usize>,
+        /// Rows of `a` and `out`, columns of `a` = rows of `b`, columns of `b` and `out`.
+        size: [usize; 3],
+        /// Multiplies the product.
+        scale: f64,
+        /// m×k.
+        a: View,
+        /// k×n.
+        b: View,
+        /// m×n.
+        out: View,
+    },
+}
+
+/// A numbered buffer of a program.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Slot {
+    /// Given to every run, only read; its length.
+    Input(usize),
+    /// Given to every run, only written.
+    Output {
+        /// Elements.
+        len: usize,
+        /// Whether it is f64 whatever type the program runs in.
+        wide: bool,
+    },
+    /// Scratch of this length, owned by the executor, allocated once.
+    Temp(usize),
+    /// Fixed values, owned by the executor.
+    Constant(Vec<f64>),
+}
+
+impl Slot {
+    /// Elements.
+    pub fn len(&self) -> usize {
+        match self {
+            Slot::Input(len) | Slot::Output { len, .. } | Slot::Temp(len) => *len,
+            Slot::Constant(values) => values.len(),
+        }
+    }
+
+    /// Whether it has no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A checked list of commands: inputs first, then outputs, then the rest of the slots.
+#[derive(Debug, Clone)]
+pub struct Program {
+    slots: Vec<Slot>,
+    commands: Vec<Command>,
+    inputs: usize,
+    outputs: usize,
+}
+
+impl Program {
+    /// Checks every command against the slots.
+    ///
+    /// # Errors
+    /// [`Error::Command`] names the first command that is malformed, [`Error::Signature`] a bad order of slots.
+    pub fn new(slots: Vec<Slot>, commands: Vec<Command>) -> Result<Program, Error> {
+        let inputs = slots.iter().take_while(|s| matches!(s, Slot::Input(_))).count();
+        let outputs = slots[inputs..].iter().take_while(|s| matches!(s, Slot::Output { .. })).count();
+        if slots[inputs + outputs..].iter().any(|s| matches!(s, Slot::Input(_) | Slot::Output { .. })) {
+            return Err(Error::Signature("slots must be inputs, then outputs, then the rest".into()));
+        }
+        let program = Program { slots, commands, inputs, outputs };
+        for (command, c) in program.commands.iter().enumerate() {
+            if let Some(why) = program.fault(c) {
+                return Err(Error::Command { command, why });
+            }
+        }
+        Ok(program)
+    }
+
+    /// All slots: inputs, outputs, the rest.
+    pub fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    /// The commands in order.
+    pub fn commands(&self) -> &[Command] {
+        &self.commands
+    }
+
+    /// How many slots are inputs.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// How many slots are outputs.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Elements of scratch and constants that an executor owns.
+    pub fn owned_elements(&self) -> usize {
+        self.slots[self.inputs + self.outputs..].iter().map(Slot::len).sum()
+    }
+
+    fn fault(&self, command: &Command) -> Option<String> {
+        match command {
+            Command::Map(nest) => self.nest_fault(nest, &[]),
+            Command::Reduce { nest, over, .. } => self.nest_fault(nest, over),
+            Command::MatMul { batch, size: [m, k, n], a, b, out, .. } => {
+                let with = |rows, cols| [batch.as_slice(), &[rows, cols]].concat();
+                self.view_fault(a, &with(*m, *k), "a")
+                    .or_else(|| self.view_fault(b, &with(*k, *n), "b"))
+                    .or_else(|| self.out_fault(out, &with(*m, *n), [a, b]))
+                    .or_else(|| match self.slots[out.slot] {
+                        Slot::Output { wide: true, .. } => Some("a product cannot be written to a wide output".into()),
+                        _ => None,
+                    })
+            }
+        }
+    }
+
+    fn nest_fault(&self, nest: &Nest, over: &[usize]) -> Option<String> {
+        let all = [nest.dims.as_slice(), over].concat();
+        (nest.inputs.iter().enumerate())
+            .find_map(|(i, view)| self.view_fault(view, &all, &format!("input {i}")))
+            .or_else(|| self.out_fault(&nest.out, &nest.dims, &nest.inputs))
+            .or_else(|| nest.body.fault(nest.inputs.len()))
+    }
+
+    fn view_fault(&self, view: &View, dims: &[usize], what: &str) -> Option<String> {
+        let Some(slot) = self.slots.get(view.slot) else {
+            return Some(format!("{what} is slot {}, of {}", view.slot, self.slots.len()));
+        };
+        if dims.contains(&0) {
+            return Some(format!("{what} has a loop of extent 0"));
+        }
+        if view.strides.len() != dims.len() {
+            return Some(format!("{what} has {} strides for {} loops", view.strides.len(), dims.len()));
+        }
+        if view.end(dims) > slot.len() {
+            return Some(format!("{what} ends at {} of a slot of {}", view.end(dims), slot.len()));
+        }
+        None
+    }
+
+    fn out_fault<'a>(
+        &self,
+        out: &View,
+        dims: &[usize],
+        inputs: impl IntoIterator<Item = &'a View>,
+    ) -> Option<String> {
+        if let Some(fault) = self.view_fault(out, dims, "the output") {
+            return Some(fault);
+        }
+        if matches!(self.slots[out.slot], Slot::Input(_) | Slot::Constant(_)) {
+            return Some("the output is an input or a constant".into());
+        }
+        for view in inputs {
+            if view.slot == out.slot {
+                return Some("a command may not read the slot it writes".into());
+            }
+            if matches!(self.slots[view.slot], Slot::Output { .. }) {
+                return Some("an output slot is read".into());
+            }
+        }
+        // Sorted by stride, each loop must step over all that the smaller ones reach: then no element is written twice.
+        let mut loops: Vec<(usize, usize)> =
+            out.strides.iter().copied().zip(dims.iter().copied()).filter(|&(_, d)| d > 1).collect();
+        loops.sort_unstable();
+        let mut reach = 0;
+        for (stride, extent) in loops {
+            if stride <= reach {
+                return Some("the output's loops overlap".into());
+            }
+            reach += stride * (extent - 1);
+        }
+        None
+    }
+}

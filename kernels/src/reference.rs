@@ -1,0 +1,132 @@
+//! The naive executor in f64: one scalar at a time, no blocks, no threads. What it computes is what a command means.
+
+use crate::memory::{allocate, check};
+use crate::nest::offset;
+use crate::{Body, Command, Error, Fold, Instr, Nest, Out, Program, View};
+
+/// Runs a program literally; the oracle of every kernel test.
+///
+/// ```
+/// # use osculate_kernels::*;
+/// let fill = Command::Map(Nest { dims: vec![2], body: Body(vec![Instr::Const(3.0)]), inputs: vec![], out: View::new(0, 0, &[1]) });
+/// let program = Program::new(vec![Slot::Output { len: 2, wide: false }], vec![fill])?;
+/// let mut out = [0.0; 2];
+/// Reference::new(program).run(&[], &mut [Out::Real(&mut out)])?;
+/// assert_eq!(out, [3.0, 3.0]);
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Reference {
+    program: Program,
+    owned: Vec<Vec<f64>>,
+}
+
+impl Reference {
+    /// Takes a program and allocates its scratch.
+    pub fn new(program: Program) -> Reference {
+        let owned = allocate(&program);
+        Reference { program, owned }
+    }
+
+    /// Runs all commands in order.
+    ///
+    /// # Errors
+    /// Wrong numbers or lengths of buffers; nothing is written then.
+    pub fn run(&mut self, inputs: &[&[f64]], outputs: &mut [Out<'_, f64>]) -> Result<(), Error> {
+        check(&self.program, inputs, outputs)?;
+        for command in self.program.commands() {
+            let read = |view: &View, at: usize| -> f64 {
+                match inputs.get(view.slot) {
+                    Some(input) => input[view.offset + at],
+                    None => self.owned[view.slot][view.offset + at],
+                }
+            };
+            let (out, dims, values) = match command {
+                Command::Map(nest) => (&nest.out, nest.dims.clone(), map(nest, read)),
+                Command::Reduce { nest, over, fold, scale } => {
+                    (&nest.out, nest.dims.clone(), reduce(nest, over, *fold, *scale, read))
+                }
+                Command::MatMul { batch, size, scale, a, b, out } => {
+                    let dims = [batch.as_slice(), &[size[0], size[2]]].concat();
+                    (out, dims, matmul(batch, *size, *scale, [a, b], read))
+                }
+            };
+            let target = match out.slot.checked_sub(inputs.len()) {
+                Some(index) if index < outputs.len() => match &mut outputs[index] {
+                    Out::Real(values) | Out::Wide(values) => &mut values[..],
+                },
+                _ => &mut self.owned[out.slot],
+            };
+            for (index, value) in values.into_iter().enumerate() {
+                target[out.offset + offset(index, &dims, &out.strides)] = value;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn eval(body: &Body, load: impl Fn(usize) -> f64) -> f64 {
+    let mut registers: Vec<f64> = Vec::new();
+    for instr in &body.0 {
+        registers.push(match *instr {
+            Instr::Load(input) => load(input),
+            Instr::Const(value) => value,
+            Instr::Apply(scalar, a) => {
+                let mut value = [registers[a]];
+                (scalar.f64)(&mut value);
+                value[0]
+            }
+            Instr::Add(a, b) => registers[a] + registers[b],
+            Instr::Mul(a, b) => registers[a] * registers[b],
+            Instr::Compare(how, a, b) => f64::from(how.holds(registers[a], registers[b])),
+            Instr::Select(mask, a, b) => registers[if registers[mask] != 0.0 { a } else { b }],
+        });
+    }
+    registers[registers.len() - 1]
+}
+
+fn map(nest: &Nest, read: impl Fn(&View, usize) -> f64) -> Vec<f64> {
+    (0..nest.dims.iter().product())
+        .map(|i| eval(&nest.body, |n| read(&nest.inputs[n], offset(i, &nest.dims, &nest.inputs[n].strides))))
+        .collect()
+}
+
+fn reduce(nest: &Nest, over: &[usize], fold: Fold, scale: f64, read: impl Fn(&View, usize) -> f64) -> Vec<f64> {
+    let all = [nest.dims.as_slice(), over].concat();
+    let inner: usize = over.iter().product();
+    (0..nest.dims.iter().product::<usize>())
+        .map(|i| {
+            let values = (0..inner).map(|j| {
+                eval(&nest.body, |n| read(&nest.inputs[n], offset(i * inner + j, &all, &nest.inputs[n].strides)))
+            });
+            scale
+                * match fold {
+                    Fold::Sum => values.sum::<f64>(),
+                    Fold::Max => values.fold(f64::NEG_INFINITY, |a, b| if a > b || a.is_nan() { a } else { b }),
+                }
+        })
+        .collect()
+}
+
+fn matmul(
+    batch: &[usize],
+    [m, k, n]: [usize; 3],
+    scale: f64,
+    [a, b]: [&View; 2],
+    read: impl Fn(&View, usize) -> f64,
+) -> Vec<f64> {
+    let (a_dims, b_dims) = ([batch, &[m, k]].concat(), [batch, &[k, n]].concat());
+    let mut values = Vec::new();
+    for p in 0..batch.iter().product() {
+        for i in 0..m {
+            for j in 0..n {
+                let term = |l| {
+                    read(a, offset((p * m + i) * k + l, &a_dims, &a.strides))
+                        * read(b, offset((p * k + l) * n + j, &b_dims, &b.strides))
+                };
+                values.push(scale * (0..k).map(term).sum::<f64>());
+            }
+        }
+    }
+    values
+}
