@@ -1,0 +1,88 @@
+//! What can go wrong, where, and what to do about it.
+
+use std::panic::Location;
+
+/// Errors of the engine: every message says what was wrong, where, and what was wanted.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// An expression is malformed; `at` is the line of user code that made it.
+    #[error("{op} at {}:{}: {why}", at.file(), at.line())]
+    Expression {
+        /// The operation.
+        op: String,
+        /// What does not fit.
+        why: String,
+        /// Where the expression was written.
+        at: &'static Location<'static>,
+    },
+    /// An array does not fit the leaf it is meant for.
+    #[error("{path}: want {want}, got {got}")]
+    Signature {
+        /// Path of the leaf, as `params.layers.0.w`.
+        path: String,
+        /// What the function was traced for.
+        want: String,
+        /// What was given.
+        got: String,
+    },
+    /// A label or index is outside its range.
+    #[error("{path}: element {position} is {value}, but indices here are below {bound}")]
+    Index {
+        /// Path of the leaf.
+        path: String,
+        /// Position in the flat array.
+        position: usize,
+        /// The offending value.
+        value: u32,
+        /// One past the largest value allowed.
+        bound: usize,
+    },
+    /// A transform does not apply to this function.
+    #[error("{transform}: {why}")]
+    Transform {
+        /// The transform.
+        transform: &'static str,
+        /// Why not, and what to do instead.
+        why: String,
+    },
+    /// A statistic needs more examples than there were.
+    #[error("the variance of {what} needs at least 2 examples, but the batch has {count}")]
+    Count {
+        /// Whose variance.
+        what: &'static str,
+        /// Examples seen.
+        count: usize,
+    },
+    /// A derivative disagrees with finite differences.
+    #[error("derivative of order {order}: {derivative:e} by automatic differentiation, {difference:e} by differences (relative error {error:.1e} > {tolerance:.1e})")]
+    Check {
+        /// Order of the derivative.
+        order: usize,
+        /// Automatic value.
+        derivative: f64,
+        /// Central difference.
+        difference: f64,
+        /// Relative error.
+        error: f64,
+        /// What was allowed.
+        tolerance: f64,
+    },
+    /// A file is not what it should be.
+    #[error("{file}: {why}")]
+    File {
+        /// Its path.
+        file: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// An array is missing from a file or state, or has another type or shape.
+    #[error("state: {0}")]
+    State(String),
+    /// The executor refused a program or its buffers.
+    #[error(transparent)]
+    Kernels(#[from] osculate_kernels::Error),
+}
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,149 @@
+//! `add`: x + y of one shape.
+//!
+//! | rule | |
+//! |---|---|
+//! | jvp | ẋ + ẏ |
+//! | transpose | c, c |
+//! | batch | the same |
+//! | canonical | zeros vanish, c₁k + c₂k = (c₁ + c₂)k, disjoint pads join to a concat, arguments are sorted |
+
+use osculate_kernels::{Body, Instr};
+
+use super::{Concat, Contract, Linear, Op, Pad, Primitive, all_batched};
+use crate::plan::{Lowering, Value};
+use crate::{Expr, Spec, Tape};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Add;
+
+/// Adds expressions of one shape; no expressions make no sum, so there must be one.
+///
+/// Pads of the same axis that do not overlap (what slices of a sequence transpose to) are joined first: a chain of T sums of
+/// full-length pads would cost T² elements.
+#[track_caller]
+pub(crate) fn sum<'t>(terms: &[Expr<'t>], tape: &'t Tape) -> Expr<'t> {
+    let mut terms = terms.to_vec();
+    join_pads(&mut terms, tape);
+    let mut total = terms[0];
+    for &term in &terms[1..] {
+        total = tape.apply(Add.into(), &[total, term]);
+    }
+    total
+}
+
+fn join_pads<'t>(terms: &mut Vec<Expr<'t>>, tape: &'t Tape) {
+    let pad = |x: &Expr<'t>| {
+        tape.with_node(x.var, |node| match node.op {
+            Op::Pad(Pad { axis, before, after }) => Some((axis, before, after, node.args[0])),
+            _ => None,
+        })
+    };
+    let Some(axis) = terms.iter().find_map(pad).map(|(axis, ..)| axis) else { return };
+    let mut pads: Vec<_> = terms.iter().filter_map(pad).filter(|p| p.0 == axis).collect();
+    pads.sort_by_key(|&(_, before, ..)| before);
+    let extent = terms[0].shape()[axis];
+    let ends = |&(_, _, after, _): &(usize, usize, usize, _)| extent - after;
+    if pads.len() < 2 || pads.windows(2).any(|p| ends(&p[0]) > p[1].1) {
+        return;
+    }
+    let mut parts = Vec::new();
+    let mut at = pads[0].1;
+    for p in &pads {
+        let x = Expr { tape, var: p.3 };
+        if p.1 > at {
+            parts.push(tape.full(x.shape().with(axis, p.1 - at), 0.0));
+        }
+        parts.push(x);
+        at = ends(p);
+    }
+    let joined = tape.apply(Concat { axis }.into(), &parts).pad(axis, pads[0].1, extent - at);
+    terms.retain(|x| pad(x).is_none_or(|p| p.0 != axis));
+    terms.push(joined);
+}
+
+/// `(c, k)` with `x = c·k`, where `k` is a contraction with coefficient 1 or not a contraction that scales.
+fn scaled<'t>(x: Expr<'t>) -> (f64, Option<Contract>, Vec<Expr<'t>>) {
+    let found = x.tape.with_node(x.var, |node| match &node.op {
+        Op::Contract(c) => Some((c.clone(), node.args.clone())),
+        _ => None,
+    });
+    match found {
+        None => (1.0, None, vec![x]),
+        Some((c, args)) => {
+            let args: Vec<Expr<'t>> = args.into_iter().map(|var| Expr { tape: x.tape, var }).collect();
+            let core = c.with_coef(1.0);
+            let plain = core.is_identity();
+            (c.coef(), (!plain).then_some(core), args)
+        }
+    }
+}
+
+impl Primitive for Add {
+    fn text(&self) -> String {
+        "add".into()
+    }
+
+    fn shape(&self, args: &[Spec]) -> Result<Spec, String> {
+        match args {
+            [a, b] if a == b && !a.is_index() => Ok(a.clone()),
+            [a, b] => Err(format!("cannot add {a} and {b}")),
+            _ => Err(format!("two arguments, not {}", args.len())),
+        }
+    }
+
+    fn make<'t>(&self, tape: &'t Tape, args: &[Expr<'t>], spec: Spec) -> Expr<'t> {
+        let (mut x, mut y) = (args[0], args[1]);
+        if y.is_zero() {
+            return x;
+        }
+        if x.is_zero() {
+            return y;
+        }
+        let ((cx, kx, ax), (cy, ky, ay)) = (scaled(x), scaled(y));
+        if kx == ky && ax.iter().map(|e| e.var).eq(ay.iter().map(|e| e.var)) {
+            return match kx {
+                Some(core) => tape.apply(core.with_coef(cx + cy).into(), &ax),
+                None => ax[0].scale(cx + cy),
+            };
+        }
+        let both = [x, y].map(|e| {
+            tape.with_node(e.var, |n| match n.op {
+                Op::Pad(Pad { axis, .. }) => Some(axis),
+                _ => None,
+            })
+        });
+        if both[0].is_some() && both[0] == both[1] {
+            let mut terms = vec![x, y];
+            join_pads(&mut terms, tape);
+            if let [joined] = terms[..] {
+                return joined;
+            }
+        }
+        if y.var < x.var {
+            std::mem::swap(&mut x, &mut y);
+        }
+        tape.intern(Add.into(), &[x, y], spec)
+    }
+
+    fn jvp<'t>(&self, _: &[Expr<'t>], out: Expr<'t>, tangents: &[Option<Expr<'t>>]) -> Option<Expr<'t>> {
+        match *tangents {
+            [Some(x), Some(y)] => Some(sum(&[x, y], out.tape)),
+            [x, y] => x.or(y),
+            _ => None,
+        }
+    }
+
+    fn batch<'t>(&self, args: &[Expr<'t>], batched: &[bool], n: usize) -> Expr<'t> {
+        sum(&all_batched(args, batched, n), args[0].tape)
+    }
+
+    fn lower(&self, cx: &mut Lowering, args: &[Value], spec: &Spec) -> Value {
+        cx.map(Body(vec![Instr::Load(0), Instr::Load(1), Instr::Add(0, 1)]), args, &spec.shape)
+    }
+}
+
+impl Linear for Add {
+    fn transpose<'t>(&self, ct: Expr<'t>, _: &[Expr<'t>], _: usize) -> Expr<'t> {
+        ct
+    }
+}

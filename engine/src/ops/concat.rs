@@ -1,0 +1,97 @@
+//! `concat`: arrays joined along one axis.
+//!
+//! | rule | |
+//! |---|---|
+//! | jvp | the same of the tangents, absent ones being zeros |
+//! | transpose | the slice where the argument lies |
+//! | batch | one axis further |
+//! | canonical | nested ones flatten; one part is itself |
+
+use osculate_kernels::Body;
+
+use super::{Linear, Op, Primitive, all_batched};
+use crate::plan::{Lowering, Value};
+use crate::{Expr, Spec, Tape};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Concat {
+    pub axis: usize,
+}
+
+impl Primitive for Concat {
+    fn text(&self) -> String {
+        format!("concat[{}]", self.axis)
+    }
+
+    fn shape(&self, args: &[Spec]) -> Result<Spec, String> {
+        let first = args.first().ok_or("there is nothing to join")?;
+        if self.axis >= first.shape.rank() {
+            return Err(format!("{first} has no axis {}", self.axis));
+        }
+        let mut extent = 0;
+        for spec in args {
+            if spec.shape.rank() != first.shape.rank()
+                || spec.kind != first.kind
+                || spec.shape.with(self.axis, 0) != first.shape.with(self.axis, 0)
+            {
+                return Err(format!("{first} and {spec} do not join along axis {}", self.axis));
+            }
+            extent += spec.shape[self.axis];
+        }
+        Ok(Spec { shape: first.shape.with(self.axis, extent), kind: first.kind })
+    }
+
+    fn make<'t>(&self, tape: &'t Tape, args: &[Expr<'t>], spec: Spec) -> Expr<'t> {
+        let mut parts = Vec::new();
+        for &x in args {
+            let nested = tape.with_node(x.var, |n| match &n.op {
+                Op::Concat(inner) if inner == self => Some(n.args.clone()),
+                _ => None,
+            });
+            match nested {
+                Some(vars) => parts.extend(vars.into_iter().map(|var| Expr { tape, var })),
+                None => parts.push(x),
+            }
+        }
+        if let [one] = parts[..] {
+            return one;
+        }
+        if let Some(value) = parts[0].constant() {
+            if parts.iter().all(|p| p.constant() == Some(value)) {
+                return tape.full(&spec.shape, value);
+            }
+        }
+        tape.intern(self.clone().into(), &parts, spec)
+    }
+
+    fn jvp<'t>(&self, args: &[Expr<'t>], out: Expr<'t>, tangents: &[Option<Expr<'t>>]) -> Option<Expr<'t>> {
+        if tangents.iter().all(Option::is_none) {
+            return None;
+        }
+        let parts: Vec<Expr<'t>> =
+            tangents.iter().zip(args).map(|(t, x)| t.unwrap_or_else(|| out.tape.full(x.shape(), 0.0))).collect();
+        Some(out.tape.concat(&parts, self.axis))
+    }
+
+    fn batch<'t>(&self, args: &[Expr<'t>], batched: &[bool], n: usize) -> Expr<'t> {
+        args[0].tape.concat(&all_batched(args, batched, n), self.axis + 1)
+    }
+
+    fn lower(&self, cx: &mut Lowering, args: &[Value], spec: &Spec) -> Value {
+        let out = cx.result(&spec.shape);
+        let mut from = 0;
+        for part in args {
+            let to = from + part.shape[self.axis];
+            cx.map_into(Body::product(1), std::slice::from_ref(part), &out.sliced(self.axis, from..to));
+            from = to;
+        }
+        out
+    }
+}
+
+impl Linear for Concat {
+    fn transpose<'t>(&self, ct: Expr<'t>, args: &[Expr<'t>], wrt: usize) -> Expr<'t> {
+        let from: usize = args[..wrt].iter().map(|x| x.shape()[self.axis]).sum();
+        ct.slice(self.axis, from..from + args[wrt].shape()[self.axis])
+    }
+}

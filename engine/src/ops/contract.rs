@@ -1,0 +1,240 @@
+//! `contract`: c · Σ Π operands, by labels — the only multilinear primitive.
+//!
+//! Every operand names its axes by labels; labels that the result lacks are summed over, labels that only the result has repeat
+//! it. So products, matrix products, sums, permutations, scalings, broadcasts and fills are all contractions.
+//!
+//! | rule | |
+//! |---|---|
+//! | jvp | Σᵢ with operand i replaced by its tangent |
+//! | transpose | the cotangent takes the operand's place, the operand's labels become the result's |
+//! | batch | one more label, on the batched operands and on the result |
+//! | canonical | views (one operand, nothing summed) and fills fold in, coefficients multiply, operands are sorted, labels numbered by first appearance |
+
+use super::{Linear, Op, Primitive, sum};
+use crate::plan::{self, Lowering, Value};
+use crate::{Expr, Shape, Spec, Tape};
+
+/// Names of an array's axes.
+pub(crate) type Labels = Vec<u8>;
+
+/// An f64 compared by its bits, so that nodes can be hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Coef(u64);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Contract {
+    coef: Coef,
+    pub ins: Vec<Labels>,
+    pub out: Labels,
+    /// Extent of every label.
+    pub dims: Vec<usize>,
+}
+
+/// Applies a contraction.
+#[track_caller]
+pub(crate) fn contract<'t>(
+    coef: f64,
+    operands: &[(Expr<'t>, &[u8])],
+    out: &[u8],
+    dims: &[usize],
+    tape: &'t Tape,
+) -> Expr<'t> {
+    let ins = operands.iter().map(|(_, labels)| labels.to_vec()).collect();
+    let args: Vec<Expr<'t>> = operands.iter().map(|(x, _)| *x).collect();
+    tape.apply(Contract::new(coef, ins, out.to_vec(), dims.to_vec()).into(), &args)
+}
+
+impl Contract {
+    pub fn new(coef: f64, ins: Vec<Labels>, out: Labels, dims: Vec<usize>) -> Contract {
+        // One zero: -0 would be another node.
+        Contract { coef: Coef(if coef == 0.0 { 0 } else { coef.to_bits() }), ins, out, dims }
+    }
+
+    /// The same value everywhere.
+    pub fn fill(shape: Shape, value: f64) -> Contract {
+        Contract::new(value, Vec::new(), (0..shape.rank() as u8).collect(), shape.to_vec())
+    }
+
+    pub fn coef(&self) -> f64 {
+        f64::from_bits(self.coef.0)
+    }
+
+    pub fn with_coef(&self, coef: f64) -> Contract {
+        Contract::new(coef, self.ins.clone(), self.out.clone(), self.dims.clone())
+    }
+
+    /// Whether it is its only operand times the coefficient.
+    pub fn is_identity(&self) -> bool {
+        self.ins.len() == 1 && self.ins[0] == self.out
+    }
+
+    /// Whether it sums nothing over more than one element and multiplies nothing: a permutation, broadcast, scaling or fill.
+    pub fn is_view(&self) -> bool {
+        let summed = |l: &u8| !self.out.contains(l) && self.dims[*l as usize] != 1;
+        self.ins.len() <= 1 && !self.ins.iter().flatten().any(summed)
+    }
+
+    /// Reads `ij,jk->ik`.
+    pub fn parse(text: &str, shapes: &[Shape]) -> Result<Contract, String> {
+        let (left, right) = text.split_once("->").ok_or("write operands, an arrow, and the result: \"ij,j->i\"")?;
+        let names: Vec<&str> = left.split(',').map(str::trim).collect();
+        if names.len() != shapes.len() {
+            return Err(format!("{} operands are named, {} given", names.len(), shapes.len()));
+        }
+        let mut letters: Vec<(char, usize)> = Vec::new();
+        let mut ins = Vec::new();
+        for (name, shape) in names.iter().zip(shapes) {
+            if name.chars().count() != shape.rank() {
+                return Err(format!("{name:?} does not name the axes of {shape}"));
+            }
+            let mut labels = Labels::new();
+            for (letter, &extent) in name.chars().zip(shape.iter()) {
+                let at = match letters.iter().position(|&(l, _)| l == letter) {
+                    Some(at) if letters[at].1 == extent => at,
+                    Some(at) => return Err(format!("{letter:?} is {} in one operand and {extent} in another", letters[at].1)),
+                    None => {
+                        letters.push((letter, extent));
+                        letters.len() - 1
+                    }
+                };
+                labels.push(at as u8);
+            }
+            ins.push(labels);
+        }
+        let out: Option<Labels> =
+            right.trim().chars().map(|c| letters.iter().position(|&(l, _)| l == c).map(|at| at as u8)).collect();
+        let out = out.ok_or("a letter of the result stands in no operand")?;
+        Ok(Contract::new(1.0, ins, out, letters.into_iter().map(|(_, extent)| extent).collect()))
+    }
+}
+
+impl<'t> Expr<'t> {
+    /// The value, if it is the same number everywhere.
+    pub(crate) fn constant(self) -> Option<f64> {
+        self.tape.with_node(self.var, |node| match &node.op {
+            Op::Contract(c) if c.ins.is_empty() => Some(c.coef()),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn is_zero(self) -> bool {
+        self.constant() == Some(0.0)
+    }
+}
+
+impl Primitive for Contract {
+    fn text(&self) -> String {
+        let letters = |labels: &Labels| -> String { labels.iter().map(|&l| (b'a' + l) as char).collect() };
+        let ins: Vec<String> = self.ins.iter().map(letters).collect();
+        let coef = if self.coef() == 1.0 { String::new() } else { format!("{} ", self.coef()) };
+        format!("contract[{coef}{}->{}]", ins.join(","), letters(&self.out))
+    }
+
+    fn shape(&self, args: &[Spec]) -> Result<Spec, String> {
+        for (labels, spec) in self.ins.iter().zip(args) {
+            if spec.is_index() {
+                return Err(format!("{spec} holds indices, not numbers: use one_hot or take"));
+            }
+            let dims: Vec<usize> = labels.iter().map(|&l| self.dims[l as usize]).collect();
+            if dims != spec.shape[..] {
+                return Err(format!("an operand is {spec}, wanted f{}", Shape::from(dims)));
+            }
+        }
+        for labels in self.ins.iter().chain([&self.out]) {
+            if labels.iter().enumerate().any(|(i, l)| labels[..i].contains(l)) {
+                return Err("an axis is named twice in one operand (a diagonal): multiply by an identity matrix instead".into());
+            }
+        }
+        Ok(Spec::real(self.out.iter().map(|&l| self.dims[l as usize]).collect::<Vec<_>>()))
+    }
+
+    fn make<'t>(&self, tape: &'t Tape, args: &[Expr<'t>], spec: Spec) -> Expr<'t> {
+        let mut coef = self.coef();
+        let mut dims = self.dims.clone();
+        let mut operands: Vec<(Expr<'t>, Labels)> = Vec::new();
+        for (&x, labels) in args.iter().zip(&self.ins) {
+            let view = tape.with_node(x.var, |node| match &node.op {
+                Op::Contract(c) if c.is_view() => Some((c.clone(), node.args.first().copied())),
+                _ => None,
+            });
+            let Some((view, inner)) = view else {
+                operands.push((x, labels.clone()));
+                continue;
+            };
+            coef *= view.coef();
+            if let Some(var) = inner {
+                let outer = |l: &u8| match view.out.iter().position(|o| o == l) {
+                    Some(at) => labels[at],
+                    None => {
+                        dims.push(1);
+                        (dims.len() - 1) as u8
+                    }
+                };
+                operands.push((Expr { tape, var }, view.ins[0].iter().map(outer).collect()));
+            }
+        }
+        // A label that was summed over but that no operand carries any more counts its extent.
+        let carried = |l: u8, operands: &[(Expr<'t>, Labels)]| operands.iter().any(|(_, ls)| ls.contains(&l));
+        for l in 0..self.dims.len() as u8 {
+            if self.ins.iter().flatten().any(|&i| i == l) && !self.out.contains(&l) && !carried(l, &operands) {
+                coef *= dims[l as usize] as f64;
+            }
+        }
+        if coef == 0.0 {
+            operands.clear();
+        }
+        let place = |l: &u8| self.out.iter().position(|o| o == l).unwrap_or(usize::MAX);
+        operands.sort_by_key(|(x, labels)| (x.var, labels.iter().map(place).collect::<Vec<_>>()));
+        let mut order: Labels = self.out.clone();
+        for l in operands.iter().flat_map(|(_, labels)| labels) {
+            if !order.contains(l) {
+                order.push(*l);
+            }
+        }
+        let number = |l: &u8| order.iter().position(|o| o == l).unwrap_or(0) as u8;
+        let canonical = Contract::new(
+            coef,
+            operands.iter().map(|(_, labels)| labels.iter().map(number).collect()).collect(),
+            self.out.iter().map(number).collect(),
+            order.iter().map(|&l| dims[l as usize]).collect(),
+        );
+        if canonical.is_identity() && coef == 1.0 {
+            return operands[0].0;
+        }
+        let args: Vec<Expr<'t>> = operands.into_iter().map(|(x, _)| x).collect();
+        tape.intern(canonical.into(), &args, spec)
+    }
+
+    fn jvp<'t>(&self, args: &[Expr<'t>], out: Expr<'t>, tangents: &[Option<Expr<'t>>]) -> Option<Expr<'t>> {
+        let mut terms = Vec::new();
+        for (at, tangent) in tangents.iter().enumerate() {
+            if let Some(tangent) = tangent {
+                let mut args = args.to_vec();
+                args[at] = *tangent;
+                terms.push(out.tape.apply(self.clone().into(), &args));
+            }
+        }
+        (!terms.is_empty()).then(|| sum(&terms, out.tape))
+    }
+
+    fn batch<'t>(&self, args: &[Expr<'t>], batched: &[bool], n: usize) -> Expr<'t> {
+        let label = self.dims.len() as u8;
+        let with = |labels: &Labels| [&[label], labels.as_slice()].concat();
+        let ins = self.ins.iter().zip(batched).map(|(ls, &b)| if b { with(ls) } else { ls.clone() }).collect();
+        let dims = [self.dims.as_slice(), &[n]].concat();
+        args[0].tape.apply(Contract::new(self.coef(), ins, with(&self.out), dims).into(), args)
+    }
+
+    fn lower(&self, cx: &mut Lowering, args: &[Value], _: &Spec) -> Value {
+        plan::contract(cx, self, args)
+    }
+}
+
+impl Linear for Contract {
+    fn transpose<'t>(&self, ct: Expr<'t>, args: &[Expr<'t>], wrt: usize) -> Expr<'t> {
+        let mut operands: Vec<(Expr<'t>, &[u8])> = vec![(ct, &self.out)];
+        operands.extend(args.iter().copied().zip(self.ins.iter().map(Vec::as_slice)));
+        operands.remove(wrt + 1);
+        contract(self.coef(), &operands, &self.ins[wrt], &self.dims, ct.tape)
+    }
+}

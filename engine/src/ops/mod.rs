@@ -1,0 +1,92 @@
+//! The closed set of primitives: what the engine may ask of one, and the one list of them.
+//!
+//! To add an elementwise function, add a row to the table in `unary.rs`. To add a structural primitive, add a file beside it and
+//! its name to the list below; the compiler then names every missing rule.
+
+mod add;
+mod compare;
+mod concat;
+mod contract;
+mod leaf;
+mod max;
+mod onehot;
+mod reshape;
+mod select;
+mod slice;
+mod stop;
+mod unary;
+
+pub(crate) use add::{Add, sum};
+pub(crate) use compare::Compare;
+pub(crate) use concat::Concat;
+pub(crate) use contract::{Contract, Labels, contract};
+pub(crate) use leaf::Leaf;
+pub(crate) use max::Max;
+pub(crate) use onehot::OneHot;
+pub(crate) use osculate_kernels::Comparison;
+pub(crate) use reshape::Reshape;
+pub(crate) use select::Select;
+pub(crate) use slice::{Pad, Slice};
+pub(crate) use stop::Stop;
+pub(crate) use unary::Unary;
+pub use unary::{Elementwise, elementwise};
+
+use crate::plan::{Lowering, Value};
+use crate::{Expr, Spec, Tape};
+
+/// Everything the engine may ask of a primitive. No method has a default: a missing rule is a compile error.
+pub(crate) trait Primitive {
+    /// Name and attributes as printed.
+    fn text(&self) -> String;
+    /// Extents and kind of the result, or what is wrong with the arguments.
+    fn shape(&self, args: &[Spec]) -> Result<Spec, String>;
+    /// The canonical form of this applied to checked arguments: simpler if it can be, a node otherwise.
+    fn make<'t>(&self, tape: &'t Tape, args: &[Expr<'t>], spec: Spec) -> Expr<'t>;
+    /// The tangent of the result; an absent tangent is zero. It may use tangents only through linear primitives.
+    fn jvp<'t>(&self, args: &[Expr<'t>], out: Expr<'t>, tangents: &[Option<Expr<'t>>]) -> Option<Expr<'t>>;
+    /// The same for `n` examples at once: batched arguments have a leading axis of extent `n`, and so has the result.
+    fn batch<'t>(&self, args: &[Expr<'t>], batched: &[bool], n: usize) -> Expr<'t>;
+    /// Emits the commands that compute it, or a view of an argument.
+    fn lower(&self, cx: &mut Lowering, args: &[Value], spec: &Spec) -> Value;
+}
+
+/// A primitive that can be transposed in an argument that it is linear in.
+pub(crate) trait Linear: Primitive {
+    /// The cotangent that argument `wrt` receives from the result's.
+    fn transpose<'t>(&self, ct: Expr<'t>, args: &[Expr<'t>], wrt: usize) -> Expr<'t>;
+}
+
+macro_rules! primitives {
+    (linear: $($linear:ident),*; other: $($other:ident),* $(,)?) => {
+        /// One of the primitives, with its attributes.
+        #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+        pub(crate) enum Op { $($linear($linear),)* $($other($other),)* }
+
+        impl Op {
+            pub fn primitive(&self) -> &dyn Primitive {
+                match self { $(Op::$linear(op) => op,)* $(Op::$other(op) => op,)* }
+            }
+            pub fn linear(&self) -> Option<&dyn Linear> {
+                match self { $(Op::$linear(op) => Some(op),)* $(Op::$other(_) => None,)* }
+            }
+        }
+
+        $(impl From<$linear> for Op { fn from(op: $linear) -> Op { Op::$linear(op) } })*
+        $(impl From<$other> for Op { fn from(op: $other) -> Op { Op::$other(op) } })*
+    };
+}
+
+primitives! {
+    linear: Add, Contract, Reshape, Slice, Pad, Concat, Select;
+    other: Leaf, Unary, OneHot, Max, Compare, Stop,
+}
+
+/// Arguments with a leading axis each: those without one are repeated.
+pub(crate) fn all_batched<'t>(args: &[Expr<'t>], batched: &[bool], n: usize) -> Vec<Expr<'t>> {
+    (args.iter().zip(batched)).map(|(&x, &b)| if b { x } else { x.broadcast_to(x.shape().batched(n)) }).collect()
+}
+
+/// Specs as they stand in messages.
+pub(crate) fn list(specs: &[Spec]) -> String {
+    specs.iter().map(Spec::to_string).collect::<Vec<_>>().join(", ")
+}

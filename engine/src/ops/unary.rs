@@ -1,0 +1,169 @@
+//! Elementwise functions: one row a function. A row is all there is to add.
+
+use osculate_kernels::{Body, Instr, Real, Scalar};
+
+use super::Primitive;
+use crate::plan::{Lowering, Value};
+use crate::{Expr, Spec, Tape};
+
+/// A row of the table, by its position.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Unary(usize);
+
+/// An elementwise function: name, value, derivative.
+pub struct Elementwise {
+    /// Name, as printed and as the method on [`Expr`].
+    pub name: &'static str,
+    /// An interval away from kinks and poles, from which tests draw arguments.
+    pub domain: (f64, f64),
+    /// Applies it to an expression.
+    pub apply: for<'t> fn(Expr<'t>) -> Expr<'t>,
+    scalar: &'static Scalar,
+    /// dy/dx in the user's own algebra, given x and y = f(x); absent where it is zero everywhere.
+    derivative: for<'t> fn(Expr<'t>, Expr<'t>) -> Option<Expr<'t>>,
+}
+
+/// All rows of the table.
+pub fn elementwise() -> &'static [Elementwise] {
+    TABLE
+}
+
+macro_rules! unary {
+    ($($(#[$doc:meta])* $name:ident: $value:expr, |$x:pat_param, $y:pat_param| $derivative:tt, $domain:expr, $wgsl:literal;)*) => {
+        /// Values in either type.
+        #[allow(non_upper_case_globals)]
+        mod scalars {
+            use super::*;
+            $(pub(super) static $name: Scalar = {
+                fn block<T: Real>(values: &mut [T]) {
+                    each(values, $value);
+                }
+                Scalar { name: stringify!($name), f32: block::<f32>, f64: block::<f64>, wgsl: $wgsl }
+            };)*
+        }
+
+        static TABLE: &[Elementwise] = &[$(Elementwise {
+            name: stringify!($name),
+            domain: $domain,
+            apply: |x| x.$name(),
+            scalar: &scalars::$name,
+            derivative: |$x, $y| unary!(@derivative $derivative),
+        }),*];
+
+        #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
+        enum Row { $($name),* }
+
+        impl<'t> Expr<'t> {
+            $($(#[$doc])* #[track_caller] pub fn $name(self) -> Expr<'t> {
+                self.tape.apply(Unary(Row::$name as usize).into(), &[self])
+            })*
+        }
+    };
+    (@derivative zero) => { None };
+    (@derivative $derivative:tt) => { Some($derivative) };
+}
+
+/// In place.
+#[inline(always)]
+fn each<T: Real>(values: &mut [T], f: impl Fn(T) -> T) {
+    values.iter_mut().for_each(|v| *v = f(*v));
+}
+
+/// A function that only libm has: through f64, rounded once.
+fn through<T: Real>(f: fn(f64) -> f64, v: T) -> T {
+    T::narrow(f(v.wide()))
+}
+
+/// A threshold, or the NaN it was asked about.
+fn where_positive<T: Real>(v: T, positive: T, other: T) -> T {
+    if v.is_nan() {
+        v
+    } else if v > T::zero() {
+        positive
+    } else {
+        other
+    }
+}
+
+unary! {
+// name: value, |x, y| {derivative}, an interval to test on, WGSL
+    /// 1/x.
+    recip: |v| v.recip(), |_, y| {-(y * y)}, (0.3, 3.0), "1.0 / x";
+    /// √x.
+    sqrt: |v| v.sqrt(), |_, y| {0.5 * y.recip()}, (0.2, 4.0), "sqrt(x)";
+    /// 1/√x.
+    rsqrt: |v| v.sqrt().recip(), |_, y| {-0.5 * (y * y * y)}, (0.3, 4.0), "inverseSqrt(x)";
+    /// eˣ.
+    exp: |v| v.exp(), |_, y| y, (-2.0, 2.0), "exp(x)";
+    /// eˣ − 1, exact near 0.
+    exp_m1: |v| v.exp_m1(), |_, y| {y + 1.0}, (-2.0, 2.0), "exp(x) - 1.0";
+    /// Natural logarithm.
+    ln: |v| v.ln(), |x, _| {x.recip()}, (0.3, 4.0), "log(x)";
+    /// ln(1 + x), exact near 0.
+    ln_1p: |v| v.ln_1p(), |x, _| {(1.0 + x).recip()}, (-0.5, 3.0), "log(1.0 + x)";
+    /// Sine.
+    sin: |v| v.sin(), |x, _| {x.cos()}, (-3.0, 3.0), "sin(x)";
+    /// Cosine.
+    cos: |v| v.cos(), |x, _| {-x.sin()}, (-3.0, 3.0), "cos(x)";
+    /// Hyperbolic tangent.
+    tanh: |v| v.tanh(), |_, y| {1.0 - y * y}, (-2.0, 2.0), "tanh(x)";
+    /// Logistic function 1/(1 + e⁻ˣ).
+    sigmoid: |v| (T::one() + (-v).exp()).recip(), |_, y| {y * (1.0 - y)}, (-3.0, 3.0), "1.0 / (1.0 + exp(-x))";
+    /// ln(1 + eˣ), without overflow.
+    softplus: |v| where_positive(v, v, T::zero()) + (-v.abs()).exp().ln_1p(), |x, _| {x.sigmoid()}, (-3.0, 3.0), "max(x, 0.0) + log(1.0 + exp(-abs(x)))";
+    /// x/(1 + |x|).
+    softsign: |v| v / (T::one() + v.abs()), |x, _| {(1.0 + x.abs()).recip().square()}, (0.1, 3.0), "x / (1.0 + abs(x))";
+    /// Error function 2/√π ∫₀ˣ e^(−t²) dt.
+    erf: |v| through(libm::erf, v), |x, _| {std::f64::consts::FRAC_2_SQRT_PI * (-(x * x)).exp()}, (-2.0, 2.0), "erf(x)";
+    /// max(x, 0); its derivative at 0 is 0.
+    relu: |v| where_positive(v, v, T::zero()), |x, _| {x.step()}, (0.1, 2.0), "max(x, 0.0)";
+    /// 1 where x > 0, else 0; its derivative is 0.
+    step: |v| where_positive(v, T::one(), T::zero()), |_, _| zero, (0.1, 2.0), "select(0.0, 1.0, x > 0.0)";
+    /// |x|; its derivative at 0 is 0.
+    abs: |v| v.abs(), |x, _| {x.sign()}, (0.1, 2.0), "abs(x)";
+    /// −1, 0 or 1; its derivative is 0.
+    sign: |v| where_positive(v, T::one(), where_positive(-v, -T::one(), T::zero())), |_, _| zero, (0.1, 2.0), "sign(x)";
+}
+
+impl Unary {
+    fn row(&self) -> &'static Elementwise {
+        &TABLE[self.0]
+    }
+}
+
+impl Primitive for Unary {
+    fn text(&self) -> String {
+        self.row().name.into()
+    }
+
+    fn shape(&self, args: &[Spec]) -> Result<Spec, String> {
+        if args[0].is_index() {
+            return Err(format!("{} holds indices, not numbers: use one_hot or take", args[0]));
+        }
+        Ok(args[0].clone())
+    }
+
+    fn make<'t>(&self, tape: &'t Tape, args: &[Expr<'t>], spec: Spec) -> Expr<'t> {
+        if let Some(value) = args[0].constant() {
+            let mut folded = [value];
+            (self.row().scalar.f64)(&mut folded);
+            if folded[0].is_finite() {
+                return tape.full(spec.shape, folded[0]);
+            }
+        }
+        tape.intern(self.clone().into(), args, spec)
+    }
+
+    fn jvp<'t>(&self, args: &[Expr<'t>], out: Expr<'t>, tangents: &[Option<Expr<'t>>]) -> Option<Expr<'t>> {
+        let tangent = tangents[0]?;
+        (self.row().derivative)(args[0], out).map(|d| d.times(tangent))
+    }
+
+    fn batch<'t>(&self, args: &[Expr<'t>], _: &[bool], _: usize) -> Expr<'t> {
+        args[0].tape.apply(self.clone().into(), args)
+    }
+
+    fn lower(&self, cx: &mut Lowering, args: &[Value], spec: &Spec) -> Value {
+        cx.map(Body(vec![Instr::Load(0), Instr::Apply(self.row().scalar, 0)]), args, &spec.shape)
+    }
+}

@@ -1,0 +1,173 @@
+//! From graphs to programs: every node becomes commands or a view, temporaries share slots.
+
+mod contract;
+mod memory;
+
+use osculate_kernels::{Body, Command, Fold, Nest, Program, Slot, View};
+
+use crate::graph::Graph;
+use crate::{Result, Shape};
+
+pub(crate) use contract::contract;
+
+/// Where a node's elements are: a strided window on a slot.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Value {
+    pub slot: usize,
+    pub offset: usize,
+    pub shape: Shape,
+    pub strides: Vec<usize>,
+}
+
+impl Value {
+    /// Row-major from `offset`.
+    pub fn contiguous(slot: usize, offset: usize, shape: &Shape) -> Value {
+        Value { slot, offset, shape: shape.clone(), strides: shape.strides() }
+    }
+
+    fn is_contiguous(&self) -> bool {
+        let all = self.shape.strides();
+        self.shape.iter().zip(&self.strides).zip(&all).all(|((&d, s), want)| d == 1 || s == want)
+    }
+
+    /// A range of one axis.
+    pub fn sliced(&self, axis: usize, range: std::ops::Range<usize>) -> Value {
+        let mut value = self.clone();
+        value.offset += range.start * self.strides[axis];
+        value.shape = self.shape.with(axis, range.len());
+        value
+    }
+
+    /// The axes in another order: first those kept, then those folded.
+    pub fn axes(&self, kept: &[usize], folded: &[usize]) -> Value {
+        let pick = |of: &[usize]| kept.iter().chain(folded).map(|&a| of[a]).collect::<Vec<_>>();
+        Value { shape: pick(&self.shape).into(), strides: pick(&self.strides), ..self.clone() }
+    }
+
+    /// Repeated along a new last axis.
+    pub fn repeated(&self, n: usize) -> Value {
+        let mut value = self.clone();
+        value.shape = [&self.shape[..], &[n]].concat().into();
+        value.strides.push(0);
+        value
+    }
+
+    fn view(&self) -> View {
+        View { slot: self.slot, offset: self.offset, strides: self.strides.clone() }
+    }
+}
+
+/// A program being written.
+pub(crate) struct Lowering {
+    slots: Vec<Slot>,
+    commands: Vec<Command>,
+    /// Where the node at hand should leave its result, if an output waits for it.
+    target: Option<Value>,
+}
+
+impl Lowering {
+    /// Room for a result: the waiting output's, or scratch.
+    pub fn result(&mut self, shape: &Shape) -> Value {
+        match self.target.take() {
+            Some(target) => target,
+            None => self.temp(shape),
+        }
+    }
+
+    /// Room for a matrix product, which has no wide form.
+    pub fn product_result(&mut self, shape: &Shape) -> Value {
+        let wide = |t: &Value| matches!(self.slots[t.slot], Slot::Output { wide: true, .. });
+        if self.target.as_ref().is_some_and(wide) { self.temp(shape) } else { self.result(shape) }
+    }
+
+    /// Scratch.
+    pub fn temp(&mut self, shape: &Shape) -> Value {
+        self.slots.push(Slot::Temp(shape.size()));
+        Value::contiguous(self.slots.len() - 1, 0, shape)
+    }
+
+    fn constant(&mut self, values: Vec<f64>) -> usize {
+        let bits = |v: &[f64]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        let found = self.slots.iter().position(|s| matches!(s, Slot::Constant(v) if bits(v) == bits(&values)));
+        found.unwrap_or_else(|| {
+            self.slots.push(Slot::Constant(values));
+            self.slots.len() - 1
+        })
+    }
+
+    /// One number, repeated by strides of 0.
+    pub fn fill(&mut self, shape: &Shape, value: f64) -> Value {
+        let slot = self.constant(vec![value]);
+        Value { slot, offset: 0, shape: shape.clone(), strides: vec![0; shape.rank()] }
+    }
+
+    /// 0, 1, … along the last axis of `shape`.
+    pub fn iota(&mut self, n: usize, shape: &Shape) -> Value {
+        let slot = self.constant((0..n).map(|i| i as f64).collect());
+        let mut strides = vec![0; shape.rank()];
+        strides[shape.rank() - 1] = 1;
+        Value { slot, offset: 0, shape: shape.clone(), strides }
+    }
+
+    /// An elementwise command over arguments of one shape.
+    pub fn map(&mut self, body: Body, args: &[Value], shape: &Shape) -> Value {
+        let out = self.result(shape);
+        self.map_into(body, args, &out);
+        out
+    }
+
+    /// An elementwise command with a given place for its result.
+    pub fn map_into(&mut self, body: Body, args: &[Value], out: &Value) {
+        let inputs = args.iter().map(Value::view).collect();
+        self.commands.push(Command::Map(Nest { dims: out.shape.to_vec(), body, inputs, out: out.view() }));
+    }
+
+    /// A folding command; arguments have the axes of `out`, then those of `over`.
+    pub fn reduce(&mut self, body: Body, args: &[Value], over: &[usize], fold: Fold, scale: f64, out: &Value) {
+        let inputs = args.iter().map(Value::view).collect();
+        let nest = Nest { dims: out.shape.to_vec(), body, inputs, out: out.view() };
+        self.commands.push(Command::Reduce { nest, over: over.to_vec(), fold, scale });
+    }
+
+    /// The same elements in another shape: a view where memory allows it, else a copy.
+    pub fn reshaped(&mut self, x: &Value, shape: &Shape) -> Value {
+        if x.is_contiguous() {
+            return Value::contiguous(x.slot, x.offset, shape);
+        }
+        if x.shape.iter().zip(&x.strides).all(|(&d, &s)| d == 1 || s == 0) {
+            return Value { slot: x.slot, offset: x.offset, shape: shape.clone(), strides: vec![0; shape.rank()] };
+        }
+        let out = self.result(shape);
+        self.map_into(Body::product(1), std::slice::from_ref(x), &Value::contiguous(out.slot, out.offset, &x.shape));
+        out
+    }
+}
+
+/// Lowers a graph whose inputs lie where `inputs` says and whose outputs go where `outputs` says; `slots` are those they refer to.
+pub(crate) fn lower(graph: &Graph, slots: Vec<Slot>, inputs: &[Value], outputs: &[Value]) -> Result<Program> {
+    let mut cx = Lowering { slots, commands: Vec::new(), target: None };
+    let mut values: Vec<Option<Value>> = vec![None; graph.len()];
+    graph.inputs.iter().zip(inputs).for_each(|(var, value)| values[var.index()] = Some(value.clone()));
+    let mut uses = vec![0; graph.len()];
+    graph.nodes.iter().flat_map(|n| &n.args).chain(&graph.outputs).for_each(|v| uses[v.index()] += 1);
+    for (at, node) in graph.nodes.iter().enumerate() {
+        if values[at].is_some() {
+            continue;
+        }
+        // A result that only one output wants is computed where it is wanted; output slots are never read back.
+        let wanted = graph.outputs.iter().position(|v| v.index() == at);
+        cx.target = wanted.filter(|_| uses[at] == 1).map(|output| outputs[output].clone());
+        let args: Vec<Value> = node.args.iter().filter_map(|v| values[v.index()].clone()).collect();
+        values[at] = Some(node.op.primitive().lower(&mut cx, &args, &node.spec));
+        cx.target = None;
+    }
+    for (var, target) in graph.outputs.iter().zip(outputs) {
+        if let Some(value) = &values[var.index()] {
+            if value != target {
+                cx.map_into(Body::product(1), std::slice::from_ref(value), target);
+            }
+        }
+    }
+    let (slots, commands) = memory::reuse(cx.slots, cx.commands);
+    Ok(Program::new(slots, commands)?)
+}

@@ -1,0 +1,145 @@
+//! Shapes and kinds of arrays.
+
+use std::fmt;
+use std::ops::Deref;
+
+/// Extents of an array, outermost first; a scalar has none.
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
+pub struct Shape(Vec<usize>);
+
+impl Shape {
+    /// Number of elements.
+    pub fn size(&self) -> usize {
+        self.0.iter().product()
+    }
+
+    /// Number of axes.
+    pub fn rank(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Row-major strides.
+    pub(crate) fn strides(&self) -> Vec<usize> {
+        let mut strides = vec![1; self.rank()];
+        for axis in (1..self.rank()).rev() {
+            strides[axis - 1] = strides[axis] * self.0[axis];
+        }
+        strides
+    }
+
+    /// The shape with `n` as a new leading axis.
+    pub(crate) fn batched(&self, n: usize) -> Shape {
+        [&[n], self.0.as_slice()].concat().into()
+    }
+
+    /// The shape with one extent replaced.
+    pub(crate) fn with(&self, axis: usize, extent: usize) -> Shape {
+        let mut shape = self.clone();
+        shape.0[axis] = extent;
+        shape
+    }
+}
+
+impl Deref for Shape {
+    type Target = [usize];
+    fn deref(&self) -> &[usize] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let extents: Vec<String> = self.0.iter().map(usize::to_string).collect();
+        write!(f, "[{}]", extents.join(", "))
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<Vec<usize>> for Shape {
+    fn from(extents: Vec<usize>) -> Self {
+        Shape(extents)
+    }
+}
+impl From<&[usize]> for Shape {
+    fn from(extents: &[usize]) -> Self {
+        Shape(extents.to_vec())
+    }
+}
+impl<const N: usize> From<[usize; N]> for Shape {
+    fn from(extents: [usize; N]) -> Self {
+        Shape(extents.to_vec())
+    }
+}
+impl From<&Shape> for Shape {
+    fn from(shape: &Shape) -> Self {
+        shape.clone()
+    }
+}
+
+/// What the elements of an array are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Real numbers, differentiable.
+    Real,
+    /// Real numbers that a program returns in f64 whatever type it runs in (outputs only).
+    Wide,
+    /// Labels or token ids below this bound; no derivative flows through them.
+    Index(usize),
+}
+
+/// Shape and kind of an array that is not there yet: the leaf of a signature.
+///
+/// ```
+/// use osculate_engine::{label, spec, Spec};
+/// assert_eq!(spec([784, 64]).to_string(), "f[784, 64]");
+/// assert_eq!(label(10).to_string(), "i<10[]");
+/// assert_eq!(Spec::index([20], 5000).to_string(), "i<5000[20]");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Spec {
+    /// Extents.
+    pub shape: Shape,
+    /// Elements.
+    pub kind: Kind,
+}
+
+impl Spec {
+    /// Reals of a shape.
+    pub fn real(shape: impl Into<Shape>) -> Spec {
+        Spec { shape: shape.into(), kind: Kind::Real }
+    }
+
+    /// Indices below `bound`, checked whenever a program is given them.
+    pub fn index(shape: impl Into<Shape>, bound: usize) -> Spec {
+        Spec { shape: shape.into(), kind: Kind::Index(bound) }
+    }
+
+    pub(crate) fn is_index(&self) -> bool {
+        matches!(self.kind, Kind::Index(_))
+    }
+}
+
+impl fmt::Display for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Kind::Real => write!(f, "f{}", self.shape),
+            Kind::Wide => write!(f, "f64{}", self.shape),
+            Kind::Index(bound) => write!(f, "i<{bound}{}", self.shape),
+        }
+    }
+}
+
+/// Reals of a shape: the usual leaf of a signature.
+pub fn spec(shape: impl Into<Shape>) -> Spec {
+    Spec::real(shape)
+}
+
+/// One class label below `classes`.
+pub fn label(classes: usize) -> Spec {
+    Spec::index([], classes)
+}

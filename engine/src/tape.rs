@@ -1,0 +1,143 @@
+//! The builder of graphs: hash-consing, canonical constructors, and the first error.
+
+use std::cell::RefCell;
+use std::hash::BuildHasher;
+use std::panic::Location;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use crate::graph::{Graph, Node, Var};
+use crate::ops::{Contract, Leaf, Op};
+use crate::{Error, Expr, Result, Shape, Spec};
+
+/// What a traced closure writes to; it makes constants and joins expressions.
+///
+/// Operators never panic and need no `?`: the first bad one is recorded with the caller's file and line, and tracing returns it.
+#[derive(Default)]
+pub struct Tape {
+    inner: RefCell<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    nodes: Vec<Node>,
+    /// Positions in `nodes`, hashed by the node: equal nodes exist once.
+    table: HashTable<Var>,
+    hasher: DefaultHashBuilder,
+    error: Option<Error>,
+    leaves: u32,
+}
+
+impl Tape {
+    pub(crate) fn new() -> Tape {
+        Tape::default()
+    }
+
+    /// The same value everywhere, of a shape.
+    #[track_caller]
+    pub fn full(&self, shape: impl Into<Shape>, value: f64) -> Expr<'_> {
+        self.apply(Contract::fill(shape.into(), value).into(), &[])
+    }
+
+    /// A scalar constant.
+    #[track_caller]
+    pub fn lit(&self, value: f64) -> Expr<'_> {
+        self.full([], value)
+    }
+
+    /// Appends a primitive: checks its arguments, brings it into canonical form, and finds it if it is already there.
+    #[track_caller]
+    pub(crate) fn apply<'t>(&'t self, op: Op, args: &[Expr<'t>]) -> Expr<'t> {
+        let at = Location::caller();
+        if args.iter().any(|a| !std::ptr::eq(a.tape, self)) {
+            self.fail(&op.primitive().text(), "an argument belongs to another trace".into(), at);
+        }
+        if self.inner.borrow().error.is_some() {
+            return self.poison(args);
+        }
+        let specs: Vec<Spec> = args.iter().map(|a| a.spec()).collect();
+        match op.primitive().shape(&specs) {
+            Ok(spec) if spec.shape.contains(&0) => {
+                self.fail(&op.primitive().text(), format!("the result {spec} has an extent of 0"), at);
+                self.poison(args)
+            }
+            Ok(spec) => op.primitive().make(self, args, spec),
+            Err(why) => {
+                self.fail(&op.primitive().text(), why, at);
+                self.poison(args)
+            }
+        }
+    }
+
+    /// What a failed operation returns: its first argument, so that shapes asked for later stay plausible.
+    fn poison<'t>(&'t self, args: &[Expr<'t>]) -> Expr<'t> {
+        match args.iter().find(|a| std::ptr::eq(a.tape, self)) {
+            Some(&first) => first,
+            None => self.intern(Contract::fill(Shape::default(), 0.0).into(), &[], Spec::real([])),
+        }
+    }
+
+    /// Records the first error; later ones are its consequences.
+    pub(crate) fn fail(&self, op: &str, why: String, at: &'static Location<'static>) {
+        let mut inner = self.inner.borrow_mut();
+        if inner.error.is_none() {
+            inner.error = Some(Error::Expression { op: op.to_string(), why, at });
+        }
+    }
+
+    /// Appends a canonical node, or finds it.
+    pub(crate) fn intern<'t>(&'t self, op: Op, args: &[Expr<'t>], spec: Spec) -> Expr<'t> {
+        let node = Node { op, args: args.iter().map(|a| a.var).collect(), spec };
+        let mut inner = self.inner.borrow_mut();
+        let Inner { nodes, table, hasher, .. } = &mut *inner;
+        let hash = hasher.hash_one(&node);
+        let var = match table.find(hash, |v| nodes[v.index()] == node) {
+            Some(&var) => var,
+            None => {
+                let var = Var(nodes.len() as u32);
+                nodes.push(node);
+                table.insert_unique(hash, var, |v| hasher.hash_one(&nodes[v.index()]));
+                var
+            }
+        };
+        Expr { tape: self, var }
+    }
+
+    /// A new input.
+    #[track_caller]
+    pub(crate) fn leaf(&self, spec: &Spec) -> Expr<'_> {
+        let id = {
+            let mut inner = self.inner.borrow_mut();
+            inner.leaves += 1;
+            inner.leaves
+        };
+        self.apply(Leaf { id, spec: spec.clone() }.into(), &[])
+    }
+
+    pub(crate) fn with_node<R>(&self, var: Var, look: impl FnOnce(&Node) -> R) -> R {
+        look(&self.inner.borrow().nodes[var.index()])
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.inner.borrow().nodes.len()
+    }
+
+    /// Ends tracing: the recorded error, or the graph of what the outputs need.
+    pub(crate) fn finish(&self, inputs: &[Expr<'_>], names: Vec<String>, outputs: &[Expr<'_>]) -> Result<Graph> {
+        let inner = self.inner.borrow();
+        if let Some(error) = &inner.error {
+            return Err(error.clone());
+        }
+        if outputs.iter().any(|o| !std::ptr::eq(o.tape, self)) {
+            return Err(Error::Transform { transform: "trace", why: "an output belongs to another trace".into() });
+        }
+        let vars = |exprs: &[Expr<'_>]| exprs.iter().map(|e| e.var).collect::<Vec<_>>();
+        Ok(Graph::extract(&inner.nodes, &vars(inputs), names, &vars(outputs)))
+    }
+}
+
+impl std::fmt::Debug for Tape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tape of {} nodes", self.len())
+    }
+}
