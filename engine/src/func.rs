@@ -3,6 +3,7 @@
 use osculate_kernels::Real;
 
 use crate::graph::Graph;
+use crate::moments::{MomentsProgram, Request};
 use crate::program::{Device, Program};
 use crate::tape::Tape;
 use crate::transform;
@@ -43,7 +44,7 @@ pub struct Linearization<P, D, O> {
     pub map: Func<P, Vec<Spec>, O>,
 }
 
-fn specs<P: Signature>(tree: &P) -> Vec<Spec> {
+pub(crate) fn specs<P: Signature>(tree: &P) -> Vec<Spec> {
     tree.leaves("").into_iter().map(|(_, spec)| spec.clone()).collect()
 }
 
@@ -114,6 +115,40 @@ impl<P: Signature, D: Signature> Func<P, D, Spec> {
         self.grad()?.jvp()
     }
 
+    /// Value and directional derivatives up to an order, by nested forward mode: `((params, v), data) -> [f, Df[v], D²f[v, v], …]`.
+    ///
+    /// ```
+    /// use osculate_engine::{spec, Array, Device, Func};
+    /// let f = Func::trace(spec([]), spec([]), |_, w, x| x * w.powi(3))?;
+    /// let at = (Array::scalar(2.0), Array::scalar(1.0));
+    /// let values = f.directional(3)?.compile::<f64>(&Device::cpu())?.run(&at, &Array::scalar(1.0))?;
+    /// let values: Vec<f64> = values.iter().filter_map(Array::item).collect();
+    /// assert_eq!(values, [8.0, 12.0, 12.0, 6.0]);
+    /// # Ok::<(), osculate_engine::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// None but those of tracing.
+    pub fn directional(&self, order: usize) -> Result<Func<(P, P), D, Vec<Spec>>> {
+        let pair = (self.params.clone(), self.params.clone());
+        let n = specs(&self.params).len();
+        let mut level = self.rebuild(pair, self.data.clone(), vec![self.outputs.clone()], |tape, params, data| {
+            transform::replay(&self.graph, tape, &[&params[..n], &data].concat())
+        })?;
+        for _ in 0..order {
+            let outputs = vec![self.outputs.clone(); level.outputs.len() + 1];
+            level = level.rebuild(level.params.clone(), level.data.clone(), outputs, |tape, params, data| {
+                let still = vec![None; n + data.len()];
+                let tangents: Vec<Option<Expr<'_>>> = params[n..].iter().map(|&v| Some(v)).chain(still).collect();
+                let (mut outputs, moved) = transform::jvp(&level.graph, tape, &[params, data].concat(), &tangents);
+                let last = outputs.len() - 1;
+                outputs.push(moved[last].unwrap_or_else(|| tape.full(outputs[last].shape(), 0.0)));
+                outputs
+            })?;
+        }
+        Ok(level)
+    }
+
     /// The Hessian in the flat order of the parameters' layout, `[D, D]`: one tangent a parameter, so for small D.
     ///
     /// # Errors
@@ -166,6 +201,14 @@ impl<P: Signature, D: Signature> Func<P, D, Spec> {
             let rows = transform::vmap(&vjp.graph, tape, &[params, vec![basis], data].concat(), &batched, n);
             rows[1..].iter().map(|r| r.reshape([&shape[..], &r.shape()[1..]].concat())).collect()
         })
+    }
+
+    /// Plans and compiles a program of per-example statistics for minibatches of `n`, see [`Moments`](crate::Moments).
+    ///
+    /// # Errors
+    /// The result is not a scalar, or `n` is 0.
+    pub fn moments<T: Real>(&self, n: usize, request: Request, device: &Device) -> Result<MomentsProgram<T, P, D>> {
+        MomentsProgram::new(self, n, request, device)
     }
 
     fn must_be_scalar(&self, transform: &'static str) -> Result<()> {
@@ -457,7 +500,7 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
     }
 
     /// A function of other trees, made on a fresh tape.
-    fn rebuild<P2: Signature, D2: Signature, O2: Signature>(
+    pub(crate) fn rebuild<P2: Signature, D2: Signature, O2: Signature>(
         &self,
         params: P2,
         data: D2,

@@ -16,26 +16,34 @@
 //! | [`store`] | named arrays in safetensors files |
 
 mod array;
+mod batch;
+pub mod check;
 mod error;
 mod expr;
 mod func;
 mod graph;
+mod moments;
 mod ops;
 mod plan;
 mod program;
+mod random;
 mod shape;
+pub mod store;
 mod tape;
 mod transform;
 pub mod tree;
 
 pub use array::Array;
+pub use batch::{Batch, Examples};
 pub use error::{Error, Result};
 pub use expr::{Expr, IntoExpr};
 pub use func::{Func, Linearization};
 pub use graph::{Graph, Var};
+pub use moments::{Moments, MomentsProgram, Request, Sums, Variance};
 pub use ops::{Elementwise, elementwise};
-pub use osculate_kernels::{Out, Real};
+pub use osculate_kernels::{Out, Real, dot};
 pub use program::{Device, In, Program};
+pub use random::Rng;
 pub use shape::{Kind, Shape, Spec, label, spec};
 pub use tape::Tape;
 pub use tree::{Flat, Layout, Leaf, Path, Segment, Signature, Tree};

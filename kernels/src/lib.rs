@@ -37,7 +37,7 @@ mod real;
 mod reference;
 
 pub use body::{Body, Comparison, Instr, Scalar};
-pub use cpu::Cpu;
+pub use cpu::{Cpu, dot};
 pub use error::Error;
 pub use memory::Out;
 pub use program::{Command, Fold, Nest, Program, Slot, View};

@@ -2,8 +2,11 @@
 //!
 //! Every output element is computed by one thread in one order, so results do not depend on the number of threads.
 
+mod dot;
 mod matmul;
 mod nest;
+
+pub use dot::dot;
 
 use std::mem::take;
 

@@ -8,7 +8,7 @@ use crate::nest::{coalesce, offset};
 use crate::{Body, Fold, Instr, Nest, Real, View};
 
 /// Elements worked on at once; also the block within which sums stay in the type of the buffers.
-const BLOCK: usize = 256;
+pub(super) const BLOCK: usize = 256;
 
 /// A view after its loops were joined: strides for the outer loops, one for the innermost.
 #[derive(Debug, Clone)]
@@ -312,7 +312,7 @@ impl Sum {
 }
 
 /// Sum of at most a block, in its own type, in sixteen fixed lanes.
-fn sum<T: Real>(values: &[T]) -> f64 {
+pub(super) fn sum<T: Real>(values: &[T]) -> f64 {
     let mut lanes = [T::zero(); 16];
     for chunk in values.chunks(16) {
         lanes.iter_mut().zip(chunk).for_each(|(l, &v)| *l += v);

@@ -1,0 +1,145 @@
+//! Examples and minibatches of them.
+
+use osculate_kernels::Real;
+
+use crate::program::In;
+use crate::tree::{BufferSpec, Signature, Tree, buffers};
+use crate::{Array, Error, Kind, Result};
+
+/// A set of examples: a tree of arrays whose leading axis counts them.
+///
+/// ```
+/// use osculate_engine::{label, spec, Array, Batch, Examples};
+/// let x = Array::new([3, 2], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0])?;
+/// let y = Array::index([3], vec![0, 1, 0])?;
+/// let examples = Examples::new((spec([2]), label(2)), (x, y))?;
+/// let mut batch = Batch::default();
+/// examples.gather(&[2, 0], &mut batch)?;
+/// assert_eq!((examples.count(), batch.count()), (3, 2));
+/// # Ok::<(), osculate_engine::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Examples<D: Signature, T: Real> {
+    spec: D,
+    arrays: Vec<Array<T>>,
+    buffers: Vec<BufferSpec>,
+    count: usize,
+}
+
+/// A minibatch in the flat buffers that programs read.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Batch<T> {
+    count: usize,
+    buffers: Vec<Buffer<T>>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Buffer<T> {
+    Real(Vec<T>),
+    Index(Vec<u32>),
+}
+
+impl<T> Batch<T> {
+    /// Number of examples.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The buffers, as programs take them.
+    pub(crate) fn inputs(&self) -> impl Iterator<Item = In<'_, T>> {
+        self.buffers.iter().map(|b| match b {
+            Buffer::Real(values) => In::Real(values),
+            Buffer::Index(values) => In::Index(values),
+        })
+    }
+}
+
+impl<D: Signature, T: Real> Examples<D, T> {
+    /// Examples of a signature; every array has one more axis than its leaf, in front.
+    ///
+    /// # Errors
+    /// Shapes that do not fit, unequal numbers of examples, or a label out of range, each named by path (and position).
+    pub fn new(spec: D, arrays: D::With<Array<T>>) -> Result<Examples<D, T>> {
+        let arrays: Vec<Array<T>> = arrays.leaves("data").into_iter().map(|(_, array)| array.clone()).collect();
+        let count = arrays.first().and_then(|a| a.shape().first().copied()).unwrap_or(0);
+        let leaves = spec.leaves("data");
+        if arrays.len() != leaves.len() {
+            let (want, got) = (format!("{} arrays", leaves.len()), format!("{}", arrays.len()));
+            return Err(Error::Signature { path: "data".into(), want, got });
+        }
+        for ((path, leaf), array) in leaves.iter().zip(&arrays) {
+            let whole = crate::Spec { shape: leaf.shape.batched(count), kind: leaf.kind };
+            array.fits(&whole, &path.to_string())?;
+            if let Kind::Index(bound) = leaf.kind {
+                if let Some(position) = array.indices().iter().position(|&v| v as usize >= bound) {
+                    let value = array.indices()[position];
+                    return Err(Error::Index { path: path.to_string(), position, value, bound });
+                }
+            }
+        }
+        if count == 0 {
+            return Err(Error::Signature { path: "data".into(), want: "at least one example".into(), got: "none".into() });
+        }
+        Ok(Examples { buffers: buffers(&spec, "data"), spec, arrays, count })
+    }
+
+    /// The signature of one example.
+    pub fn spec(&self) -> &D {
+        &self.spec
+    }
+
+    /// Number of examples.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The array of the `leaf`-th leaf, all examples.
+    pub fn array(&self, leaf: usize) -> Option<&Array<T>> {
+        self.arrays.get(leaf)
+    }
+
+    /// Copies some examples into a minibatch, reusing its memory.
+    ///
+    /// # Errors
+    /// A row that is not there.
+    pub fn gather(&self, rows: &[usize], batch: &mut Batch<T>) -> Result<()> {
+        if let Some(&row) = rows.iter().find(|&&row| row >= self.count) {
+            return Err(Error::Signature {
+                path: "data".into(),
+                want: format!("rows below {}", self.count),
+                got: format!("row {row}"),
+            });
+        }
+        batch.count = rows.len();
+        batch.buffers.resize_with(self.buffers.len(), || Buffer::Real(Vec::new()));
+        for (spec, buffer) in self.buffers.iter().zip(&mut batch.buffers) {
+            match (spec.kind, &mut *buffer) {
+                (Kind::Index(_), Buffer::Index(values)) => values.clear(),
+                (Kind::Index(_), Buffer::Real(_)) => *buffer = Buffer::Index(Vec::new()),
+                (_, Buffer::Real(values)) => values.clear(),
+                (_, Buffer::Index(_)) => *buffer = Buffer::Real(Vec::new()),
+            }
+            for (&leaf, segment) in spec.leaves.iter().zip(spec.layout.segments()) {
+                let size = segment.shape.size();
+                for row in rows {
+                    let range = row * size..(row + 1) * size;
+                    match buffer {
+                        Buffer::Real(values) => values.extend_from_slice(&self.arrays[leaf].values()[range]),
+                        Buffer::Index(values) => values.extend_from_slice(&self.arrays[leaf].indices()[range]),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All examples as one minibatch.
+    ///
+    /// # Errors
+    /// None.
+    pub fn all(&self) -> Result<Batch<T>> {
+        let mut batch = Batch { count: 0, buffers: Vec::new() };
+        self.gather(&(0..self.count).collect::<Vec<_>>(), &mut batch)?;
+        Ok(batch)
+    }
+}
