@@ -2,7 +2,7 @@
 
 use osculate_kernels::Real;
 
-use crate::program::In;
+use crate::program::{INPUTS, In};
 use crate::tree::{BufferSpec, Signature, Tree, buffers};
 use crate::{Array, Error, Kind, Result};
 
@@ -45,12 +45,27 @@ impl<T> Batch<T> {
         self.count
     }
 
-    /// The buffers, as programs take them.
-    pub(crate) fn inputs(&self) -> impl Iterator<Item = In<'_, T>> {
-        self.buffers.iter().map(|b| match b {
-            Buffer::Real(values) => In::Real(values),
+    /// Hands the buffers of this minibatch, after those of the parameters, to a program's `run_flat`; allocates nothing.
+    ///
+    /// # Errors
+    /// Those of `run`, and more buffers than a program can have.
+    pub fn feed<'a, const N: usize, R>(
+        &'a self,
+        params: [In<'a, T>; N],
+        run: impl FnOnce(&[In<'_, T>]) -> Result<R>,
+    ) -> Result<R> {
+        let mut table = [const { In::Index(&[]) }; INPUTS];
+        let count = N + self.buffers.len();
+        if count > INPUTS {
+            let want = format!("at most {INPUTS} buffers");
+            return Err(Error::Signature { path: "inputs".into(), want, got: count.to_string() });
+        }
+        let given = self.buffers.iter().map(|b| match b {
+            Buffer::Real(values) => In::Real(values.as_slice()),
             Buffer::Index(values) => In::Index(values),
-        })
+        });
+        table.iter_mut().zip(params.into_iter().chain(given)).for_each(|(slot, input)| *slot = input);
+        run(&table[..count])
     }
 }
 

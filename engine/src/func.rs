@@ -87,11 +87,7 @@ impl<P: Signature, D: Signature> Func<P, D, Spec> {
     /// # Errors
     /// The result is not a scalar.
     pub fn grad(&self) -> Result<Func<P, D, P>> {
-        let both = self.value_and_grad()?;
-        let (_, gradient) = both.outputs;
-        let mut graph = both.graph;
-        graph.outputs.remove(0);
-        Func { graph, params: both.params, data: both.data, outputs: gradient }.pruned()
+        self.value_and_grad()?.second()
     }
 
     /// The loss and its gradient.
@@ -211,6 +207,18 @@ impl<P: Signature, D: Signature> Func<P, D, Spec> {
         MomentsProgram::new(self, n, request, device)
     }
 
+    /// The mean loss of `n` examples, a function of the minibatch; its gradient never holds one of a single example.
+    ///
+    /// # Errors
+    /// `n` is 0.
+    pub fn mean(&self, n: usize) -> Result<Func<P, D, Spec>> {
+        let each = self.vmap(n)?;
+        let outputs = self.outputs.clone();
+        each.rebuild(each.params.clone(), each.data.clone(), outputs, |tape, params, data| {
+            transform::replay(&each.graph, tape, &[params, data].concat()).iter().map(|l| l.mean_axes(&[0])).collect()
+        })
+    }
+
     fn must_be_scalar(&self, transform: &'static str) -> Result<()> {
         match self.outputs.shape.rank() {
             0 => Ok(()),
@@ -240,6 +248,20 @@ impl<P: Signature, D: Signature> Func<P, D, Spec> {
 fn identity(tape: &Tape, n: usize) -> Expr<'_> {
     let rows: Vec<Expr<'_>> = (0..n).map(|i| tape.full([1, 1], 1.0).pad(1, i, n - 1 - i)).collect();
     tape.concat(&rows, 0)
+}
+
+impl<P: Signature, D: Signature, A: Signature, B: Signature> Func<P, D, (A, B)> {
+    /// The function of the second result alone; what only the first needed is not computed.
+    ///
+    /// # Errors
+    /// None but those of tracing.
+    pub fn second(&self) -> Result<Func<P, D, B>> {
+        let (first, second) = &self.outputs;
+        let skip = specs(first).len();
+        self.rebuild(self.params.clone(), self.data.clone(), second.clone(), |tape, params, data| {
+            transform::replay(&self.graph, tape, &[params, data].concat()).split_off(skip)
+        })
+    }
 }
 
 impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
@@ -514,12 +536,5 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
         let results = body(&tape, p.clone(), d.clone());
         let graph = tape.finish(&[p, d].concat(), names, &results)?;
         Ok(Func { graph, params, data, outputs })
-    }
-
-    /// Without the nodes that no output needs.
-    fn pruned(self) -> Result<Func<P, D, O>> {
-        self.rebuild(self.params.clone(), self.data.clone(), self.outputs.clone(), |tape, params, data| {
-            transform::replay(&self.graph, tape, &[params, data].concat())
-        })
     }
 }

@@ -363,13 +363,6 @@ impl<T: Real, P: Signature, D: Signature> MomentsProgram<T, P, D> {
         if into.layout != self.layout || into.losses.len() != n {
             return Err(Error::State("these moments were not made by this program".into()));
         }
-        let mut inputs = [In::Real(&[] as &[T]); 32];
-        let given = [Some(params), along].into_iter().flatten().map(In::Real).chain(batch.inputs());
-        let mut count = 0;
-        for (slot, input) in inputs.iter_mut().zip(given) {
-            *slot = input;
-            count += 1;
-        }
         let mut outputs: [Out<'_, T>; 7] = std::array::from_fn(|_| Out::Real(&mut []));
         let mut used = 0;
         let mut push = |out| {
@@ -386,7 +379,11 @@ impl<T: Real, P: Signature, D: Signature> MomentsProgram<T, P, D> {
                 }
             }
         }
-        self.program.run_flat(&inputs[..count], &mut outputs[..used])?;
+        let (program, outputs) = (&mut self.program, &mut outputs[..used]);
+        match along {
+            Some(v) => batch.feed([In::Real(params), In::Real(v)], |inputs| program.run_flat(inputs, outputs))?,
+            None => batch.feed([In::Real(params)], |inputs| program.run_flat(inputs, outputs))?,
+        }
         into.count = n;
         into.loss_mean = into.losses.iter().sum::<f64>() / n as f64;
         into.loss_m2 = into.losses.iter().map(|l| (l - into.loss_mean).powi(2)).sum();

@@ -40,7 +40,7 @@ pub enum In<'a, T> {
 }
 
 /// Most buffers a program may read: their table lives on the stack, so that a run allocates nothing.
-const INPUTS: usize = 32;
+pub(crate) const INPUTS: usize = 32;
 
 #[derive(Debug, Clone)]
 enum Executor<T> {

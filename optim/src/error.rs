@@ -1,0 +1,55 @@
+//! What can go wrong in an optimizer.
+
+/// Errors of this crate.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// The engine's: tracing, running, too few examples, files.
+    #[error(transparent)]
+    Engine(#[from] osculate_engine::Error),
+    /// An option has no sensible meaning.
+    #[error("{option} = {value}: {why}")]
+    Option {
+        /// Its name.
+        option: &'static str,
+        /// What was given.
+        value: f64,
+        /// What is wanted.
+        why: &'static str,
+    },
+    /// The parameter vector is not the one the optimizer was made for.
+    #[error("the optimizer was made for {want} parameters, but was given {got}")]
+    Length {
+        /// Its size.
+        want: usize,
+        /// That of the vector.
+        got: usize,
+    },
+    /// There is no optimizer of this name.
+    #[error("there is no optimizer {name:?}; there are {known}")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// All names.
+        known: String,
+    },
+}
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Refuses an option that is not a positive number.
+pub(crate) fn positive(option: &'static str, value: f64) -> Result<()> {
+    if value > 0.0 && value.is_finite() {
+        return Ok(());
+    }
+    Err(Error::Option { option, value, why: "a positive number is wanted" })
+}
+
+/// Refuses a decay outside [0, 1).
+pub(crate) fn decay(option: &'static str, value: f64) -> Result<()> {
+    if (0.0..1.0).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::Option { option, value, why: "a number in [0, 1) is wanted" })
+}

@@ -1,0 +1,67 @@
+//! What every optimizer is, and what it says of a step.
+
+use osculate_engine::Real;
+use osculate_engine::store::Store;
+
+use crate::{Error, Oracle, Result};
+
+/// An optimizer of a flat parameter vector.
+pub trait Optimizer<T: Real> {
+    /// Takes one step on the oracle's minibatch, changing `params` in place.
+    ///
+    /// A loss or gradient that is not finite is no error: the report says so, and neither `params` nor the state is changed.
+    ///
+    /// # Errors
+    /// The oracle's, and a parameter vector of another length; nothing is changed then either.
+    fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report>;
+
+    /// The whole state, so that [`load`](Optimizer::load) resumes bit for bit.
+    fn save(&self) -> Store;
+
+    /// Restores a saved state; the options must be those it was saved under.
+    ///
+    /// # Errors
+    /// The state is of another optimizer, type or size; nothing is changed then.
+    fn load(&mut self, state: &Store) -> Result<()>;
+}
+
+/// How a step went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Status {
+    /// A step was taken, of the size that the rule gave.
+    Stepped,
+    /// A step was taken, of the last good size: the rule had no finite answer.
+    Fallback,
+    /// No step was taken: the direction promised no descent.
+    NoDescent,
+    /// Nothing was changed: the loss, the gradient or a statistic was not finite.
+    NonFinite,
+}
+
+/// What an optimizer did and why.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Report {
+    /// How it went.
+    pub status: Status,
+    /// Mean loss of the minibatch before the step.
+    pub loss: f64,
+    /// Step size (multiplies the direction).
+    pub step: f64,
+    /// Kalman gain of the gradient filter, if there is one: 1 trusts the new gradient, 0 the old mean.
+    pub gain: Option<f64>,
+    /// Dimension-averaged variance of the gradient, if measured.
+    pub gradient_noise: Option<f64>,
+    /// Probability that the step improves, if the rule knows it.
+    pub probability: Option<f64>,
+}
+
+impl Report {
+    pub(crate) fn new(status: Status, loss: f64, step: f64) -> Report {
+        Report { status, loss, step, gain: None, gradient_noise: None, probability: None }
+    }
+}
+
+pub(crate) fn check_len(want: usize, got: usize) -> Result<()> {
+    if want == got { Ok(()) } else { Err(Error::Length { want, got }) }
+}

@@ -1,0 +1,193 @@
+//! What an optimizer may ask about a minibatch.
+
+use std::collections::HashMap;
+
+use osculate_engine::{
+    Batch, Device, Func, In, Layout, Moments, MomentsProgram, Out, Program, Real, Request, Signature, Spec,
+};
+
+use crate::Result;
+
+/// Answers about one minibatch at parameters of the optimizer's choice; what is not asked is not computed.
+///
+/// Parameters and vectors are flat, in the order of [`layout`](Oracle::layout). All answers are means over the minibatch unless they
+/// are moments, and all are about the same minibatch.
+pub trait Oracle<T: Real> {
+    /// How the parameters lie in a flat vector.
+    fn layout(&self) -> &Layout;
+
+    /// Number of examples n.
+    fn count(&self) -> usize;
+
+    /// Mean loss.
+    ///
+    /// # Errors
+    /// Vectors of wrong lengths, indices out of range.
+    fn loss(&mut self, at: &[T]) -> Result<f64>;
+
+    /// Mean loss; the mean gradient goes to `into`.
+    ///
+    /// # Errors
+    /// Vectors of wrong lengths, indices out of range.
+    fn gradient(&mut self, at: &[T], into: &mut [T]) -> Result<f64>;
+
+    /// The mean Hessian-vector product goes to `into`.
+    ///
+    /// # Errors
+    /// Vectors of wrong lengths, indices out of range.
+    fn hvp(&mut self, at: &[T], along: &[T], into: &mut [T]) -> Result<()>;
+
+    /// Mean loss and its first three directional derivatives `[l, Dl[v], D²l[v,v], D³l[v,v,v]]`, by forward mode alone, up to
+    /// `order` (the rest are 0).
+    ///
+    /// # Errors
+    /// Vectors of wrong lengths, indices out of range.
+    fn directional(&mut self, at: &[T], along: &[T], order: usize) -> Result<[f64; 4]>;
+
+    /// Statistics of the examples; `along` is given exactly if Hessian-vector products are requested.
+    ///
+    /// # Errors
+    /// Vectors of wrong lengths, indices out of range.
+    fn moments(&mut self, at: &[T], along: Option<&[T]>, request: Request) -> Result<&Moments<T>>;
+}
+
+/// Oracles for the minibatches of a loss: every program is compiled when it is first asked for, once a size of minibatch.
+///
+/// ```
+/// use osculate_engine::{spec, Array, Device, Examples, Func};
+/// use osculate_optim::{Minibatches, Optimizer, Oracle, Sgd};
+/// let loss = Func::trace(spec([]), spec([]), |_, w, x| 0.5 * (w - x).square())?;
+/// let data = Examples::new(spec([]), Array::new([4], vec![1.0, 2.0, 3.0, 6.0])?)?.all()?;
+/// let mut oracles = Minibatches::new(&loss, &Device::cpu());
+/// let mut w = [0.0];
+/// let report = Sgd::new(1, 0.5)?.step(&mut w, &mut oracles.on(&data))?;
+/// assert_eq!((report.loss, w), (6.25, [1.5]));
+/// # Ok::<(), osculate_optim::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Minibatches<P, D, T> {
+    loss: Func<P, D, Spec>,
+    layout: Layout,
+    device: Device,
+    programs: HashMap<usize, Programs<P, D, T>>,
+}
+
+/// What was compiled for one size of minibatch.
+#[derive(Debug, Clone)]
+struct Programs<P, D, T> {
+    loss: Option<Program<T, P, D, Spec>>,
+    gradient: Option<Program<T, P, D, (Spec, P)>>,
+    hvp: Option<Program<T, (P, P), D, P>>,
+    directional: HashMap<usize, Program<T, (P, P), D, Vec<Spec>>>,
+    moments: HashMap<Request, (MomentsProgram<T, P, D>, Moments<T>)>,
+}
+
+impl<T: Real, P: Signature, D: Signature> Minibatches<P, D, T> {
+    /// For the loss of one example.
+    pub fn new(loss: &Func<P, D, Spec>, device: &Device) -> Minibatches<P, D, T> {
+        Minibatches {
+            layout: Layout::of(loss.params(), "params"),
+            loss: loss.clone(),
+            device: *device,
+            programs: HashMap::new(),
+        }
+    }
+
+    /// The oracle of one minibatch.
+    pub fn on<'a>(&'a mut self, batch: &'a Batch<T>) -> On<'a, P, D, T> {
+        let programs = self.programs.entry(batch.count()).or_insert_with(|| Programs {
+            loss: None,
+            gradient: None,
+            hvp: None,
+            directional: HashMap::new(),
+            moments: HashMap::new(),
+        });
+        On { loss: &self.loss, layout: &self.layout, device: &self.device, batch, programs }
+    }
+}
+
+/// The oracle of one minibatch, see [`Minibatches`].
+#[derive(Debug)]
+pub struct On<'a, P, D, T> {
+    loss: &'a Func<P, D, Spec>,
+    layout: &'a Layout,
+    device: &'a Device,
+    batch: &'a Batch<T>,
+    programs: &'a mut Programs<P, D, T>,
+}
+
+/// The compiled program, compiled if it was not yet.
+fn ready<V>(slot: &mut Option<V>, make: impl FnOnce() -> osculate_engine::Result<V>) -> Result<&mut V> {
+    Ok(match slot {
+        Some(program) => program,
+        None => slot.insert(make()?),
+    })
+}
+
+impl<T: Real, P: Signature, D: Signature> Oracle<T> for On<'_, P, D, T> {
+    fn layout(&self) -> &Layout {
+        self.layout
+    }
+
+    fn count(&self) -> usize {
+        self.batch.count()
+    }
+
+    fn loss(&mut self, at: &[T]) -> Result<f64> {
+        let n = self.batch.count();
+        let make = || self.loss.mean(n)?.wide(|_| true)?.compile(self.device);
+        let program = ready(&mut self.programs.loss, make)?;
+        let mut loss = [0.0];
+        self.batch.feed([In::Real(at)], |inputs| program.run_flat(inputs, &mut [Out::Wide(&mut loss)]))?;
+        Ok(loss[0])
+    }
+
+    fn gradient(&mut self, at: &[T], into: &mut [T]) -> Result<f64> {
+        let n = self.batch.count();
+        let make = || self.loss.mean(n)?.value_and_grad()?.wide(|path| path == "result.0")?.compile(self.device);
+        let program = ready(&mut self.programs.gradient, make)?;
+        let mut loss = [0.0];
+        let mut outputs = [Out::Wide(&mut loss), Out::Real(into)];
+        self.batch.feed([In::Real(at)], |inputs| program.run_flat(inputs, &mut outputs))?;
+        Ok(loss[0])
+    }
+
+    fn hvp(&mut self, at: &[T], along: &[T], into: &mut [T]) -> Result<()> {
+        let n = self.batch.count();
+        let make = || self.loss.mean(n)?.hvp()?.second()?.compile(self.device);
+        let program = ready(&mut self.programs.hvp, make)?;
+        let inputs = [In::Real(at), In::Real(along)];
+        Ok(self.batch.feed(inputs, |inputs| program.run_flat(inputs, &mut [Out::Real(into)]))?)
+    }
+
+    fn directional(&mut self, at: &[T], along: &[T], order: usize) -> Result<[f64; 4]> {
+        let n = self.batch.count();
+        let order = order.min(3);
+        if !self.programs.directional.contains_key(&order) {
+            let made = self.loss.mean(n)?.directional(order)?.wide(|_| true)?.compile(self.device)?;
+            self.programs.directional.insert(order, made);
+        }
+        let mut values = [0.0; 4];
+        if let Some(program) = self.programs.directional.get_mut(&order) {
+            let inputs = [In::Real(at), In::Real(along)];
+            let mut outputs = [Out::Wide(&mut values[..=order])];
+            self.batch.feed(inputs, |inputs| program.run_flat(inputs, &mut outputs))?;
+        }
+        Ok(values)
+    }
+
+    fn moments(&mut self, at: &[T], along: Option<&[T]>, request: Request) -> Result<&Moments<T>> {
+        let n = self.batch.count();
+        let entry = match self.programs.moments.entry(request) {
+            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                let program = self.loss.moments(n, request, self.device)?;
+                let moments = program.moments();
+                entry.insert((program, moments))
+            }
+        };
+        let (program, moments) = entry;
+        program.run(at, along, self.batch, moments)?;
+        Ok(moments)
+    }
+}
