@@ -1,0 +1,33 @@
+//! What can go wrong on the command line.
+
+use std::path::Path;
+
+/// Errors with the words a user needs.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The library's.
+    #[error(transparent)]
+    Engine(#[from] osculate::Error),
+    /// An optimizer's.
+    #[error(transparent)]
+    Optim(#[from] osculate::optim::Error),
+    /// No such problem.
+    #[error("there is no problem {name:?}; there are {known}")]
+    Problem { name: String, known: String },
+    /// A file that could not be written.
+    #[error("{file}: {why}")]
+    File { file: String, why: String },
+    /// A plot that could not be drawn.
+    #[error("plot: {0}")]
+    Plot(String),
+}
+
+impl Error {
+    /// A file's trouble.
+    pub fn file(path: &Path, why: impl ToString) -> Error {
+        Error::File { file: path.display().to_string(), why: why.to_string() }
+    }
+}
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,99 @@
+//! Tables for people, JSON and CSV for machines.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use comfy_table::{CellAlignment, Table, presets};
+use osculate::store::write_aside;
+use serde_json::json;
+
+use crate::error::{Error, Result};
+use crate::problems;
+use crate::train::Run;
+
+/// One optimizer's result.
+pub struct Row {
+    pub optimizer: String,
+    pub test_accuracy: f64,
+    pub train_loss: f64,
+    pub steps: usize,
+    pub ms_per_step: f64,
+    pub ratio_to_sgd: Option<f64>,
+    /// Steps that were not taken as the rule asked: none, a fallback, or not finite.
+    pub held: usize,
+}
+
+fn aligned(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
+    table
+}
+
+/// Prints the results, one row an optimizer, as they came.
+pub fn table(rows: &[Row]) {
+    let mut table =
+        aligned(&["optimizer", "test accuracy", "train loss", "steps", "ms/step", "ratio to SGD", "steps held back"]);
+    for row in rows {
+        table.add_row([
+            row.optimizer.clone(),
+            format!("{:.4}", row.test_accuracy),
+            format!("{:.3e}", row.train_loss),
+            row.steps.to_string(),
+            format!("{:.3}", row.ms_per_step),
+            row.ratio_to_sgd.map_or("-".into(), |r| format!("{r:.2}")),
+            row.held.to_string(),
+        ]);
+    }
+    table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    println!("{table}");
+}
+
+/// Prints the results as one line of JSON.
+pub fn json(problem: &str, rows: &[Row]) {
+    let rows: Vec<_> = (rows.iter())
+        .map(|row| {
+            json!({
+                "optimizer": row.optimizer,
+                "test_accuracy": row.test_accuracy,
+                "train_loss": row.train_loss,
+                "steps": row.steps,
+                "ms_per_step": row.ms_per_step,
+                "ratio_to_sgd": row.ratio_to_sgd,
+            })
+        })
+        .collect();
+    println!("{}", json!({ "problem": problem, "rows": rows }));
+}
+
+/// Writes `<problem>-<optimizer>.csv` for every run, one line a step.
+pub fn curves(out: &Path, problem: &str, runs: &[Run]) -> Result<()> {
+    fs::create_dir_all(out).map_err(|e| Error::file(out, e))?;
+    for run in runs {
+        let mut text = String::from("step,loss,step_size,gain,gradient_noise,probability,status\n");
+        let number = |x: Option<f64>| x.map(|x| x.to_string()).unwrap_or_default();
+        for (at, r) in run.reports.iter().enumerate() {
+            let (gain, noise, probability) = (number(r.gain), number(r.gradient_noise), number(r.probability));
+            // Writing to a string cannot fail.
+            writeln!(text, "{at},{},{},{gain},{noise},{probability},{:?}", r.loss, r.step, r.status).ok();
+        }
+        let path = out.join(format!("{problem}-{}.csv", run.optimizer));
+        write_aside(&path, text.as_bytes()).map_err(|e| Error::file(&path, e))?;
+    }
+    Ok(())
+}
+
+/// Prints all problems and optimizers.
+pub fn list() -> Result<()> {
+    let mut table = aligned(&["problem", "what it is"]);
+    problems::ALL.iter().for_each(|(name, about)| {
+        table.add_row([name, about]);
+    });
+    println!("{table}\n");
+    let mut table = aligned(&["optimizer", "what it is"]);
+    for entry in osculate::optim::registry::all::<f32>() {
+        table.add_row([entry.name, entry.about]);
+    }
+    println!("{table}");
+    Ok(())
+}

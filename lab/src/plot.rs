@@ -1,0 +1,96 @@
+//! Curves of several runs in one picture.
+
+use std::path::Path;
+
+use osculate::optim::Report;
+use osculate::store::write_aside;
+use plotters::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::train::Run;
+
+/// Colours that also differ for the colour-blind (Okabe and Ito 2008).
+const COLOURS: [RGBColor; 7] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(0, 0, 0),
+];
+
+/// A quantity of a report.
+struct Quantity {
+    name: &'static str,
+    label: &'static str,
+    of: fn(&Report) -> Option<f64>,
+}
+
+const QUANTITIES: [Quantity; 4] = [
+    Quantity { name: "loss", label: "minibatch loss", of: |r| Some(r.loss) },
+    Quantity { name: "step", label: "step size", of: |r| Some(r.step) },
+    Quantity { name: "gain", label: "Kalman gain of the gradient filter", of: |r| r.gain },
+    Quantity { name: "noise", label: "gradient noise (variance of a coordinate)", of: |r| r.gradient_noise },
+];
+
+/// Draws every quantity that at least one run has; returns the files.
+pub fn all(out: &Path, problem: &str, runs: &[Run]) -> Result<Vec<String>> {
+    let mut files = Vec::new();
+    for quantity in &QUANTITIES {
+        let curves: Vec<(&str, Vec<(f64, f64)>)> =
+            runs.iter().map(|run| (run.optimizer.as_str(), points(&run.reports, quantity.of))).collect();
+        let curves: Vec<_> = curves.into_iter().filter(|(_, points)| !points.is_empty()).collect();
+        if curves.is_empty() {
+            continue;
+        }
+        let path = out.join(format!("{problem}-{}.svg", quantity.name));
+        let mut svg = String::new();
+        draw(&mut svg, problem, quantity.label, &curves).map_err(|e| Error::Plot(e.to_string()))?;
+        write_aside(&path, svg.as_bytes()).map_err(|e| Error::file(&path, e))?;
+        files.push(path.display().to_string());
+    }
+    Ok(files)
+}
+
+/// Positive finite values over steps: the axis is logarithmic.
+fn points(reports: &[Report], of: fn(&Report) -> Option<f64>) -> Vec<(f64, f64)> {
+    let value = |(at, r): (usize, &Report)| of(r).filter(|v| *v > 0.0 && v.is_finite()).map(|v| (at as f64, v));
+    reports.iter().enumerate().filter_map(value).collect()
+}
+
+fn draw(
+    svg: &mut String,
+    problem: &str,
+    label: &str,
+    curves: &[(&str, Vec<(f64, f64)>)],
+) -> std::result::Result<(), Box<dyn std::error::Error>> {
+    let all = || curves.iter().flat_map(|(_, points)| points);
+    let last = all().map(|p| p.0).fold(1.0, f64::max);
+    let (low, high) = all().fold((f64::INFINITY, 0.0f64), |(l, h), p| (l.min(p.1), h.max(p.1)));
+    let root = SVGBackend::with_string(svg, (900, 540)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&root)
+        .caption(format!("{problem}: {label}"), ("sans-serif", 22))
+        .margin(12)
+        .x_label_area_size(44)
+        .y_label_area_size(76)
+        .build_cartesian_2d(0.0..last, (low / 1.2..high * 1.2).log_scale())?;
+    chart
+        .configure_mesh()
+        .x_desc("step")
+        .y_desc(label)
+        .y_label_formatter(&|v| format!("{v:.0e}"))
+        .light_line_style(BLACK.mix(0.05))
+        .draw()?;
+    for ((name, points), &colour) in curves.iter().zip(COLOURS.iter().cycle()) {
+        let style = colour.stroke_width(1);
+        chart
+            .draw_series(LineSeries::new(points.iter().copied(), style))?
+            .label(*name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
+    }
+    chart.configure_series_labels().background_style(WHITE.mix(0.85)).border_style(BLACK.mix(0.3)).draw()?;
+    root.present()?;
+    Ok(())
+}

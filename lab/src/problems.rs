@@ -1,0 +1,63 @@
+//! What can be trained: a loss of one example, its parameters and its data.
+
+use osculate::nn::{Init, Mlp, cross_entropy, digits};
+use osculate::{Device, Examples, Expr, Flat, Func, Real, Rng, Signature, Spec, label, spec};
+
+use crate::error::{Error, Result};
+
+/// A classification problem, ready to train.
+pub struct Problem<P: Signature, T: Real> {
+    pub loss: Func<P, (Spec, Spec), Spec>,
+    pub logits: Func<P, Spec, Spec>,
+    pub params: Flat<P, T>,
+    pub train: Examples<(Spec, Spec), T>,
+    pub test: Examples<(Spec, Spec), T>,
+}
+
+/// Names and descriptions.
+pub const ALL: [(&str, &str); 1] = [("digits", "1,797 handwritten digits of 8×8 pixels (embedded), MLP 64-100-10, relu")];
+
+/// Refuses a name that is not there.
+pub fn known(name: &str) -> Result<()> {
+    if ALL.iter().any(|(known, _)| *known == name) {
+        return Ok(());
+    }
+    let known = ALL.map(|(name, _)| name).join(", ");
+    Err(Error::Problem { name: name.into(), known })
+}
+
+fn network<'t>(p: &Mlp<Expr<'t>>, x: Expr<'t>) -> Expr<'t> {
+    p.apply(x, |h| h.relu())
+}
+
+/// The handwritten digits: a multilayer perceptron with 100 hidden units, as in the experiments of MEKA.
+pub fn digits_mlp<T: Real>(seed: u64) -> Result<Problem<Mlp<Spec>, T>> {
+    let data = digits::<T>()?;
+    let model = Mlp::new(&[64, 100, 10]);
+    let start = Init::HeNormal.tree::<T, _>(&model, &mut Rng::new(seed))?;
+    Ok(Problem {
+        loss: Func::trace(model.clone(), (spec([64]), label(10)), |_, p, (x, y)| cross_entropy(network(&p, x), y))?,
+        logits: Func::trace(model.clone(), spec([64]), |_, p, x| network(&p, x))?,
+        params: Flat::pack(&model, &start)?,
+        train: data.train,
+        test: data.test,
+    })
+}
+
+impl<P: Signature, T: Real> Problem<P, T> {
+    /// Fraction of the test examples whose largest logit is their label's.
+    pub fn test_accuracy(&self, params: &[T]) -> Result<f64> {
+        let n = self.test.count();
+        let mut program = self.logits.vmap(n)?.compile::<T>(&Device::cpu())?;
+        let (Some(x), Some(y)) = (self.test.array(0), self.test.array(1)) else { return Ok(f64::NAN) };
+        let classes = self.logits.outputs().shape.size();
+        let mut logits = vec![T::zero(); n * classes];
+        let inputs = [osculate::In::Real(params), osculate::In::Real(x.values())];
+        program.run_flat(&inputs, &mut [osculate::Out::Real(&mut logits)])?;
+        let right = logits.chunks(classes).zip(y.indices()).filter(|(logits, label)| {
+            let best = logits.iter().enumerate().fold(0, |best, (i, v)| if *v > logits[best] { i } else { best });
+            best == **label as usize
+        });
+        Ok(right.count() as f64 / n as f64)
+    }
+}

@@ -1,0 +1,104 @@
+//! `train`: one problem, several optimizers, one table.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use osculate::nn::Batches;
+use osculate::optim::{Minibatches, Oracle, Report, Status, by_name};
+use osculate::{Batch, Device};
+
+use crate::error::Result;
+use crate::output::{self, Row};
+use crate::{plot, problems};
+
+/// What to train, and how.
+#[derive(Args, Debug)]
+pub struct Options {
+    /// The problem; `osculate-lab list` names them.
+    problem: String,
+    /// Optimizers, separated by commas; `osculate-lab list` names them.
+    #[arg(long, value_delimiter = ',', default_value = "meka,meka-fixed,adameka,sgd")]
+    optimizer: Vec<String>,
+    /// Seed of the initial parameters and of the minibatches.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Passes over the training examples.
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..))]
+    epochs: u64,
+    /// Examples in a minibatch (at least 2: variances are measured).
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u64).range(2..))]
+    batch: u64,
+    /// Folder for curves (CSV) and plots (SVG).
+    #[arg(long, default_value_os_t = crate::default_out())]
+    out: PathBuf,
+    /// Print the rows as one JSON object on the last line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was recorded of one optimizer's run.
+pub struct Run {
+    pub optimizer: String,
+    pub reports: Vec<Report>,
+}
+
+/// Trains and reports.
+pub fn run(options: &Options) -> Result<()> {
+    problems::known(&options.problem)?;
+    let problem = problems::digits_mlp::<f32>(options.seed)?;
+    let start = problem.params.values();
+    // Every name is looked up before the first minute is spent.
+    let mut optimizers = Vec::new();
+    for name in &options.optimizer {
+        optimizers.push((name.clone(), by_name::<f32>(name, start.len())?));
+    }
+    let per_epoch = Batches::new(problem.train.count(), options.batch as usize, options.seed).per_epoch();
+    let steps = per_epoch * options.epochs as usize;
+    let mut rows: Vec<Row> = Vec::new();
+    let mut runs = Vec::new();
+    for (name, mut optimizer) in optimizers {
+        let bar = ProgressBar::new(steps as u64).with_message(name.clone());
+        if let Ok(style) = ProgressStyle::with_template("{msg:>15} {wide_bar} {pos}/{len} steps, {eta} left") {
+            bar.set_style(style);
+        }
+        let mut params = start.to_vec();
+        let mut oracles = Minibatches::new(&problem.loss, &Device::cpu());
+        let mut batches = Batches::new(problem.train.count(), options.batch as usize, options.seed);
+        let mut batch = Batch::default();
+        let mut reports = Vec::with_capacity(steps);
+        let mut times = Vec::with_capacity(steps);
+        for _ in 0..steps {
+            problem.train.gather(batches.next_rows(), &mut batch)?;
+            let began = Instant::now();
+            reports.push(optimizer.step(&mut params, &mut oracles.on(&batch))?);
+            times.push(began.elapsed().as_secs_f64() * 1e3);
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        times.sort_unstable_by(f64::total_cmp);
+        let whole = problem.train.all()?;
+        rows.push(Row {
+            optimizer: name.clone(),
+            test_accuracy: problem.test_accuracy(&params)?,
+            train_loss: oracles.on(&whole).loss(&params)?,
+            steps,
+            ms_per_step: times[times.len() / 2],
+            ratio_to_sgd: None,
+            held: reports.iter().filter(|r| r.status != Status::Stepped).count(),
+        });
+        runs.push(Run { optimizer: name, reports });
+    }
+    if let Some(sgd) = rows.iter().find(|row| row.optimizer == "sgd").map(|row| row.ms_per_step) {
+        rows.iter_mut().for_each(|row| row.ratio_to_sgd = Some(row.ms_per_step / sgd));
+    }
+    output::curves(&options.out, &options.problem, &runs)?;
+    let plots = plot::all(&options.out, &options.problem, &runs)?;
+    output::table(&rows);
+    println!("curves and plots: {}", plots.join(", "));
+    if options.json {
+        output::json(&options.problem, &rows);
+    }
+    Ok(())
+}

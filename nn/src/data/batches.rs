@@ -1,0 +1,71 @@
+//! Seeded minibatches.
+
+use osculate_engine::Rng;
+
+/// Rows of minibatches, epoch after epoch, each epoch in its own random order; the last of an epoch may be smaller.
+///
+/// The order of an epoch depends on the seed and the epoch alone, so [`position`](Batches::position) is all there is to save.
+///
+/// ```
+/// use osculate_nn::Batches;
+/// let mut batches = Batches::new(5, 2, 7);
+/// let sizes: Vec<usize> = (0..3).map(|_| batches.next_rows().len()).collect();
+/// assert_eq!(sizes, [2, 2, 1]);
+/// let position = batches.position();
+/// let next = batches.next_rows().to_vec();
+/// assert_eq!(Batches::new(5, 2, 7).at(position).next_rows(), next);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Batches {
+    order: Vec<usize>,
+    size: usize,
+    seed: u64,
+    epoch: u64,
+    next: usize,
+}
+
+impl Batches {
+    /// Of `count` examples, `size` at a time (at least 1, at most all).
+    pub fn new(count: usize, size: usize, seed: u64) -> Batches {
+        let mut batches =
+            Batches { order: (0..count).collect(), size: size.clamp(1, count.max(1)), seed, epoch: 0, next: 0 };
+        batches.shuffle();
+        batches
+    }
+
+    /// Minibatches an epoch has.
+    pub fn per_epoch(&self) -> usize {
+        self.order.len().div_ceil(self.size)
+    }
+
+    /// Epoch and first row of the next minibatch.
+    pub fn position(&self) -> (u64, usize) {
+        (self.epoch, self.next)
+    }
+
+    /// The same minibatches from a position on.
+    pub fn at(mut self, (epoch, next): (u64, usize)) -> Batches {
+        self.epoch = epoch;
+        self.next = next;
+        self.shuffle();
+        self
+    }
+
+    /// Rows of the next minibatch.
+    pub fn next_rows(&mut self) -> &[usize] {
+        if self.next >= self.order.len() {
+            self.next = 0;
+            self.epoch += 1;
+            self.shuffle();
+        }
+        let from = self.next;
+        self.next = (from + self.size).min(self.order.len());
+        &self.order[from..self.next]
+    }
+
+    fn shuffle(&mut self) {
+        self.order.sort_unstable();
+        // Any odd multiplier keeps the seeds of epochs apart.
+        Rng::new(self.seed.wrapping_add(self.epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15))).shuffle(&mut self.order);
+    }
+}
