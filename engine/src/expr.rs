@@ -314,6 +314,9 @@ impl<'t> Expr<'t> {
     }
 
     /// `yes` where this mask is not zero, else `no`: linear in its branches, so that an infinity in the other one does no harm.
+    ///
+    /// In reverse mode the branch not taken receives a cotangent of 0, which an infinite derivative inside it still turns into NaN
+    /// (as in `x.less(0.0).select(0.0, x.ln())` at 0): keep the argument of such a function in its domain, too.
     #[track_caller]
     pub fn select(self, yes: impl IntoExpr<'t>, no: impl IntoExpr<'t>) -> Expr<'t> {
         let (yes, no) = (yes.into_expr(self.tape), no.into_expr(self.tape));
