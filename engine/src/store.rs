@@ -49,6 +49,11 @@ impl Store {
         Store { what: what.into(), arrays: BTreeMap::new() }
     }
 
+    /// What kind of content it is.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
     /// Names and shapes of all arrays.
     pub fn names(&self) -> impl Iterator<Item = (&str, &[usize])> {
         self.arrays.iter().map(|(name, a)| (name.as_str(), a.shape.as_slice()))

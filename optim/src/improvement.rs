@@ -67,6 +67,28 @@ impl Coefficients {
         0.5 * libm::erfc(self.mean(step) / deviation * std::f64::consts::FRAC_1_SQRT_2)
     }
 
+    /// J = μ/√V and its first two derivatives; the probability of improvement is Φ(−J).
+    pub fn objective(&self, step: f64) -> [f64; 3] {
+        let n = self.stationarity();
+        let value: f64 = n.iter().map(|&(c, p)| c * step.powi(p)).sum();
+        let slope: f64 = n.iter().map(|&(c, p)| c * f64::from(p) * step.powi(p - 1)).sum();
+        // N is scaled: means by the slope, variances by `unit`.
+        let unit = self.variance_unit();
+        let v = self.variance(step) / unit;
+        let bend = step * (2.0 * self.v2 + step * step * (self.v4 + 6.0 * step * step * self.v6)) / unit;
+        let scale = self.slope / unit.sqrt();
+        [
+            self.mean(step) / self.variance(step).sqrt(),
+            scale * value * v.powf(-1.5),
+            scale * (slope * v - 1.5 * value * bend) * v.powf(-2.5),
+        ]
+    }
+
+    /// What variances are measured in: the constant one, or where that is 0 that of the slope.
+    fn variance_unit(&self) -> f64 {
+        if self.v0 > 0.0 { self.v0 } else { self.v2 }
+    }
+
     /// Minimiser of the mean, if there is one beyond 0.
     pub fn mean_minimiser(&self) -> Option<f64> {
         let (a, b, c) = (self.slope, self.curvature, self.cubic);
@@ -112,7 +134,7 @@ impl Coefficients {
 
     /// The terms `(coefficient, power)` of N, scaled so that neither slope nor variance sets their size.
     fn stationarity(&self) -> [(f64, i32); 7] {
-        let v = if self.v0 > 0.0 { self.v0 } else { self.v2 };
+        let v = self.variance_unit();
         let (b, c) = (self.curvature / self.slope, self.cubic / self.slope);
         let (v0, v2, v4, v6) = (self.v0 / v, self.v2 / v, self.v4 / v, self.v6 / v);
         [

@@ -309,14 +309,15 @@ impl<T: Real> Meka<T> {
             (false, _) => (s, p),
         };
         let predicted = u + dot(&self.mean, delta) + 0.5 * dot(delta, b) / n;
-        let certain = s + p * squared + 0.25 * q * squared + r;
-        let surprise = (y - predicted).powi(2) - certain;
+        // Nothing has moved before the first step, however uncertain the gradient (∞·0 would be NaN).
+        let spread = if first { s } else { s + p * squared + 0.25 * q * squared };
+        let surprise = (y - predicted).powi(2) - (spread + r);
         let lambda = if first || !self.config.surprise { 0.0 } else { surprise.max(0.0) };
         let known = |predicted: f64, noise: f64| {
             if predicted.is_infinite() { (1.0, noise) } else { kalman::update(predicted, noise) }
         };
         // s⁻ = λ + c − r, without the cancellation.
-        let (loss_gain, s) = known(lambda + s + p * squared + 0.25 * q * squared, r);
+        let (loss_gain, s) = known(lambda + spread, r);
         let u = predicted + loss_gain * (y - predicted);
 
         let (gain, p) = known(p + q, sigma);

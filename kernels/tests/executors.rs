@@ -1,0 +1,288 @@
+//! Every command on the CPU executor against the naive f64 one: awkward sizes, strides and offsets, poisoned outputs, guard words.
+
+use osculate_kernels::{
+    Body, Command, Comparison, Cpu, Error, Fold, Instr, Nest, Out, Program, Real, Reference, Scalar, Slot, View,
+};
+use proptest::prelude::*;
+
+static SQUASH: Scalar = Scalar {
+    name: "squash",
+    f32: |v| v.iter_mut().for_each(|x| *x /= 1.0 + x.abs()),
+    f64: |v| v.iter_mut().for_each(|x| *x /= 1.0 + x.abs()),
+    wgsl: "x / (1.0 + abs(x))",
+};
+
+/// Numbers that look random, in [-1, 1).
+fn noise(n: usize, seed: u64) -> Vec<f64> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+/// A view on loops of these extents: axes laid out in `order`, some repeated, with gaps; and the length of its slot.
+fn layout(dims: &[usize], order: &[usize], repeat: &[bool], gap: usize, slot: usize) -> (View, usize) {
+    let mut strides = vec![0; dims.len()];
+    let mut step = 1 + gap % 2;
+    for &axis in order {
+        if !repeat[axis] {
+            strides[axis] = step;
+            step *= dims[axis];
+        }
+        step += gap;
+    }
+    let end: usize = strides.iter().zip(dims).map(|(s, d)| s * (d - 1)).sum();
+    (View { slot, offset: gap, strides }, gap + end + 1)
+}
+
+fn shuffled(n: usize, seed: u64) -> Vec<usize> {
+    let keys = noise(n, seed);
+    let mut order: Vec<usize> = (0..n).collect();
+    order.sort_by(|&a, &b| keys[a].total_cmp(&keys[b]));
+    order
+}
+
+/// Runs a command on both executors; the output slot has guard words all around the view.
+fn agree<T: Real>(inputs: &[Vec<f64>], out_len: usize, command: &Command, tolerance: f64, wide: bool) -> Result<(), String> {
+    let mut slots: Vec<Slot> = inputs.iter().map(|x| Slot::Input(x.len())).collect();
+    slots.push(Slot::Output { len: out_len, wide });
+    let program = Program::new(slots, vec![command.clone()]).map_err(|e| e.to_string())?;
+    let rounded: Vec<Vec<T>> = inputs.iter().map(|x| x.iter().map(|&v| T::narrow(v)).collect()).collect();
+    let exact: Vec<Vec<f64>> = rounded.iter().map(|x| x.iter().map(|v| v.wide()).collect()).collect();
+    let poison = f64::from_bits(0x7ff8_dead_beef_0000);
+    let mut want = vec![poison; out_len];
+    let exact: Vec<&[f64]> = exact.iter().map(Vec::as_slice).collect();
+    let out = if wide { Out::Wide(&mut want) } else { Out::Real(&mut want) };
+    Reference::new(program.clone()).run(&exact, &mut [out]).map_err(|e| e.to_string())?;
+    let fast: Vec<&[T]> = rounded.iter().map(Vec::as_slice).collect();
+    let mut cpu = Cpu::<T>::new(program);
+    let got: Vec<f64> = if wide {
+        let mut got = vec![poison; out_len];
+        cpu.run(&fast, &mut [Out::Wide(&mut got)]).map_err(|e| e.to_string())?;
+        got
+    } else {
+        let mut got = vec![T::narrow(poison); out_len];
+        cpu.run(&fast, &mut [Out::Real(&mut got)]).map_err(|e| e.to_string())?;
+        got.iter().map(|v| v.wide()).collect()
+    };
+    for (at, (g, w)) in got.iter().zip(&want).enumerate() {
+        if g.is_nan() != w.is_nan() || (g - w).abs() > tolerance * (1.0 + w.abs()) {
+            return Err(format!("element {at}: {g} instead of {w}"));
+        }
+    }
+    Ok(())
+}
+
+fn both(inputs: &[Vec<f64>], out_len: usize, command: &Command, terms: usize, wide: bool) -> Result<(), TestCaseError> {
+    let scale = (terms as f64).sqrt().max(1.0);
+    agree::<f64>(inputs, out_len, command, 4e-15 * scale, wide).map_err(TestCaseError::fail)?;
+    if wide && !matches!(command, Command::Reduce { .. }) {
+        return Ok(());
+    }
+    agree::<f32>(inputs, out_len, command, 2e-6 * scale, wide).map_err(TestCaseError::fail)
+}
+
+fn bodies() -> Vec<Body> {
+    vec![
+        Body::product(1),
+        Body::product(3),
+        Body::product(2).scaled(-0.5),
+        Body(vec![Instr::Load(0), Instr::Load(1), Instr::Add(0, 1)]),
+        Body(vec![Instr::Load(0), Instr::Apply(&SQUASH, 0)]),
+        Body(vec![Instr::Load(0), Instr::Load(1), Instr::Compare(Comparison::Less, 0, 1)]),
+        Body(vec![Instr::Load(0), Instr::Load(1), Instr::Load(2), Instr::Select(0, 1, 2)]),
+        Body(vec![Instr::Load(2), Instr::Const(0.25), Instr::Compare(Comparison::LessEqual, 0, 1), Instr::Mul(0, 2), Instr::Add(3, 1)]),
+    ]
+}
+
+prop_compose! {
+    fn nest(max_rank: usize)(
+        dims in prop::collection::vec(prop_oneof![1usize..5, 1usize..40, Just(257)], 0..=max_rank),
+        folded in 0usize..=2,
+        seed in any::<u64>(),
+        body in 0usize..8,
+        gap in 0usize..4,
+        packed in any::<bool>(),
+    ) -> (Vec<usize>, usize, u64, Body, usize, bool) {
+        let mut dims = dims;
+        while dims.iter().product::<usize>() > 20_000 {
+            let largest = (0..dims.len()).max_by_key(|&i| dims[i]).expect("not empty");
+            dims[largest] = 3;
+        }
+        let folded = folded.min(dims.len());
+        (dims, folded, seed, bodies()[body].clone(), gap, packed)
+    }
+}
+
+fn inputs(dims: &[usize], seed: u64, gap: usize) -> (Vec<View>, Vec<Vec<f64>>) {
+    (0..3)
+        .map(|slot| {
+            let seed = seed.wrapping_add(slot as u64 * 77);
+            let repeat: Vec<bool> = noise(dims.len(), seed ^ 5).iter().map(|&v| v > 0.6).collect();
+            let (view, len) = layout(dims, &shuffled(dims.len(), seed), &repeat, gap, slot);
+            (view, noise(len + gap, seed ^ 9))
+        })
+        .unzip()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn maps((dims, _, seed, body, gap, packed) in nest(4)) {
+        let (views, data) = inputs(&dims, seed, gap);
+        let order = if packed { (0..dims.len()).rev().collect() } else { shuffled(dims.len(), seed ^ 3) };
+        let (out, len) = layout(&dims, &order, &vec![false; dims.len()], if packed { 0 } else { gap }, 3);
+        both(&data, len + gap, &Command::Map(Nest { dims, body, inputs: views, out }), 1, false)?;
+    }
+
+    #[test]
+    fn reductions((dims, folded, seed, body, gap, packed) in nest(4), max in any::<bool>(), wide in any::<bool>()) {
+        let (views, data) = inputs(&dims, seed, gap);
+        let (kept, over) = dims.split_at(dims.len() - folded);
+        let order = if packed { (0..kept.len()).rev().collect() } else { shuffled(kept.len(), seed ^ 3) };
+        let (out, len) = layout(kept, &order, &vec![false; kept.len()], if packed { 0 } else { gap }, 3);
+        let nest = Nest { dims: kept.to_vec(), body, inputs: views, out };
+        let fold = if max { Fold::Max } else { Fold::Sum };
+        let terms = over.iter().product();
+        both(&data, len + gap, &Command::Reduce { nest, over: over.to_vec(), fold, scale: 0.75 }, terms, wide)?;
+    }
+
+    #[test]
+    fn products(
+        batch in prop::collection::vec(1usize..4, 0..3),
+        m in prop_oneof![1usize..8, 1usize..40],
+        k in prop_oneof![1usize..8, 1usize..70],
+        n in prop_oneof![1usize..8, 1usize..40],
+        seed in any::<u64>(),
+        gap in 0usize..4,
+        packed in any::<bool>(),
+    ) {
+        let dims = |a, b| [batch.as_slice(), &[a, b]].concat();
+        let rank = batch.len() + 2;
+        // A batch axis may be repeated: one matrix for all.
+        let mut repeat = vec![false; rank];
+        if rank > 2 && seed % 3 == 0 {
+            repeat[0] = true;
+        }
+        let (a, a_len) = layout(&dims(m, k), &shuffled(rank, seed), &repeat, gap, 0);
+        let (b, b_len) = layout(&dims(k, n), &shuffled(rank, seed ^ 1), &vec![false; rank], gap, 1);
+        let order = if packed { (0..rank).rev().collect() } else { shuffled(rank, seed ^ 3) };
+        let (out, len) = layout(&dims(m, n), &order, &vec![false; rank], if packed { 0 } else { gap }, 2);
+        let data = [noise(a_len + gap, seed), noise(b_len + gap, seed ^ 2)];
+        both(&data, len + gap, &Command::MatMul { batch, size: [m, k, n], scale: -1.5, a, b, out }, k, false)?;
+    }
+}
+
+/// The same bits from 1, 2 and 4 threads, on work large enough to be split.
+#[test]
+fn threads_do_not_change_a_bit() {
+    let (m, k, n) = (300, 70, 130);
+    let a = noise(m * k, 1);
+    let b = noise(k * n, 2);
+    let commands = [
+        Command::MatMul {
+            batch: vec![],
+            size: [m, k, n],
+            scale: 1.0,
+            a: View::new(0, 0, &[k, 1]),
+            b: View::new(1, 0, &[n, 1]),
+            out: View::new(2, 0, &[n, 1]),
+        },
+        Command::Map(Nest {
+            dims: vec![m, n],
+            body: Body::product(2),
+            inputs: vec![View::new(0, 0, &[1, 5]), View::new(1, 3, &[0, 1])],
+            out: View::new(2, 0, &[n, 1]),
+        }),
+        Command::Reduce {
+            nest: Nest {
+                dims: vec![m],
+                body: Body::product(2),
+                inputs: vec![View::new(0, 0, &[1, 7]), View::new(1, 0, &[0, 1])],
+                out: View::new(2, 0, &[1]),
+            },
+            over: vec![2000],
+            fold: Fold::Sum,
+            scale: 1.0,
+        },
+    ];
+    for command in commands {
+        let bits = |threads: usize| -> Vec<u32> {
+            let slots = vec![Slot::Input(m * k), Slot::Input(k * n), Slot::Output { len: m * n, wide: false }];
+            let mut cpu = Cpu::<f32>::new(Program::new(slots, vec![command.clone()]).expect("a program"));
+            let narrow = |x: &[f64]| x.iter().map(|&v| v as f32).collect::<Vec<_>>();
+            let mut out = vec![0f32; m * n];
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+            pool.install(|| cpu.run(&[&narrow(&a), &narrow(&b)], &mut [Out::Real(&mut out)])).expect("a run");
+            out.iter().map(|v| v.to_bits()).collect()
+        };
+        let one = bits(1);
+        assert!(one == bits(2) && one == bits(4), "{command:?}");
+    }
+}
+
+#[test]
+fn sums_keep_f64_across_blocks() {
+    // 2^24 + 1 + 1 + …: f32 alone would lose every 1.
+    let n = 4096;
+    let mut x = vec![1f32; n];
+    x[0] = 16_777_216.0;
+    let command = Command::Reduce {
+        nest: Nest { dims: vec![], body: Body::product(1), inputs: vec![View::new(0, 0, &[1])], out: View::new(1, 0, &[]) },
+        over: vec![n],
+        fold: Fold::Sum,
+        scale: 1.0,
+    };
+    let program = Program::new(vec![Slot::Input(n), Slot::Output { len: 1, wide: true }], vec![command]).expect("a program");
+    let mut out = [0.0];
+    Cpu::new(program).run(&[&x], &mut [Out::Wide(&mut out)]).expect("a run");
+    // Only the block of 256 that holds the large number may round.
+    assert!((out[0] - (16_777_216.0 + 4095.0)).abs() < 256.0);
+    assert_eq!(osculate_kernels::dot(&x[256..], &vec![1f32; n - 256]), 3840.0);
+}
+
+#[test]
+fn a_nan_is_the_maximum() {
+    for position in 0..3 {
+        let mut x = [3.0, 1.0, 2.0];
+        x[position] = f64::NAN;
+        let nest = Nest { dims: vec![], body: Body::product(1), inputs: vec![View::new(0, 0, &[1])], out: View::new(1, 0, &[]) };
+        let command = Command::Reduce { nest, over: vec![3], fold: Fold::Max, scale: 1.0 };
+        let program = Program::new(vec![Slot::Input(3), Slot::Output { len: 1, wide: false }], vec![command]).expect("a program");
+        let mut out = [0.0];
+        Cpu::new(program).run(&[&x], &mut [Out::Real(&mut out)]).expect("a run");
+        assert!(out[0].is_nan());
+    }
+}
+
+#[test]
+fn malformed_programs_are_refused() {
+    let map = |out: View, inputs: Vec<View>, body: Body| Command::Map(Nest { dims: vec![2, 3], body, inputs, out });
+    let slots = || vec![Slot::Input(6), Slot::Output { len: 6, wide: false }, Slot::Temp(6), Slot::Constant(vec![1.0])];
+    let good = View::new(1, 0, &[3, 1]);
+    let read = View::new(0, 0, &[3, 1]);
+    let cases = [
+        (map(good.clone(), vec![View::new(0, 1, &[3, 1])], Body::product(1)), "input 0 ends at 7 of a slot of 6"),
+        (map(good.clone(), vec![View::new(9, 0, &[3, 1])], Body::product(1)), "input 0 is slot 9, of 4"),
+        (map(good.clone(), vec![View::new(0, 0, &[1])], Body::product(1)), "input 0 has 1 strides for 2 loops"),
+        (map(View::new(1, 0, &[1, 1]), vec![read.clone()], Body::product(1)), "the output's loops overlap"),
+        (map(View::new(0, 0, &[3, 1]), vec![], Body::product(0)), "the output is an input or a constant"),
+        (map(View::new(2, 0, &[3, 1]), vec![View::new(2, 0, &[3, 1])], Body::product(1)), "a command may not read the slot it writes"),
+        (map(View::new(2, 0, &[3, 1]), vec![good.clone()], Body::product(1)), "an output slot is read"),
+        (map(good.clone(), vec![read.clone()], Body::product(2)), "input 1 of 1 is loaded"),
+        (map(good, vec![read], Body(vec![Instr::Load(0), Instr::Add(0, 1)])), "instruction 1 reads register 1, which is not yet written"),
+    ];
+    for (command, why) in cases {
+        assert_eq!(Program::new(slots(), vec![command]).err(), Some(Error::Command { command: 0, why: why.into() }));
+    }
+    let late = vec![Slot::Temp(1), Slot::Input(1)];
+    assert!(matches!(Program::new(late, vec![]), Err(Error::Signature(_))));
+    let program = Program::new(vec![Slot::Input(2)], vec![]).expect("a program");
+    let wrong = Cpu::<f32>::new(program).run(&[&[1.0]], &mut []);
+    assert_eq!(wrong, Err(Error::Length { what: "input", index: 0, got: 1, want: 2 }));
+}
