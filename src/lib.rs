@@ -1,5 +1,7 @@
-//! Osculate: exact per-example curvature.
+#![doc = include_str!("../README.md")]
+
 pub use osculate_engine::*;
+
 #[cfg(feature = "nn")]
 pub use osculate_nn as nn;
 #[cfg(feature = "optim")]

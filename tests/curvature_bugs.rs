@@ -61,7 +61,8 @@ fn nested_stop_gradient() {
     });
     assert_eq!(value(&grad_word(&g), 2.0, &[1.0]), 12.0);
     // Stopping one of two uses leaves the other.
-    let h = trace(vec![spec([])], vec![], |_, p, _| vec![p[0].stop_gradient() * p[0].sin() + p[0].stop_gradient().exp()]);
+    let h =
+        trace(vec![spec([])], vec![], |_, p, _| vec![p[0].stop_gradient() * p[0].sin() + p[0].stop_gradient().exp()]);
     let want = 0.7 * 0.7f64.cos();
     assert!((value(&grad_word(&h), 0.7, &[1.0]) - want).abs() < 1e-15);
 }

@@ -1,7 +1,7 @@
 //! Bad input gets an error that says what, where and what to do, and changes nothing. Each is tested by its message.
 
 use osculate::nn::{Init, Mlp, cross_entropy};
-use osculate::optim::{MekaConfig, Meka, Minibatches, Optimizer, Sgd, Status, by_name};
+use osculate::optim::{Meka, MekaConfig, Minibatches, Optimizer, Sgd, Status, by_name};
 use osculate::store::Store;
 use osculate::{Array, Batch, Device, Examples, Flat, Func, Request, Rng, Spec, label, spec};
 
@@ -27,7 +27,8 @@ fn shape_mismatches_name_the_line() {
     let trace = |f: for<'t> fn(&'t osculate::Tape, osculate::Expr<'t>, osculate::Expr<'t>) -> osculate::Expr<'t>| {
         message(Func::trace(spec([2, 3]), label(5), f))
     };
-    type Case = (for<'t> fn(&'t osculate::Tape, osculate::Expr<'t>, osculate::Expr<'t>) -> osculate::Expr<'t>, &'static str);
+    type Case =
+        (for<'t> fn(&'t osculate::Tape, osculate::Expr<'t>, osculate::Expr<'t>) -> osculate::Expr<'t>, &'static str);
     let cases: [Case; 13] = [
         (|_, w, _| w.dot(w), "the last axis of [2, 3] does not match the first of [2, 3]"),
         (|_, w, _| w.reshape([4]).sum(), "f[2, 3] has 6 elements, [4] has 4"),
@@ -52,16 +53,10 @@ fn shape_mismatches_name_the_line() {
 #[test]
 fn gradients_of_vectors_say_what_to_do() {
     let f = Func::trace(spec([3]), spec([3]), |_, w, x| w * x).expect("a trace");
-    assert_eq!(
-        message(f.grad()),
-        "grad: the result is f[3], not a scalar: use vjp, jacrev, or dot_output first"
-    );
+    assert_eq!(message(f.grad()), "grad: the result is f[3], not a scalar: use vjp, jacrev, or dot_output first");
     assert_eq!(message(f.vmap(0)), "vmap: a batch of 0 examples");
     let wrong = Func::trace((spec([2]), label(3)), spec([]), |_, (w, _), _| w.sum());
-    assert_eq!(
-        message(wrong),
-        "params.1: want reals (indices have no derivative: put them into the data), got i<3[]"
-    );
+    assert_eq!(message(wrong), "params.1: want reals (indices have no derivative: put them into the data), got i<3[]");
 }
 
 #[test]
@@ -73,7 +68,8 @@ fn calls_are_checked() {
 
 fn classifier() -> (Mlp<Spec>, Func<Mlp<Spec>, (Spec, Spec), Spec>) {
     let model = Mlp::new(&[4, 6, 3]);
-    let loss = Func::trace(model.clone(), (spec([4]), label(3)), |_, p, (x, y)| cross_entropy(p.apply(x, |h| h.tanh()), y));
+    let loss =
+        Func::trace(model.clone(), (spec([4]), label(3)), |_, p, (x, y)| cross_entropy(p.apply(x, |h| h.tanh()), y));
     (model, loss.expect("a trace"))
 }
 
@@ -86,18 +82,12 @@ fn wrong_arrays_are_named_by_their_path() {
     let mut program = loss.compile::<f32>(&Device::cpu()).expect("a program");
     let mut wrong = params.clone();
     wrong.layers[1].w = Array::full([3, 6], 0.0);
-    assert_eq!(
-        message(program.run(&wrong, &(x.clone(), y.clone()))),
-        "params.layers.1.w: want f[6, 3], got f[3, 6]"
-    );
+    assert_eq!(message(program.run(&wrong, &(x.clone(), y.clone()))), "params.layers.1.w: want f[6, 3], got f[3, 6]");
     assert_eq!(message(Flat::pack(&model, &wrong)), "params.layers.1.w: want f[6, 3], got f[3, 6]");
     assert_eq!(message(program.run(&params, &(y.clone(), x.clone()))), "data.0: want f[4], got i[]");
     let nine = Array::index([], vec![9]).expect("an array");
     assert_eq!(message(program.run(&params, &(x, nine))), "data.1: element 0 is 9, but indices here are below 3");
-    assert_eq!(
-        message(Array::new([2, 2], vec![1.0f32])),
-        "array: want 4 values for shape [2, 2], got 1 values"
-    );
+    assert_eq!(message(Array::new([2, 2], vec![1.0f32])), "array: want 4 values for shape [2, 2], got 1 values");
     let short = Mlp { layers: params.layers[..1].to_vec() };
     assert_eq!(message(Flat::pack(&model, &short)), "params: want 4 arrays, got 2 arrays");
 }
@@ -188,7 +178,10 @@ fn truncated_and_foreign_states_are_refused() {
     std::fs::write(&path, b"").expect("a file");
     assert!(message(Store::load(&path, "osculate.meka")).contains("not a whole safetensors file"));
     std::fs::write(&path, &bytes).expect("a file");
-    assert_eq!(message(Store::load(&path, "osculate.sgd")), format!("{show}: it holds \"osculate.meka\", wanted \"osculate.sgd\""));
+    assert_eq!(
+        message(Store::load(&path, "osculate.sgd")),
+        format!("{show}: it holds \"osculate.meka\", wanted \"osculate.sgd\"")
+    );
     let missing = folder.join("none.safetensors");
     assert!(message(Store::load(&missing, "osculate.meka")).contains("No such file"));
 
@@ -223,7 +216,8 @@ fn options_out_of_range_are_refused() {
         let loss = Func::trace(spec([2]), spec([]), |_, w, x| (w * x).sum()).expect("a trace");
         Minibatches::<_, _, f32>::new(&loss, &Device::cpu())
     };
-    let batch = Examples::new(spec([]), Array::new([2], vec![1.0f32, 2.0]).expect("x")).and_then(|e| e.all()).expect("b");
+    let batch =
+        Examples::new(spec([]), Array::new([2], vec![1.0f32, 2.0]).expect("x")).and_then(|e| e.all()).expect("b");
     let error = message(Sgd::new(3, 0.1).expect("options").step(&mut [0.0; 2], &mut oracles.on(&batch)));
     assert_eq!(error, "the optimizer was made for 3 parameters, but was given 2");
     let error = message(Sgd::new(3, 0.1).expect("options").step(&mut [0.0; 3], &mut oracles.on(&batch)));

@@ -1,8 +1,6 @@
 //! Per-example derivatives against JAX's, in f64, to 1e-12 of the largest entry of each array.
 
-use osculate::{
-    Array, Device, Examples, Expr, Func, Request, Result, Tape, Tree, label, spec, tree,
-};
+use osculate::{Array, Device, Examples, Expr, Func, Request, Result, Tape, Tree, label, spec, tree};
 use serde_json::Value;
 
 /// Σ_k sin-shaped values that the files describe: parameter `j`, row-major index `k`.

@@ -111,9 +111,9 @@ proptest! {
         let (flat_v, flat_hv) = (flat(&v), flat(&hv));
         let size = flat_v.len();
         prop_assert_eq!(hessian.shape().to_vec(), vec![size, size]);
-        for i in 0..size {
-            let product: f64 = (0..size).map(|j| hessian.values()[i * size + j] * flat_v[j]).sum();
-            prop_assert!((product - flat_hv[i]).abs() <= 1e-10 * scale.max(1.0), "{} {}", product, flat_hv[i]);
+        for (row, want) in hessian.values().chunks(size).zip(flat_hv) {
+            let product: f64 = row.iter().zip(&flat_v).map(|(h, v)| h * v).sum();
+            prop_assert!((product - want).abs() <= 1e-10 * scale.max(1.0), "{} {}", product, want);
         }
         let gradient = scalar.grad().unwrap().flat().unwrap();
         let forward = gradient.jacfwd().unwrap().compile::<f64>(&cpu).unwrap().run(&p, &data).unwrap();

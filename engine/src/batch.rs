@@ -85,15 +85,19 @@ impl<D: Signature, T: Real> Examples<D, T> {
         for ((path, leaf), array) in leaves.iter().zip(&arrays) {
             let whole = crate::Spec { shape: leaf.shape.batched(count), kind: leaf.kind };
             array.fits(&whole, &path.to_string())?;
-            if let Kind::Index(bound) = leaf.kind {
-                if let Some(position) = array.indices().iter().position(|&v| v as usize >= bound) {
-                    let value = array.indices()[position];
-                    return Err(Error::Index { path: path.to_string(), position, value, bound });
-                }
+            if let Kind::Index(bound) = leaf.kind
+                && let Some(position) = array.indices().iter().position(|&v| v as usize >= bound)
+            {
+                let value = array.indices()[position];
+                return Err(Error::Index { path: path.to_string(), position, value, bound });
             }
         }
         if count == 0 {
-            return Err(Error::Signature { path: "data".into(), want: "at least one example".into(), got: "none".into() });
+            return Err(Error::Signature {
+                path: "data".into(),
+                want: "at least one example".into(),
+                got: "none".into(),
+            });
         }
         Ok(Examples { buffers: buffers(&spec, "data"), spec, arrays, count })
     }

@@ -75,9 +75,8 @@ pub fn derivatives<P: Signature, D: Signature>(
     let length = dot(&v, &v).sqrt();
     v.iter_mut().flat_map(|a| a.values_mut()).for_each(|x| *x /= length);
     let moved = |t: f64| -> Result<P::With<Array<f64>>> {
-        let step = |(a, v): (&Array<f64>, &Array<f64>)| {
-            Array::from_fn(a.shape(), |i| a.values()[i] + t * v.values()[i])
-        };
+        let step =
+            |(a, v): (&Array<f64>, &Array<f64>)| Array::from_fn(a.shape(), |i| a.values()[i] + t * v.values()[i]);
         filled(func.params(), point.iter().zip(&v).map(step))
     };
     let direction = || filled(func.params(), v.iter().cloned());

@@ -55,7 +55,9 @@ pub enum Error {
         count: usize,
     },
     /// A derivative disagrees with finite differences.
-    #[error("derivative of order {order}: {derivative:e} by automatic differentiation, {difference:e} by differences (relative error {error:.1e} > {tolerance:.1e})")]
+    #[error(
+        "derivative of order {order}: {derivative:e} by automatic differentiation, {difference:e} by differences (relative error {error:.1e} > {tolerance:.1e})"
+    )]
     Check {
         /// Order of the derivative.
         order: usize,

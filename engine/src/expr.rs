@@ -256,7 +256,10 @@ impl<'t> Expr<'t> {
     pub fn split(self, axis: usize, parts: usize) -> Vec<Expr<'t>> {
         let extent = self.shape().get(axis).copied().unwrap_or(0);
         if parts == 0 || extent == 0 || extent % parts != 0 {
-            return vec![self.fail("split", format!("axis {axis} of {} has no {parts} equal parts", self.shape())); parts];
+            return vec![
+                self.fail("split", format!("axis {axis} of {} has no {parts} equal parts", self.shape()));
+                parts
+            ];
         }
         let len = extent / parts;
         let mut out = Vec::with_capacity(parts);
@@ -437,14 +440,13 @@ impl<'t, R: IntoExpr<'t>> Mul<R> for Expr<'t> {
     fn mul(self, other: R) -> Expr<'t> {
         let other = other.into_expr(self.tape);
         match self.aligned(other) {
-            Ok((dims, la, lb, rank)) => {
-                contract(1.0, &[(self, &la), (other, &lb)], &labels(0, rank), &dims, self.tape)
-            }
+            Ok((dims, la, lb, rank)) => contract(1.0, &[(self, &la), (other, &lb)], &labels(0, rank), &dims, self.tape),
             Err(why) => self.fail("multiply", why),
         }
     }
 }
 
+#[allow(clippy::suspicious_arithmetic_impl)] // a quotient is a product with a reciprocal
 impl<'t, R: IntoExpr<'t>> Div<R> for Expr<'t> {
     type Output = Expr<'t>;
     #[track_caller]

@@ -422,8 +422,12 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
             data: self.data.clone(),
             outputs: (self.outputs.clone(), split.residuals.clone()),
         };
-        let map =
-            Func { graph: split.map, params: self.params.clone(), data: split.residuals, outputs: self.outputs.clone() };
+        let map = Func {
+            graph: split.map,
+            params: self.params.clone(),
+            data: split.residuals,
+            outputs: self.outputs.clone(),
+        };
         Ok(Linearization { value, map })
     }
 
@@ -445,11 +449,11 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
         }
         let batched: Vec<bool> = self.graph.names.iter().map(|name| picked(name)).collect();
         let count = specs(&self.params).len();
-        let grown = |tree_at: usize, spec: &Spec| if batched[tree_at] { spec.shape.batched(n) } else { spec.shape.clone() };
+        let grown =
+            |tree_at: usize, spec: &Spec| if batched[tree_at] { spec.shape.batched(n) } else { spec.shape.clone() };
         let mut at = 0..;
-        let mut grow = |_: &crate::Path, spec: &Spec| {
-            Ok(Spec { shape: grown(at.next().unwrap_or(0), spec), kind: spec.kind })
-        };
+        let mut grow =
+            |_: &crate::Path, spec: &Spec| Ok(Spec { shape: grown(at.next().unwrap_or(0), spec), kind: spec.kind });
         let params = self.params.map("", &mut grow)?;
         let data = self.data.map("", &mut grow)?;
         let outputs = self.outputs.map("", |_, s| Ok(Spec { shape: s.shape.batched(n), kind: s.kind }))?;

@@ -72,7 +72,7 @@ impl Graph {
     pub(crate) fn extract(nodes: &[Node], inputs: &[Var], names: Vec<String>, outputs: &[Var]) -> Graph {
         let mut live = vec![false; nodes.len()];
         inputs.iter().chain(outputs).for_each(|v| live[v.index()] = true);
-        for at in (0..nodes.len()).rev().filter(|&at| nodes[at].args.first().is_some()) {
+        for at in (0..nodes.len()).rev().filter(|&at| !nodes[at].args.is_empty()) {
             if live[at] {
                 nodes[at].args.iter().for_each(|v| live[v.index()] = true);
             }

@@ -208,9 +208,7 @@ impl<T: Real> Moments<T> {
     /// Whether every sum is a number.
     pub fn is_finite(&self) -> bool {
         let finite = |sums: &Option<Sums<T>>| {
-            sums.as_ref().is_none_or(|s| {
-                s.squares.iter().all(|q| q.is_finite()) && s.sum.iter().all(|x| x.is_finite())
-            })
+            sums.as_ref().is_none_or(|s| s.squares.iter().all(|q| q.is_finite()) && s.sum.iter().all(|x| x.is_finite()))
         };
         self.loss_mean.is_finite() && self.loss_m2.is_finite() && finite(&self.gradient) && finite(&self.hvp)
     }
@@ -224,10 +222,7 @@ impl<T: Real> Moments<T> {
             (Some(a), Some(b)) => a.elementwise.is_some() == b.elementwise.is_some(),
             (a, b) => a.is_none() && b.is_none(),
         };
-        if self.layout != other.layout
-            || !same(&self.gradient, &other.gradient)
-            || !same(&self.hvp, &other.hvp)
-        {
+        if self.layout != other.layout || !same(&self.gradient, &other.gradient) || !same(&self.hvp, &other.hvp) {
             return Err(Error::State("moments of different parameters or requests cannot be merged".into()));
         }
         let (a, b) = (self.count as f64, other.count as f64);
@@ -295,10 +290,8 @@ impl<T: Real, P: Signature, D: Signature> MomentsProgram<T, P, D> {
                 Vec::<Spec>::new(),
                 |tape, params, data| {
                     let inputs = [&params[..count], &data].concat();
-                    let tangents: Vec<_> = (0..count)
-                        .map(|at| params.get(count + at).copied())
-                        .chain(data.iter().map(|_| None))
-                        .collect();
+                    let tangents: Vec<_> =
+                        (0..count).map(|at| params.get(count + at).copied()).chain(data.iter().map(|_| None)).collect();
                     let (mut outputs, moved) = jvp(one.graph(), tape, &inputs, &tangents);
                     if request.hvp {
                         let zero = |at: usize| tape.full(outputs[at].shape(), 0.0);
@@ -324,9 +317,8 @@ impl<T: Real, P: Signature, D: Signature> MomentsProgram<T, P, D> {
             }
             results
         })?;
-        let func = func.wide(|path| {
-            path == "result.0" || path.starts_with("result.1.1.") || path.starts_with("result.2.1.")
-        })?;
+        let func =
+            func.wide(|path| path == "result.0" || path.starts_with("result.1.1.") || path.starts_with("result.2.1."))?;
         let squares = |wanted: bool| vec![0.0; if wanted { n * leaves.len() } else { 0 }];
         Ok(MomentsProgram {
             program: func.compile(device)?,

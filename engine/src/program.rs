@@ -75,16 +75,17 @@ impl<T: Real, P: Signature, D: Signature, O: Signature> Program<T, P, D, O> {
         }
         let writes = buffers(&outputs, "result");
         if reads.len() > INPUTS {
-            let why = format!("{} input buffers, but a program has at most {INPUTS}: put arrays into a struct", reads.len());
+            let why =
+                format!("{} input buffers, but a program has at most {INPUTS}: put arrays into a struct", reads.len());
             return Err(Error::Transform { transform: "compile", why });
         }
         let exact = 1usize << if size_of::<T>() == 4 { 24 } else { 53 };
         for buffer in &reads {
-            if let Kind::Index(bound) = buffer.kind {
-                if bound == 0 || bound > exact {
-                    let why = format!("indices of {} below {bound} are not exact in {}", name(buffer), T::NAME);
-                    return Err(Error::Transform { transform: "compile", why });
-                }
+            if let Kind::Index(bound) = buffer.kind
+                && (bound == 0 || bound > exact)
+            {
+                let why = format!("indices of {} below {bound} are not exact in {}", name(buffer), T::NAME);
+                return Err(Error::Transform { transform: "compile", why });
             }
         }
         let wide = |b: &BufferSpec| b.kind == Kind::Wide;

@@ -100,7 +100,8 @@ impl Store {
 
     /// The arrays whose name has a prefix, without it.
     pub fn part(&self, prefix: &str, what: &str) -> Store {
-        let named = self.arrays.iter().filter_map(|(name, a)| Some((name.strip_prefix(prefix)?.to_string(), a.clone())));
+        let named =
+            self.arrays.iter().filter_map(|(name, a)| Some((name.strip_prefix(prefix)?.to_string(), a.clone())));
         Store { what: what.into(), arrays: named.collect() }
     }
 

@@ -28,7 +28,11 @@ pub trait Tree: Sized {
     ///
     /// # Errors
     /// The first one of `f`.
-    fn map_at<M: Leaf>(&self, at: &mut Path, f: &mut dyn FnMut(&Path, &Self::Leaf) -> Result<M>) -> Result<Self::With<M>>;
+    fn map_at<M: Leaf>(
+        &self,
+        at: &mut Path,
+        f: &mut dyn FnMut(&Path, &Self::Leaf) -> Result<M>,
+    ) -> Result<Self::With<M>>;
 
     /// Visits every leaf, in the order of [`map_at`](Tree::map_at).
     fn visit_at<'a>(&'a self, at: &mut Path, f: &mut dyn FnMut(&Path, &'a Self::Leaf));

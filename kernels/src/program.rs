@@ -208,12 +208,7 @@ impl Program {
         None
     }
 
-    fn out_fault<'a>(
-        &self,
-        out: &View,
-        dims: &[usize],
-        inputs: impl IntoIterator<Item = &'a View>,
-    ) -> Option<String> {
+    fn out_fault<'a>(&self, out: &View, dims: &[usize], inputs: impl IntoIterator<Item = &'a View>) -> Option<String> {
         if let Some(fault) = self.view_fault(out, dims, "the output") {
             return Some(fault);
         }

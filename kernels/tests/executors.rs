@@ -47,7 +47,13 @@ fn shuffled(n: usize, seed: u64) -> Vec<usize> {
 }
 
 /// Runs a command on both executors; the output slot has guard words all around the view.
-fn agree<T: Real>(inputs: &[Vec<f64>], out_len: usize, command: &Command, tolerance: f64, wide: bool) -> Result<(), String> {
+fn agree<T: Real>(
+    inputs: &[Vec<f64>],
+    out_len: usize,
+    command: &Command,
+    tolerance: f64,
+    wide: bool,
+) -> Result<(), String> {
     let mut slots: Vec<Slot> = inputs.iter().map(|x| Slot::Input(x.len())).collect();
     slots.push(Slot::Output { len: out_len, wide });
     let program = Program::new(slots, vec![command.clone()]).map_err(|e| e.to_string())?;
@@ -95,7 +101,13 @@ fn bodies() -> Vec<Body> {
         Body(vec![Instr::Load(0), Instr::Apply(&SQUASH, 0)]),
         Body(vec![Instr::Load(0), Instr::Load(1), Instr::Compare(Comparison::Less, 0, 1)]),
         Body(vec![Instr::Load(0), Instr::Load(1), Instr::Load(2), Instr::Select(0, 1, 2)]),
-        Body(vec![Instr::Load(2), Instr::Const(0.25), Instr::Compare(Comparison::LessEqual, 0, 1), Instr::Mul(0, 2), Instr::Add(3, 1)]),
+        Body(vec![
+            Instr::Load(2),
+            Instr::Const(0.25),
+            Instr::Compare(Comparison::LessEqual, 0, 1),
+            Instr::Mul(0, 2),
+            Instr::Add(3, 1),
+        ]),
     ]
 }
 
@@ -233,12 +245,18 @@ fn sums_keep_f64_across_blocks() {
     let mut x = vec![1f32; n];
     x[0] = 16_777_216.0;
     let command = Command::Reduce {
-        nest: Nest { dims: vec![], body: Body::product(1), inputs: vec![View::new(0, 0, &[1])], out: View::new(1, 0, &[]) },
+        nest: Nest {
+            dims: vec![],
+            body: Body::product(1),
+            inputs: vec![View::new(0, 0, &[1])],
+            out: View::new(1, 0, &[]),
+        },
         over: vec![n],
         fold: Fold::Sum,
         scale: 1.0,
     };
-    let program = Program::new(vec![Slot::Input(n), Slot::Output { len: 1, wide: true }], vec![command]).expect("a program");
+    let program =
+        Program::new(vec![Slot::Input(n), Slot::Output { len: 1, wide: true }], vec![command]).expect("a program");
     let mut out = [0.0];
     Cpu::new(program).run(&[&x], &mut [Out::Wide(&mut out)]).expect("a run");
     // Only the block of 256 that holds the large number may round.
@@ -251,9 +269,15 @@ fn a_nan_is_the_maximum() {
     for position in 0..3 {
         let mut x = [3.0, 1.0, 2.0];
         x[position] = f64::NAN;
-        let nest = Nest { dims: vec![], body: Body::product(1), inputs: vec![View::new(0, 0, &[1])], out: View::new(1, 0, &[]) };
+        let nest = Nest {
+            dims: vec![],
+            body: Body::product(1),
+            inputs: vec![View::new(0, 0, &[1])],
+            out: View::new(1, 0, &[]),
+        };
         let command = Command::Reduce { nest, over: vec![3], fold: Fold::Max, scale: 1.0 };
-        let program = Program::new(vec![Slot::Input(3), Slot::Output { len: 1, wide: false }], vec![command]).expect("a program");
+        let program =
+            Program::new(vec![Slot::Input(3), Slot::Output { len: 1, wide: false }], vec![command]).expect("a program");
         let mut out = [0.0];
         Cpu::new(program).run(&[&x], &mut [Out::Real(&mut out)]).expect("a run");
         assert!(out[0].is_nan());
@@ -272,10 +296,16 @@ fn malformed_programs_are_refused() {
         (map(good.clone(), vec![View::new(0, 0, &[1])], Body::product(1)), "input 0 has 1 strides for 2 loops"),
         (map(View::new(1, 0, &[1, 1]), vec![read.clone()], Body::product(1)), "the output's loops overlap"),
         (map(View::new(0, 0, &[3, 1]), vec![], Body::product(0)), "the output is an input or a constant"),
-        (map(View::new(2, 0, &[3, 1]), vec![View::new(2, 0, &[3, 1])], Body::product(1)), "a command may not read the slot it writes"),
+        (
+            map(View::new(2, 0, &[3, 1]), vec![View::new(2, 0, &[3, 1])], Body::product(1)),
+            "a command may not read the slot it writes",
+        ),
         (map(View::new(2, 0, &[3, 1]), vec![good.clone()], Body::product(1)), "an output slot is read"),
         (map(good.clone(), vec![read.clone()], Body::product(2)), "input 1 of 1 is loaded"),
-        (map(good, vec![read], Body(vec![Instr::Load(0), Instr::Add(0, 1)])), "instruction 1 reads register 1, which is not yet written"),
+        (
+            map(good, vec![read], Body(vec![Instr::Load(0), Instr::Add(0, 1)])),
+            "instruction 1 reads register 1, which is not yet written",
+        ),
     ];
     for (command, why) in cases {
         assert_eq!(Program::new(slots(), vec![command]).err(), Some(Error::Command { command: 0, why: why.into() }));

@@ -15,7 +15,8 @@ pub struct Problem<P: Signature, T: Real> {
 }
 
 /// Names and descriptions.
-pub const ALL: [(&str, &str); 1] = [("digits", "1,797 handwritten digits of 8×8 pixels (embedded), MLP 64-100-10, relu")];
+pub const ALL: [(&str, &str); 1] =
+    [("digits", "1,797 handwritten digits of 8×8 pixels (embedded), MLP 64-100-10, relu")];
 
 /// Refuses a name that is not there.
 pub fn known(name: &str) -> Result<()> {

@@ -74,8 +74,8 @@ pub fn close(a: &Arrays, b: &Arrays, tolerance: f64, floor: f64) -> Result<(), S
     let (a, b) = (values(a), values(b));
     let scale = a.iter().chain(&b).fold(floor, |m, v| m.max(v.abs()));
     for (x, y) in a.iter().zip(&b) {
-        // Written so that a NaN fails.
-        if !((x - y).abs() <= tolerance * scale) {
+        let gap = (x - y).abs();
+        if gap > tolerance * scale || gap.is_nan() {
             return Err(format!("{x} and {y} differ by {:e} of {scale}", (x - y).abs() / scale));
         }
     }
@@ -118,8 +118,10 @@ pub fn vmap_is_a_loop(f: &F, p: &Arrays, rng: &mut Rng, n: usize) -> Result<(), 
 pub fn adjoint(f: &F, p: &Arrays, d: &Arrays, rng: &mut Rng) -> Result<(), String> {
     let (v, u) = (arrays(f.params(), rng), arrays(f.outputs(), rng));
     let cpu = Device::cpu();
-    let (_, jv) = f.jvp().expect("jvp").compile::<f64>(&cpu).expect("a program").run(&(p.clone(), v.clone()), d).expect("a run");
-    let (_, jtu) = f.vjp().expect("vjp").compile::<f64>(&cpu).expect("a program").run(&(p.clone(), u.clone()), d).expect("a run");
+    let (_, jv) =
+        f.jvp().expect("jvp").compile::<f64>(&cpu).expect("a program").run(&(p.clone(), v.clone()), d).expect("a run");
+    let (_, jtu) =
+        f.vjp().expect("vjp").compile::<f64>(&cpu).expect("a program").run(&(p.clone(), u.clone()), d).expect("a run");
     let (left, right) = (dot(&jv, &u), dot(&v, &jtu));
     let scale = jv.iter().chain(&jtu).flat_map(|a| a.values()).map(|x| x.abs()).sum::<f64>() + 1e-6;
     if (left - right).abs() <= 1e-12 * scale { Ok(()) } else { Err(format!("<Jv,u> = {left}, <v,J'u> = {right}")) }
@@ -139,7 +141,9 @@ pub fn grad_word(f: &F) -> F {
     let n = f.data().len();
     let grad = f.dot_output().expect("a scalar").grad().expect("a gradient");
     let data = [f.data().clone(), f.outputs().clone()].concat();
-    trace(f.params().clone(), data, |tape, p, d| grad.call(tape, &p, &(d[..n].to_vec(), d[n..].to_vec())).expect("a call"))
+    trace(f.params().clone(), data, |tape, p, d| {
+        grad.call(tape, &p, &(d[..n].to_vec(), d[n..].to_vec())).expect("a call")
+    })
 }
 
 /// Df\[v\], with v as further data.
@@ -147,7 +151,9 @@ pub fn jvp_word(f: &F) -> F {
     let n = f.data().len();
     let jvp = f.jvp().expect("a tangent");
     let data = [f.data().clone(), f.params().clone()].concat();
-    trace(f.params().clone(), data, |tape, p, d| jvp.call(tape, &(p, d[n..].to_vec()), &d[..n].to_vec()).expect("a call").1)
+    trace(f.params().clone(), data, |tape, p, d| {
+        jvp.call(tape, &(p, d[n..].to_vec()), &d[..n].to_vec()).expect("a call").1
+    })
 }
 
 /// A random function of two parameter arrays, an array and a label, without kinks in the parameters unless asked for.

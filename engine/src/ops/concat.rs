@@ -56,10 +56,10 @@ impl Primitive for Concat {
         if let [one] = parts[..] {
             return one;
         }
-        if let Some(value) = parts[0].constant() {
-            if parts.iter().all(|p| p.constant() == Some(value)) {
-                return tape.full(&spec.shape, value);
-            }
+        if let Some(value) = parts[0].constant()
+            && parts.iter().all(|p| p.constant() == Some(value))
+        {
+            return tape.full(&spec.shape, value);
         }
         tape.intern(self.clone().into(), &parts, spec)
     }

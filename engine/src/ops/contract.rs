@@ -91,7 +91,9 @@ impl Contract {
             for (letter, &extent) in name.chars().zip(shape.iter()) {
                 let at = match letters.iter().position(|&(l, _)| l == letter) {
                     Some(at) if letters[at].1 == extent => at,
-                    Some(at) => return Err(format!("{letter:?} is {} in one operand and {extent} in another", letters[at].1)),
+                    Some(at) => {
+                        return Err(format!("{letter:?} is {} in one operand and {extent} in another", letters[at].1));
+                    }
                     None => {
                         letters.push((letter, extent));
                         letters.len() - 1
@@ -142,7 +144,9 @@ impl Primitive for Contract {
         }
         for labels in self.ins.iter().chain([&self.out]) {
             if labels.iter().enumerate().any(|(i, l)| labels[..i].contains(l)) {
-                return Err("an axis is named twice in one operand (a diagonal): multiply by an identity matrix instead".into());
+                return Err(
+                    "an axis is named twice in one operand (a diagonal): multiply by an identity matrix instead".into(),
+                );
             }
         }
         Ok(Spec::real(self.out.iter().map(|&l| self.dims[l as usize]).collect::<Vec<_>>()))

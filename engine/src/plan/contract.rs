@@ -77,26 +77,20 @@ fn cheapest_pair(operands: &[Operand], c: &Contract) -> (usize, usize) {
 }
 
 /// Emits the product of operands that fit one nest, or of two.
-fn multiply(
-    cx: &mut Lowering,
-    coef: f64,
-    mut operands: Vec<Operand>,
-    out: &[u8],
-    dims: &[usize],
-    last: bool,
-) -> Value {
+fn multiply(cx: &mut Lowering, coef: f64, mut operands: Vec<Operand>, out: &[u8], dims: &[usize], last: bool) -> Value {
     let shape: Shape = out.iter().map(|&l| dims[l as usize]).collect::<Vec<_>>().into();
-    let summed: Labels =
-        union(&operands.iter().collect::<Vec<_>>()).into_iter().filter(|l| !out.contains(l)).collect();
-    if let [(value, labels)] = &operands[..] {
-        if summed.is_empty() && coef == 1.0 {
-            let at: Vec<usize> = out.iter().filter_map(|l| labels.iter().position(|o| o == l)).collect();
-            return value.axes(&at, &[]);
-        }
+    let summed: Labels = union(&operands.iter().collect::<Vec<_>>()).into_iter().filter(|l| !out.contains(l)).collect();
+    if let [(value, labels)] = &operands[..]
+        && summed.is_empty()
+        && coef == 1.0
+    {
+        let at: Vec<usize> = out.iter().filter_map(|l| labels.iter().position(|o| o == l)).collect();
+        return value.axes(&at, &[]);
     }
     if operands.len() == 2 && is_product(&operands, &summed, out) {
         // What only one side carries and the result lacks is summed first.
-        let alone = |l: &u8| summed.contains(l) && operands.iter().filter(|(_, labels)| labels.contains(l)).count() == 1;
+        let alone =
+            |l: &u8| summed.contains(l) && operands.iter().filter(|(_, labels)| labels.contains(l)).count() == 1;
         let kept: Vec<Labels> =
             operands.iter().map(|(_, labels)| labels.iter().copied().filter(|l| !alone(l)).collect()).collect();
         for (operand, kept) in operands.iter_mut().zip(kept) {
@@ -159,11 +153,8 @@ fn matmul(cx: &mut Lowering, coef: f64, a: Operand, b: Operand, out: &[u8], dims
     let a = matrix(cx, &a, [&batch, &rows, &inner], dims);
     let b = matrix(cx, &b, [&batch, &inner, &cols], dims);
     let (m, n) = (size(&rows, dims), size(&cols, dims));
-    let out_view = View {
-        slot: target.slot,
-        offset: target.offset,
-        strides: [&target.strides[..batch.len()], &[n, 1]].concat(),
-    };
+    let out_view =
+        View { slot: target.slot, offset: target.offset, strides: [&target.strides[..batch.len()], &[n, 1]].concat() };
     cx.commands.push(Command::MatMul {
         batch: extents(&batch),
         size: [m, size(&inner, dims), n],

@@ -162,10 +162,10 @@ pub(crate) fn lower(graph: &Graph, slots: Vec<Slot>, inputs: &[Value], outputs: 
         cx.target = None;
     }
     for (var, target) in graph.outputs.iter().zip(outputs) {
-        if let Some(value) = &values[var.index()] {
-            if value != target {
-                cx.map_into(Body::product(1), std::slice::from_ref(value), target);
-            }
+        if let Some(value) = &values[var.index()]
+            && value != target
+        {
+            cx.map_into(Body::product(1), std::slice::from_ref(value), target);
         }
     }
     let (slots, commands) = memory::reuse(cx.slots, cx.commands);

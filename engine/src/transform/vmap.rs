@@ -19,11 +19,8 @@ pub(crate) fn vmap<'t>(
         if values[at].is_none() {
             let (args, batched): (Vec<_>, Vec<_>) = all(&values, &node.args).into_iter().unzip();
             let any = batched.contains(&true);
-            let out = if any {
-                node.op.primitive().batch(&args, &batched, n)
-            } else {
-                tape.apply(node.op.clone(), &args)
-            };
+            let out =
+                if any { node.op.primitive().batch(&args, &batched, n) } else { tape.apply(node.op.clone(), &args) };
             values[at] = Some((out, any));
         }
     }

@@ -10,6 +10,9 @@ use crate::{Body, Fold, Instr, Nest, Real, View};
 /// Elements worked on at once; also the block within which sums stay in the type of the buffers.
 pub(super) const BLOCK: usize = 256;
 
+/// Terms a lane adds up in the type of the buffers before they go to f64, as many as in a lane of a whole block.
+const LANE_TERMS: usize = 16;
+
 /// A view after its loops were joined: strides for the outer loops, one for the innermost.
 #[derive(Debug, Clone)]
 struct Path {
@@ -170,7 +173,8 @@ impl Reduce {
         let (folded_inner, mut rest) = split(&mut folded, strides, &views[..nest.inputs.len()]);
         rest.iter_mut().for_each(|path| path.offset = 0);
         // Lanes go where memory is contiguous, and if that decides nothing where they are longer.
-        let unit = |inner: fn(&(Path, Path)) -> usize, all: &[(Path, Path)]| all.iter().filter(|p| inner(p) == 1).count();
+        let unit =
+            |inner: fn(&(Path, Path)) -> usize, all: &[(Path, Path)]| all.iter().filter(|p| inner(p) == 1).count();
         let inputs: Vec<(Path, Path)> = paths.into_iter().zip(rest).collect();
         let (along, across) = (unit(|p| p.1.inner, &inputs), unit(|p| p.0.inner, &inputs));
         let across = if along == across { kept_inner > folded_inner } else { across > along } && kept_inner >= 8;
@@ -275,13 +279,18 @@ impl Reduce {
                 let result = eval(&self.body, registers, len, |n, lanes| {
                     let (kept, folded) = &self.inputs[n];
                     let base = folded.at(outer, &self.folded) + inner * folded.inner;
-                    gather(source.slot(kept.slot), kept.at(row, &self.kept) + lane * kept.inner + base, kept.inner, lanes)
+                    gather(
+                        source.slot(kept.slot),
+                        kept.at(row, &self.kept) + lane * kept.inner + base,
+                        kept.inner,
+                        lanes,
+                    )
                 });
                 match self.fold {
                     Fold::Max => totals.iter_mut().zip(result).for_each(|(t, v)| t.add(v.wide())),
                     Fold::Sum => {
                         block.iter_mut().zip(result).for_each(|(b, &v)| *b += v);
-                        if index % BLOCK == BLOCK - 1 || index == count - 1 {
+                        if index % LANE_TERMS == LANE_TERMS - 1 || index == count - 1 {
                             totals.iter_mut().zip(&mut block).for_each(|(t, b)| t.add(std::mem::take(b).wide()));
                         }
                     }

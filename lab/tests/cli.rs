@@ -1,0 +1,71 @@
+//! The command line as a user meets it.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+fn lab(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_osculate-lab")).args(arguments).output().expect("the program runs")
+}
+
+fn folder(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("osculate-lab-{name}-{}", std::process::id()))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn training_prints_a_table_and_leaves_curves_and_plots() {
+    let out = folder("train");
+    let show = out.display().to_string();
+    let run = lab(&["train", "digits", "--optimizer", "sgd,meka", "--epochs", "20", "--json", "--out", &show]);
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    let printed = text(&run.stdout);
+    let json: serde_json::Value = serde_json::from_str(printed.lines().last().expect("a line")).expect("JSON");
+    assert_eq!(json["problem"], "digits");
+    let rows = json["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 2);
+    assert_eq!(rows[0]["ratio_to_sgd"], 1.0);
+    for (row, name) in rows.iter().zip(["sgd", "meka"]) {
+        assert_eq!(row["optimizer"], name);
+        assert_eq!(row["steps"], 240);
+        for key in ["test_accuracy", "train_loss", "ms_per_step", "ratio_to_sgd"] {
+            assert!(row[key].as_f64().is_some_and(|v| v > 0.0), "{key}");
+        }
+        let curve = std::fs::read_to_string(out.join(format!("digits-{name}.csv"))).expect("a curve");
+        assert_eq!(curve.lines().count(), 241);
+        assert!(printed.contains(name));
+    }
+    // No learning rate was given.
+    assert!(rows[1]["test_accuracy"].as_f64().is_some_and(|a| a >= 0.95), "{}", rows[1]);
+    for quantity in ["loss", "step", "gain", "noise"] {
+        let plot = std::fs::read_to_string(out.join(format!("digits-{quantity}.svg"))).expect("a plot");
+        assert!(plot.starts_with("<svg") && plot.trim_end().ends_with("</svg>"));
+    }
+    // The same seed gives the same run.
+    let again = folder("again");
+    let run = lab(&["train", "digits", "--optimizer", "meka", "--epochs", "20", "--out", &again.display().to_string()]);
+    assert!(run.status.success());
+    let curve = |at: &PathBuf| std::fs::read(at.join("digits-meka.csv")).expect("a curve");
+    assert!(curve(&out) == curve(&again));
+    std::fs::remove_dir_all(out).ok();
+    std::fs::remove_dir_all(again).ok();
+}
+
+#[test]
+fn lists_and_errors_help() {
+    let list = text(&lab(&["list"]).stdout);
+    for name in ["digits", "meka", "adameka", "sgd"] {
+        assert!(list.contains(name), "{list}");
+    }
+    let unknown = lab(&["train", "digits", "--optimizer", "adamm"]);
+    assert!(!unknown.status.success());
+    assert!(text(&unknown.stderr).starts_with("error: there is no optimizer \"adamm\"; there are meka, "));
+    let unknown = lab(&["train", "imagenet"]);
+    assert_eq!(text(&unknown.stderr), "error: there is no problem \"imagenet\"; there are digits\n");
+    let small = lab(&["train", "digits", "--batch", "1"]);
+    assert!(text(&small.stderr).contains("1 is not in 2.."));
+    let help = text(&lab(&["train", "--help"]).stdout);
+    assert!(help.contains("Example: osculate-lab train digits"));
+}

@@ -1,0 +1,82 @@
+//! Steps allocate nothing: counted by the allocator, on the thread that steps.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use osculate::nn::{Init, Mlp, cross_entropy};
+use osculate::optim::{Minibatches, by_name};
+use osculate::{Array, Device, Examples, Flat, Func, Rng, label, spec};
+
+struct Counting;
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call is passed on to the system's allocator unchanged; counting touches a plain thread-local.
+#[allow(unsafe_code)]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.with(|c| c.set(c.get() + 1));
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(at, layout) }
+    }
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        COUNT.with(|c| c.set(c.get() + 1));
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Allocations of the third step of every optimizer (the first two compile).
+fn allocations(widths: &[usize], n: usize) -> Vec<(&'static str, usize)> {
+    let model = Mlp::new(widths);
+    let data = (spec([widths[0]]), label(widths[2]));
+    let loss = Func::trace(model.clone(), data.clone(), |_, p, (x, y)| cross_entropy(p.apply(x, |h| h.relu()), y));
+    let loss = loss.expect("a trace");
+    let rng = &mut Rng::new(0);
+    let x = Array::from_fn([n, widths[0]], |_| rng.normal() as f32);
+    let y = Array::index([n], (0..n).map(|i| (i % widths[2]) as u32).collect()).expect("labels");
+    let batch = Examples::new(data, (x, y)).and_then(|e| e.all()).expect("a batch");
+    let tree = Init::HeNormal.tree::<f32, _>(&model, rng).expect("values");
+    let start = Flat::pack(&model, &tree).expect("a buffer");
+    (osculate::optim::names().into_iter())
+        .map(|name| {
+            let mut params = start.values().to_vec();
+            let mut oracles = Minibatches::new(&loss, &Device::cpu());
+            let mut optimizer = by_name::<f32>(name, params.len()).expect("an optimizer");
+            for _ in 0..2 {
+                optimizer.step(&mut params, &mut oracles.on(&batch)).expect("a step");
+            }
+            let before = COUNT.with(Cell::get);
+            optimizer.step(&mut params, &mut oracles.on(&batch)).expect("a step");
+            (name, COUNT.with(Cell::get) - before)
+        })
+        .collect()
+}
+
+#[test]
+fn a_small_step_allocates_nothing() {
+    for (name, count) in allocations(&[5, 7, 3], 6) {
+        assert_eq!(count, 0, "{name}");
+    }
+}
+
+/// matrixmultiply takes a packing buffer for each large product and gives it back; nothing else allocates. A step of fixed size has
+/// 8 large products here (3 forward and backward, 5 for their tangents), one of adaptive size 7 more.
+#[test]
+fn a_large_step_allocates_packing_buffers_alone() {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
+    for (name, count) in pool.install(|| allocations(&[64, 100, 10], 128)) {
+        let products = match name {
+            "sgd" => 5,
+            fixed if fixed.ends_with("fixed") => 8,
+            _ => 15,
+        };
+        assert!(count <= products, "{name}: {count}");
+    }
+}

@@ -1,0 +1,219 @@
+//! Moments: against the materialised computation, as a monoid, and their numerics.
+
+mod support;
+
+use osculate::nn::{Init, Mlp, cross_entropy};
+use osculate::{
+    Array, Batch, Device, Examples, Flat, Func, Moments, Real, Request, Result, Rng, Spec, Tree, label, spec, tree,
+};
+use proptest::prelude::*;
+use support::*;
+
+type Data = (Spec, Spec);
+
+fn classifier(widths: &[usize]) -> (Mlp<Spec>, Func<Mlp<Spec>, Data, Spec>) {
+    let model = Mlp::new(widths);
+    let data = (spec([widths[0]]), label(widths[widths.len() - 1]));
+    let loss = Func::trace(model.clone(), data, |_, p, (x, y)| cross_entropy(p.apply(x, |h| h.tanh()), y));
+    (model, loss.expect("a trace"))
+}
+
+fn examples<T: Real>(n: usize, inputs: usize, classes: usize, rng: &mut Rng) -> Examples<Data, T> {
+    let x = Array::from_fn([n, inputs], |_| T::narrow(rng.normal()));
+    let y = Array::index([n], (0..n).map(|i| (i * 7 % classes) as u32).collect()).expect("labels");
+    Examples::new((spec([inputs]), label(classes)), (x, y)).expect("examples")
+}
+
+fn weights<T: Real>(model: &Mlp<Spec>, seed: u64) -> Vec<T> {
+    let tree = Init::LecunNormal.tree::<T, _>(model, &mut Rng::new(seed)).expect("values");
+    Flat::pack(model, &tree).expect("a buffer").values().to_vec()
+}
+
+fn everything() -> Request {
+    Request::gradient().and_hvp().and_elementwise()
+}
+
+/// The moments of some rows, in f64.
+fn of(
+    loss: &Func<Mlp<Spec>, Data, Spec>,
+    data: &Examples<Data, f64>,
+    rows: &[usize],
+    at: &[f64],
+    v: &[f64],
+) -> Result<Moments<f64>> {
+    let mut batch = Batch::default();
+    data.gather(rows, &mut batch)?;
+    let mut program = loss.moments::<f64>(rows.len(), everything(), &Device::cpu())?;
+    let mut moments = program.moments();
+    program.run(at, Some(v), &batch, &mut moments)?;
+    Ok(moments)
+}
+
+fn near(got: f64, want: f64, tolerance: f64) -> bool {
+    (got - want).abs() <= tolerance * want.abs().max(1e-12)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Every statistic equals that of the materialised per-example vectors, and merging is adding.
+    #[test]
+    fn against_materialised_vectors(seed in any::<u64>(), n in 2usize..9, cut in 1usize..8) {
+        let (model, loss) = classifier(&[3, 4, 3]);
+        let rng = &mut Rng::new(seed);
+        let data = examples::<f64>(n, 3, 3, rng);
+        let (at, v) = (weights::<f64>(&model, seed), weights::<f64>(&model, seed ^ 1));
+        let rows: Vec<usize> = (0..n).collect();
+        let moments = of(&loss, &data, &rows, &at, &v)?;
+
+        // One example at a time, through the flat program of the Hessian-vector product.
+        let mut each = loss.hvp().unwrap().compile::<f64>(&Device::cpu()).unwrap();
+        let (mut gs, mut hs) = (Vec::new(), Vec::new());
+        for &row in &rows {
+            let mut batch = Batch::default();
+            data.gather(&[row], &mut batch).unwrap();
+            let (mut g, mut h) = (vec![0.0; at.len()], vec![0.0; at.len()]);
+            let inputs = [osculate::In::Real(&at), osculate::In::Real(&v)];
+            let mut outputs = [osculate::Out::Real(&mut g), osculate::Out::Real(&mut h)];
+            batch.feed(inputs, |inputs| each.run_flat(inputs, &mut outputs)).unwrap();
+            gs.push(g);
+            hs.push(h);
+        }
+        for (sums, vectors, variance) in [
+            (moments.gradient().unwrap(), &gs, moments.gradient_variance().unwrap()),
+            (moments.hvp().unwrap(), &hs, moments.hvp_variance().unwrap()),
+        ] {
+            let d = at.len();
+            let mut total = 0.0;
+            for j in 0..d {
+                let column: Vec<f64> = vectors.iter().map(|x| x[j]).collect();
+                let sum: f64 = column.iter().sum();
+                prop_assert!((sums.sum[j] - sum).abs() < 1e-12);
+                let second: f64 = column.iter().map(|x| x * x).sum();
+                prop_assert!((sums.elementwise.as_ref().unwrap()[j] - second).abs() < 1e-12);
+                total += column.iter().map(|x| (x - sum / n as f64).powi(2)).sum::<f64>();
+            }
+            for (norm, x) in sums.norms.iter().zip(vectors) {
+                prop_assert!(near(*norm, x.iter().map(|v| v * v).sum(), 1e-12));
+            }
+            prop_assert!(near(variance.value, total / (n - 1) as f64 / d as f64, 1e-10));
+            prop_assert!(variance.trusted && variance.amplification >= 1.0 - 1e-12);
+        }
+
+        // Chunks of any size, merged in order.
+        let mut merged = Moments::empty(moments.layout().clone(), everything());
+        for chunk in rows.chunks(cut) {
+            merged.merge(&of(&loss, &data, chunk, &at, &v)?)?;
+        }
+        prop_assert_eq!(merged.count(), n);
+        prop_assert!(near(merged.loss(), moments.loss(), 1e-12));
+        prop_assert!(near(merged.loss_variance()?, moments.loss_variance()?, 1e-9));
+        prop_assert!(near(merged.gradient_variance()?.value, moments.gradient_variance()?.value, 1e-10));
+        prop_assert!(near(merged.hvp_variance()?.value, moments.hvp_variance()?.value, 1e-10));
+    }
+}
+
+#[test]
+fn only_what_was_asked_for() {
+    let (model, loss) = classifier(&[3, 4, 3]);
+    let all = loss.moments::<f32>(16, everything(), &Device::cpu()).expect("a program");
+    let some = loss.moments::<f32>(16, Request::gradient(), &Device::cpu()).expect("a program");
+    let losses = loss.moments::<f32>(16, Request::default(), &Device::cpu()).expect("a program");
+    assert!(losses.peak_bytes() < some.peak_bytes() && some.peak_bytes() < all.peak_bytes());
+    assert!(some.moments().hvp().is_err() && losses.moments().gradient().is_err());
+    let mut other = some.moments();
+    assert!(other.merge(&all.moments()).is_err());
+    assert_eq!(
+        some.moments().layout().len(),
+        Flat::<_, f32>::pack(&model, &model.map("", |_, s| Ok(Array::full(&s.shape, 0.0))).expect("zeros"))
+            .expect("a buffer")
+            .values()
+            .len()
+    );
+}
+
+tree! { struct Pair { w, b } }
+
+/// f32 gradients whose spread is a small part of their mean, against the two-pass value in f64.
+#[test]
+fn a_small_variance_is_exact_or_flagged() {
+    let (inputs, outputs, n) = (256, 512, 128);
+    let params = Pair { w: spec([inputs, outputs]), b: spec([outputs]) };
+    // The gradient is the outer product of x and of r, both nearly the same for all examples.
+    let loss =
+        Func::trace(params, (spec([inputs]), spec([outputs])), |_, p, (x, r)| (x.dot(p.w) * r).sum() + (p.b * r).sum());
+    let loss = loss.expect("a trace");
+    for (noise, exact) in [(1e-1, 1e-6), (1e-2, 1e-4), (1e-3, 1e-3), (1e-4, f64::NAN), (1e-5, f64::NAN)] {
+        let rng = &mut Rng::new(1);
+        let base = |len: usize, rng: &mut Rng| (0..len).map(|_| 1.0 + 0.5 * rng.normal()).collect::<Vec<_>>();
+        let (a, b) = (base(inputs, rng), base(outputs, rng));
+        let near = |of: &[f64], rng: &mut Rng| -> Array<f32> {
+            Array::from_fn([n, of.len()], |i| (of[i % of.len()] * (1.0 + noise * rng.normal())) as f32)
+        };
+        let (x, r) = (near(&a, rng), near(&b, rng));
+        // Two passes in f64 over what the f32 program sees.
+        let at = |array: &Array<f32>, i: usize, j: usize| f64::from(array.values()[i * array.shape()[1] + j]);
+        let mut m2 = 0.0;
+        for j in 0..=inputs {
+            for k in 0..outputs {
+                let value = |i: usize| (if j == inputs { 1.0 } else { at(&x, i, j) }) * at(&r, i, k);
+                let mean = (0..n).map(value).sum::<f64>() / n as f64;
+                m2 += (0..n).map(|i| (value(i) - mean).powi(2)).sum::<f64>();
+            }
+        }
+        let want = m2 / (n - 1) as f64 / ((inputs + 1) * outputs) as f64;
+        let batch = Examples::new((spec([inputs]), spec([outputs])), (x, r)).and_then(|e| e.all()).expect("a batch");
+        let mut program = loss.moments::<f32>(n, Request::gradient(), &Device::cpu()).expect("a program");
+        let mut moments = program.moments();
+        program.run(&vec![0.0; (inputs + 1) * outputs], None, &batch, &mut moments).expect("a run");
+        let variance = moments.gradient_variance().expect("a variance");
+        assert!(variance.value >= 0.0);
+        let error = (variance.value / want - 1.0).abs();
+        println!("noise {noise:e}: error {error:.1e}, amplification {:.1e}", variance.amplification);
+        if exact.is_nan() {
+            assert!(error <= 1e-3 || !variance.trusted, "noise {noise:e}: silently wrong by {error:e}");
+        } else {
+            assert!(error <= exact, "noise {noise:e}: {error:e}");
+            assert!(variance.trusted == (variance.amplification * 2f64.powi(-24) <= 1e-2));
+        }
+    }
+}
+
+/// Shared weights, slices, ties, labels: the moments of random functions are those of their vectors.
+#[test]
+fn random_functions() {
+    for seed in 0..40 {
+        let f = random_function(seed, 8, true);
+        let rng = &mut Rng::new(seed);
+        let p = arrays(f.params(), rng);
+        let n = 3;
+        let scalar = Func::trace(f.params().clone(), (f.data()[0].clone(), f.data()[1].clone()), |tape, p, (x, y)| {
+            f.call(tape, &p, &vec![x, y]).expect("a call").iter().fold(tape.lit(0.0), |sum, o| sum + o.sum())
+        })
+        .expect("a trace");
+        let flat: Vec<f64> = p.iter().flat_map(|a| a.values().to_vec()).collect();
+        let data = arrays(&batched(f.data(), n), rng);
+        let examples = Examples::new(scalar.data().clone(), (data[0].clone(), data[1].clone())).expect("examples");
+        let mut program = scalar.moments::<f64>(n, everything(), &Device::cpu()).expect("a program");
+        let mut moments = program.moments();
+        program.run(&flat, Some(&flat), &examples.all().expect("a batch"), &mut moments).expect("a run");
+        let mut hvp =
+            scalar.hvp().expect("hvp").vmap(n).expect("a batch").compile::<f64>(&Device::cpu()).expect("a program");
+        let (g, h) = hvp.run(&(p.clone(), p), &(data[0].clone(), data[1].clone())).expect("a run");
+        for (sums, each) in [(moments.gradient().expect("g"), g), (moments.hvp().expect("h"), h)] {
+            let norms = |i: usize| {
+                each.iter()
+                    .map(|a| {
+                        a.values()[i * a.values().len() / n..][..a.values().len() / n]
+                            .iter()
+                            .map(|v| v * v)
+                            .sum::<f64>()
+                    })
+                    .sum::<f64>()
+            };
+            for i in 0..n {
+                assert!(near(sums.norms[i], norms(i), 1e-11), "seed {seed}");
+            }
+        }
+    }
+}
