@@ -34,13 +34,21 @@ const QUANTITIES: [Quantity; 4] = [
     Quantity { name: "noise", label: "gradient noise (variance of a coordinate)", of: |r| r.gradient_noise },
 ];
 
+struct Curve<'a> {
+    name: &'a str,
+    colour: RGBColor,
+    points: Vec<(f64, f64)>,
+}
+
 /// Draws every quantity that at least one run has; returns the files.
 pub fn all(out: &Path, problem: &str, runs: &[Run]) -> Result<Vec<String>> {
     let mut files = Vec::new();
     for quantity in &QUANTITIES {
-        let curves: Vec<(&str, Vec<(f64, f64)>)> =
-            runs.iter().map(|run| (run.optimizer.as_str(), points(&run.reports, quantity.of))).collect();
-        let curves: Vec<_> = curves.into_iter().filter(|(_, points)| !points.is_empty()).collect();
+        // A run has the same colour in every picture.
+        let curves: Vec<Curve<'_>> = (runs.iter().zip(COLOURS.into_iter().cycle()))
+            .map(|(run, colour)| Curve { name: &run.optimizer, colour, points: points(&run.reports, quantity.of) })
+            .filter(|curve| !curve.points.is_empty())
+            .collect();
         if curves.is_empty() {
             continue;
         }
@@ -63,9 +71,9 @@ fn draw(
     svg: &mut String,
     problem: &str,
     label: &str,
-    curves: &[(&str, Vec<(f64, f64)>)],
+    curves: &[Curve<'_>],
 ) -> std::result::Result<(), Box<dyn std::error::Error>> {
-    let all = || curves.iter().flat_map(|(_, points)| points);
+    let all = || curves.iter().flat_map(|curve| &curve.points);
     let last = all().map(|p| p.0).fold(1.0, f64::max);
     let (low, high) = all().fold((f64::INFINITY, 0.0f64), |(l, h), p| (l.min(p.1), h.max(p.1)));
     let root = SVGBackend::with_string(svg, (900, 540)).into_drawing_area();
@@ -80,17 +88,22 @@ fn draw(
         .configure_mesh()
         .x_desc("step")
         .y_desc(label)
+        .x_label_formatter(&|v| format!("{v:.0}"))
         .y_label_formatter(&|v| format!("{v:.0e}"))
         .light_line_style(BLACK.mix(0.05))
         .draw()?;
-    for ((name, points), &colour) in curves.iter().zip(COLOURS.iter().cycle()) {
-        let style = colour.stroke_width(1);
+    for &Curve { name, colour, ref points } in curves {
         chart
-            .draw_series(LineSeries::new(points.iter().copied(), style))?
-            .label(*name)
+            .draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(1)))?
+            .label(name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
     }
-    chart.configure_series_labels().background_style(WHITE.mix(0.85)).border_style(BLACK.mix(0.3)).draw()?;
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::LowerLeft)
+        .background_style(WHITE.mix(0.85))
+        .border_style(BLACK.mix(0.3))
+        .draw()?;
     root.present()?;
     Ok(())
 }
