@@ -2,7 +2,7 @@
 
 mod support;
 
-use osculate::{Array, Device, Expr, Rng, Spec, Tape, elementwise, spec};
+use osculate::{Array, Device, Expr, Rng, Spec, Tape, Window, elementwise, spec};
 use proptest::prelude::*;
 use support::*;
 
@@ -130,6 +130,20 @@ const STRUCTURAL: &[(&str, Build)] = &[
     ("mean", |_, x, y, _| x.mean_axes(&[0]) * y.mean()),
     ("division", |_, x, y, _| x / (y.t() + 2.5)),
     ("power", |_, x, _, _| x.powi(5) + (x + 2.0).powi(-2) + x.powi(0)),
+    ("patches", |_, x, _, _| x.patches(&[Window::new(1, 2)], 0.0)),
+    ("patches of both axes", |_, x, y, _| {
+        x.patches(&[Window::new(0, 2).pad(1, 0), Window::new(1, 2).stride(2).pad(1, 2)], 0.0) * y.sum()
+    }),
+    ("dilated patches", |_, x, _, _| x.reshape([6]).patches(&[Window::new(0, 2).dilation(3).stride(2).pad(0, 1)], 0.5)),
+    ("convolution", |t, x, y, _| {
+        t.einsum(
+            "cpk,ock->op",
+            &[x.patches(&[Window::new(1, 2).pad(1, 1)], 0.0), y.reshape([3, 1, 2]).broadcast_to([3, 2, 2])],
+        )
+    }),
+    ("pooling", |_, x, _, _| {
+        x.patches(&[Window::new(0, 2).pad(1, 1), Window::new(1, 2)], f64::NEG_INFINITY).max_axes(&[2, 3])
+    }),
     ("fill", |t, x, _, _| t.full([2, 3], 2.0) * x + t.full([2, 3], 1.0)),
 ];
 

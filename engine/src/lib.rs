@@ -40,7 +40,7 @@ pub use expr::{Expr, IntoExpr};
 pub use func::{Func, Linearization};
 pub use graph::{Graph, Var};
 pub use moments::{Moments, MomentsProgram, Request, Sums, Variance};
-pub use ops::{Elementwise, elementwise};
+pub use ops::{Elementwise, Window, elementwise};
 pub use osculate_kernels::{Out, Real, dot};
 pub use program::{Device, In, Program};
 pub use random::Rng;

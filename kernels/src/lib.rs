@@ -40,6 +40,6 @@ pub use body::{Body, Comparison, Instr, Scalar};
 pub use cpu::{Cpu, dot};
 pub use error::Error;
 pub use memory::Out;
-pub use program::{Command, Fold, Nest, Program, Slot, View};
+pub use program::{Command, Fold, Nest, Product, Program, Slot, View};
 pub use real::Real;
 pub use reference::Reference;

@@ -3,7 +3,7 @@
 use crate::{Body, Error};
 
 /// A strided window on a slot, in elements; one stride a loop of the command, so a stride of 0 repeats an element.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct View {
     /// Which slot.
     pub slot: usize,
@@ -63,21 +63,48 @@ pub enum Command {
         /// Multiplies the result.
         scale: f64,
     },
-    /// `out = scale · a b` for every index of `batch`: strides are those of the batch loops, then rows, then columns.
-    MatMul {
-        /// Extents of the batch loops (may be none).
-        batch: Vec<usize>,
-        /// Rows of `a` and `out`, columns of `a` = rows of `b`, columns of `b` and `out`.
-        size: [usize; 3],
-        /// Multiplies the product.
-        scale: f64,
-        /// m×k.
-        a: View,
-        /// k×n.
-        b: View,
-        /// m×n.
-        out: View,
-    },
+    /// Matrix products.
+    MatMul(Product),
+}
+
+/// Batched matrix products `out = scale · Σ a b`: one result for every index of `batch`, the sum over all indices of `sum`.
+///
+/// Rows, inner and columns are groups of loops, so that an operand may be any strided view: the windows of a convolution are one
+/// with overlapping strides. What is not a plain matrix is packed product by product, never whole.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Product {
+    /// Loops of separate products.
+    pub batch: Vec<usize>,
+    /// Loops whose products are added up, outside `inner`.
+    pub sum: Vec<usize>,
+    /// Rows of `a` and `out`.
+    pub rows: Vec<usize>,
+    /// Columns of `a`, rows of `b`: summed over.
+    pub inner: Vec<usize>,
+    /// Columns of `b` and `out`.
+    pub cols: Vec<usize>,
+    /// Multiplies every product.
+    pub scale: f64,
+    /// Strides for batch, sum, rows, inner.
+    pub a: View,
+    /// Strides for batch, sum, inner, cols.
+    pub b: View,
+    /// Strides for batch, rows, cols.
+    pub out: View,
+    /// Adds to what is in `out`, whose loops may then overlap (windows folded back), except across the first batch loop.
+    pub accumulate: bool,
+}
+
+impl Product {
+    /// Loops of `a`, of `b` and of `out`.
+    pub(crate) fn dims(&self) -> [Vec<usize>; 3] {
+        let Product { batch, sum, rows, inner, cols, .. } = self;
+        [
+            [&batch[..], sum, rows, inner].concat(),
+            [&batch[..], sum, inner, cols].concat(),
+            [&batch[..], rows, cols].concat(),
+        ]
+    }
 }
 
 /// A numbered buffer of a program.
@@ -171,12 +198,12 @@ impl Program {
         match command {
             Command::Map(nest) => self.nest_fault(nest, &[]),
             Command::Reduce { nest, over, .. } => self.nest_fault(nest, over),
-            Command::MatMul { batch, size: [m, k, n], a, b, out, .. } => {
-                let with = |rows, cols| [batch.as_slice(), &[rows, cols]].concat();
-                self.view_fault(a, &with(*m, *k), "a")
-                    .or_else(|| self.view_fault(b, &with(*k, *n), "b"))
-                    .or_else(|| self.out_fault(out, &with(*m, *n), [a, b]))
-                    .or_else(|| match self.slots[out.slot] {
+            Command::MatMul(product) => {
+                let [a, b, out] = product.dims();
+                self.view_fault(&product.a, &a, "a")
+                    .or_else(|| self.view_fault(&product.b, &b, "b"))
+                    .or_else(|| self.out_fault(&product.out, &out, [&product.a, &product.b], product.accumulate))
+                    .or_else(|| match self.slots[product.out.slot] {
                         Slot::Output { wide: true, .. } => Some("a product cannot be written to a wide output".into()),
                         _ => None,
                     })
@@ -188,7 +215,7 @@ impl Program {
         let all = [nest.dims.as_slice(), over].concat();
         (nest.inputs.iter().enumerate())
             .find_map(|(i, view)| self.view_fault(view, &all, &format!("input {i}")))
-            .or_else(|| self.out_fault(&nest.out, &nest.dims, &nest.inputs))
+            .or_else(|| self.out_fault(&nest.out, &nest.dims, &nest.inputs, false))
             .or_else(|| nest.body.fault(nest.inputs.len()))
     }
 
@@ -208,7 +235,13 @@ impl Program {
         None
     }
 
-    fn out_fault<'a>(&self, out: &View, dims: &[usize], inputs: impl IntoIterator<Item = &'a View>) -> Option<String> {
+    fn out_fault<'a>(
+        &self,
+        out: &View,
+        dims: &[usize],
+        inputs: impl IntoIterator<Item = &'a View>,
+        accumulate: bool,
+    ) -> Option<String> {
         if let Some(fault) = self.view_fault(out, dims, "the output") {
             return Some(fault);
         }
@@ -222,6 +255,9 @@ impl Program {
             if matches!(self.slots[view.slot], Slot::Output { .. }) {
                 return Some("an output slot is read".into());
             }
+        }
+        if accumulate {
+            return None;
         }
         // Sorted by stride, each loop must step over all that the smaller ones reach: then no element is written twice.
         let mut loops: Vec<(usize, usize)> =

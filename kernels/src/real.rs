@@ -15,7 +15,7 @@ pub trait Real: Float + AddAssign + MulAssign + Default + Debug + Display + Send
     fn wide(self) -> f64;
     /// Picks the instance of an elementwise function for this type.
     fn apply(scalar: &crate::Scalar, values: &mut [Self]);
-    /// `c = alpha a b` with strides in elements: `a` is m×k, `b` is k×n, `c` is m×n.
+    /// `c = alpha a b + beta c` (c unread if beta is 0) with strides in elements: `a` is m×k, `b` is k×n, `c` is m×n.
     ///
     /// # Safety
     /// Every element addressed through the pointers and strides must be inside its allocation; elements of `c` must be distinct
@@ -28,6 +28,7 @@ pub trait Real: Float + AddAssign + MulAssign + Default + Debug + Display + Send
         a_strides: [isize; 2],
         b: *const Self,
         b_strides: [isize; 2],
+        beta: Self,
         c: *mut Self,
         c_strides: [isize; 2],
     );
@@ -56,11 +57,12 @@ macro_rules! real {
                 [rsa, csa]: [isize; 2],
                 b: *const Self,
                 [rsb, csb]: [isize; 2],
+                beta: Self,
                 c: *mut Self,
                 [rsc, csc]: [isize; 2],
             ) {
                 // SAFETY: the caller's contract is matrixmultiply's.
-                unsafe { $gemm(m, k, n, alpha, a, rsa, csa, b, rsb, csb, 0.0, c, rsc, csc) }
+                unsafe { $gemm(m, k, n, alpha, a, rsa, csa, b, rsb, csb, beta, c, rsc, csc) }
             }
         }
     };

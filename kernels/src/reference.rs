@@ -2,7 +2,7 @@
 
 use crate::memory::{allocate, check};
 use crate::nest::offset;
-use crate::{Body, Command, Error, Fold, Instr, Nest, Out, Program, View};
+use crate::{Body, Command, Error, Fold, Instr, Nest, Out, Product, Program, View};
 
 /// Runs a program literally; the oracle of every kernel test.
 ///
@@ -46,9 +46,9 @@ impl Reference {
                 Command::Reduce { nest, over, fold, scale } => {
                     (&nest.out, nest.dims.clone(), reduce(nest, over, *fold, *scale, read))
                 }
-                Command::MatMul { batch, size, scale, a, b, out } => {
-                    let dims = [batch.as_slice(), &[size[0], size[2]]].concat();
-                    (out, dims, matmul(batch, *size, *scale, [a, b], read))
+                Command::MatMul(product) => {
+                    let [_, _, dims] = product.dims();
+                    (&product.out, dims, matmul(product, read))
                 }
             };
             let target = match out.slot.checked_sub(inputs.len()) {
@@ -57,8 +57,10 @@ impl Reference {
                 },
                 _ => &mut self.owned[out.slot],
             };
+            let accumulate = matches!(command, Command::MatMul(product) if product.accumulate);
             for (index, value) in values.into_iter().enumerate() {
-                target[out.offset + offset(index, &dims, &out.strides)] = value;
+                let element = &mut target[out.offset + offset(index, &dims, &out.strides)];
+                *element = if accumulate { *element + value } else { value };
             }
         }
         Ok(())
@@ -108,23 +110,23 @@ fn reduce(nest: &Nest, over: &[usize], fold: Fold, scale: f64, read: impl Fn(&Vi
         .collect()
 }
 
-fn matmul(
-    batch: &[usize],
-    [m, k, n]: [usize; 3],
-    scale: f64,
-    [a, b]: [&View; 2],
-    read: impl Fn(&View, usize) -> f64,
-) -> Vec<f64> {
-    let (a_dims, b_dims) = ([batch, &[m, k]].concat(), [batch, &[k, n]].concat());
+fn matmul(product: &Product, read: impl Fn(&View, usize) -> f64) -> Vec<f64> {
+    let [a_dims, b_dims, _] = product.dims();
+    let size = |dims: &[usize]| dims.iter().product::<usize>();
+    let [sums, m, k, n] = [&product.sum, &product.rows, &product.inner, &product.cols].map(|d| size(d));
     let mut values = Vec::new();
-    for p in 0..batch.iter().product() {
+    for p in 0..size(&product.batch) {
         for i in 0..m {
             for j in 0..n {
-                let term = |l| {
-                    read(a, offset((p * m + i) * k + l, &a_dims, &a.strides))
-                        * read(b, offset((p * k + l) * n + j, &b_dims, &b.strides))
-                };
-                values.push(scale * (0..k).map(term).sum::<f64>());
+                let mut total = 0.0;
+                for s in 0..sums {
+                    for l in 0..k {
+                        let (a, b) = (&product.a, &product.b);
+                        total += read(a, offset(((p * sums + s) * m + i) * k + l, &a_dims, &a.strides))
+                            * read(b, offset(((p * sums + s) * k + l) * n + j, &b_dims, &b.strides));
+                    }
+                }
+                values.push(product.scale * total);
             }
         }
     }

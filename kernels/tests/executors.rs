@@ -1,7 +1,8 @@
 //! Every command on the CPU executor against the naive f64 one: awkward sizes, strides and offsets, poisoned outputs, guard words.
 
 use osculate_kernels::{
-    Body, Command, Comparison, Cpu, Error, Fold, Instr, Nest, Out, Program, Real, Reference, Scalar, Slot, View,
+    Body, Command, Comparison, Cpu, Error, Fold, Instr, Nest, Out, Product, Program, Real, Reference, Scalar, Slot,
+    View,
 };
 use proptest::prelude::*;
 
@@ -167,26 +168,85 @@ proptest! {
     #[test]
     fn products(
         batch in prop::collection::vec(1usize..4, 0..3),
-        m in prop_oneof![1usize..8, 1usize..40],
-        k in prop_oneof![1usize..8, 1usize..70],
-        n in prop_oneof![1usize..8, 1usize..40],
+        sum in prop::collection::vec(1usize..4, 0..2),
+        rows in prop::collection::vec(prop_oneof![1usize..8, 1usize..40], 0..3),
+        inner in prop::collection::vec(prop_oneof![1usize..8, 1usize..70], 0..3),
+        cols in prop::collection::vec(prop_oneof![1usize..8, 1usize..40], 0..3),
         seed in any::<u64>(),
         gap in 0usize..4,
         packed in any::<bool>(),
     ) {
-        let dims = |a, b| [batch.as_slice(), &[a, b]].concat();
-        let rank = batch.len() + 2;
-        // A batch axis may be repeated: one matrix for all.
-        let mut repeat = vec![false; rank];
-        if rank > 2 && seed % 3 == 0 {
-            repeat[0] = true;
-        }
-        let (a, a_len) = layout(&dims(m, k), &shuffled(rank, seed), &repeat, gap, 0);
-        let (b, b_len) = layout(&dims(k, n), &shuffled(rank, seed ^ 1), &vec![false; rank], gap, 1);
+        let shrink = |mut dims: Vec<usize>| {
+            while dims.iter().product::<usize>() > 70 {
+                let largest = (0..dims.len()).max_by_key(|&i| dims[i]).expect("not empty");
+                dims[largest] = 3;
+            }
+            dims
+        };
+        let (rows, inner, cols) = (shrink(rows), shrink(inner), shrink(cols));
+        let dims = |groups: [&[usize]; 4]| groups.concat();
+        let (a_dims, b_dims) = (dims([&batch, &sum, &rows, &inner]), dims([&batch, &sum, &inner, &cols]));
+        let out_dims = dims([&batch, &rows, &cols, &[]]);
+        // Some axes are repeated: one matrix for all of a batch, or the overlapping windows' simplest case.
+        let repeat = |n: usize, seed: u64| noise(n, seed).iter().map(|&v| v > 0.7).collect::<Vec<_>>();
+        let (a, a_len) = layout(&a_dims, &shuffled(a_dims.len(), seed), &repeat(a_dims.len(), seed ^ 5), gap, 0);
+        let (b, b_len) = layout(&b_dims, &shuffled(b_dims.len(), seed ^ 1), &repeat(b_dims.len(), seed ^ 6), gap, 1);
+        let rank = out_dims.len();
         let order = if packed { (0..rank).rev().collect() } else { shuffled(rank, seed ^ 3) };
-        let (out, len) = layout(&dims(m, n), &order, &vec![false; rank], if packed { 0 } else { gap }, 2);
+        let (out, len) = layout(&out_dims, &order, &vec![false; rank], if packed { 0 } else { gap }, 2);
         let data = [noise(a_len + gap, seed), noise(b_len + gap, seed ^ 2)];
-        both(&data, len + gap, &Command::MatMul { batch, size: [m, k, n], scale: -1.5, a, b, out }, k, false)?;
+        let terms = sum.iter().chain(&inner).product();
+        let product = Product { batch, sum, rows, inner, cols, scale: -1.5, a, b, out, accumulate: false };
+        both(&data, len + gap, &Command::MatMul(product), terms, false)?;
+    }
+
+    /// Windows of a signal, multiplied and folded back: overlapping reads and overlapping writes.
+    #[test]
+    fn windows(
+        n in 1usize..5, channels in 1usize..4, out in 1usize..20, size in 1usize..5, stride in 1usize..3,
+        dilation in 1usize..3, positions in 1usize..30, seed in any::<u64>(),
+    ) {
+        let extent = (positions - 1) * stride + (size - 1) * dilation + 1;
+        let image = channels * extent;
+        let (x, w) = (noise(n * image, seed), noise(out * channels * size, seed ^ 1));
+        // y[n, o, t] = Σ_ck w[o, c, k] x[n, c, t·stride + k·dilation]
+        let forward = Product {
+            batch: vec![n], sum: vec![], rows: vec![out], inner: vec![channels, size], cols: vec![positions], scale: 1.0,
+            a: View::new(0, 0, &[0, channels * size, size, 1]),
+            b: View::new(1, 0, &[image, extent, dilation, stride]),
+            out: View::new(2, 0, &[out * positions, positions, 1]),
+            accumulate: false,
+        };
+        both(&[w.clone(), x.clone()], n * out * positions, &Command::MatMul(forward), channels * size, false)?;
+        // dw[o, c, k] = Σ_n Σ_t d[n, o, t] x[n, c, t·stride + k·dilation]
+        let d = noise(n * out * positions, seed ^ 2);
+        let weights = Product {
+            batch: vec![], sum: vec![n], rows: vec![out], inner: vec![positions], cols: vec![channels, size], scale: 1.0,
+            a: View::new(0, 0, &[out * positions, positions, 1]),
+            b: View::new(1, 0, &[image, stride, extent, dilation]),
+            out: View::new(2, 0, &[channels * size, size, 1]),
+            accumulate: false,
+        };
+        both(&[d.clone(), x], out * channels * size, &Command::MatMul(weights), n * positions, false)?;
+        // dx[n, c, t·stride + k·dilation] += Σ_o w[o, c, k] d[n, o, t], on top of what is there
+        let inputs = Product {
+            batch: vec![n], sum: vec![], rows: vec![channels, size], inner: vec![out], cols: vec![positions], scale: 1.0,
+            a: View::new(0, 0, &[0, size, 1, channels * size]),
+            b: View::new(1, 0, &[out * positions, positions, 1]),
+            out: View::new(2, 0, &[image, extent, dilation, stride]),
+            accumulate: true,
+        };
+        let zero = Command::Map(Nest {
+            dims: vec![n * image], body: Body(vec![Instr::Const(0.5)]), inputs: vec![], out: View::new(2, 0, &[1]),
+        });
+        let slots = |len: usize| vec![Slot::Input(w.len()), Slot::Input(d.len()), Slot::Output { len, wide: false }];
+        let program = Program::new(slots(n * image), vec![zero, Command::MatMul(inputs)]).expect("a program");
+        let (mut want, mut got) = (vec![0.0; n * image], vec![0.0; n * image]);
+        Reference::new(program.clone()).run(&[&w, &d], &mut [Out::Real(&mut want)]).expect("a run");
+        Cpu::new(program).run(&[&w, &d], &mut [Out::Real(&mut got)]).expect("a run");
+        for (g, w) in got.iter().zip(&want) {
+            prop_assert!((g - w).abs() < 1e-12 * (1.0 + w.abs()), "{} {}", g, w);
+        }
     }
 }
 
@@ -197,14 +257,16 @@ fn threads_do_not_change_a_bit() {
     let a = noise(m * k, 1);
     let b = noise(k * n, 2);
     let commands = [
-        Command::MatMul {
-            batch: vec![],
-            size: [m, k, n],
+        Command::MatMul(Product {
+            rows: vec![m],
+            inner: vec![k],
+            cols: vec![n],
             scale: 1.0,
             a: View::new(0, 0, &[k, 1]),
             b: View::new(1, 0, &[n, 1]),
             out: View::new(2, 0, &[n, 1]),
-        },
+            ..Product::default()
+        }),
         Command::Map(Nest {
             dims: vec![m, n],
             body: Body::product(2),

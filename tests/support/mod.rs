@@ -1,7 +1,7 @@
 //! What the property tests share: random arrays, random functions, comparisons.
 #![allow(dead_code)]
 
-use osculate::{Array, Device, Expr, Func, Rng, Spec, Tape, spec};
+use osculate::{Array, Device, Expr, Func, Rng, Spec, Tape, Window, spec};
 
 /// Functions of lists: one type whatever was transformed.
 pub type F = Func<Vec<Spec>, Vec<Spec>, Vec<Spec>>;
@@ -174,7 +174,7 @@ pub fn random_function(seed: u64, ops: usize, kinks: bool) -> F {
             let b = pool[pick(rng, pool.len())];
             let rank = a.shape().rank();
             let axis = pick(rng, rank.max(1));
-            let made = match pick(rng, if kinks { 17 } else { 14 }) {
+            let made = match pick(rng, if kinks { 19 } else { 16 }) {
                 0 => a.tanh(),
                 1 => a.sin() + 0.3,
                 2 => (0.5 * a).exp(),
@@ -199,9 +199,19 @@ pub fn random_function(seed: u64, ops: usize, kinks: bool) -> F {
                     let mask = d[0].flatten().at(0, 0).less(0.1);
                     mask.select(a, a.sin())
                 }
-                14 if rank > 0 => a.max_axes(&[axis]),
-                15 => a.relu() - 0.1 * a,
-                16 => a.maximum(0.2),
+                14 if rank > 0 => {
+                    let window = Window::new(axis, 1 + pick(rng, 2)).stride(1 + pick(rng, 2)).pad(pick(rng, 2), 1);
+                    a.patches(&[window], 0.0)
+                }
+                15 if rank > 1 => {
+                    // A small convolution over the last axis.
+                    let last = rank - 1;
+                    let x = a.patches(&[Window::new(last, 2).pad(1, 1)], 0.0);
+                    x.dot(b.flatten().at(0, 0) * tape.stack(&[tape.lit(0.5), d[0].mean()]))
+                }
+                16 if rank > 0 => a.max_axes(&[axis]),
+                17 => a.relu() - 0.1 * a,
+                18 => a.maximum(0.2),
                 _ => a.softplus() * a,
             };
             // Sizes and values stay small.

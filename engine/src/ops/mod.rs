@@ -15,6 +15,7 @@ mod select;
 mod slice;
 mod stop;
 mod unary;
+mod window;
 
 pub(crate) use add::{Add, sum};
 pub(crate) use compare::Compare;
@@ -30,6 +31,8 @@ pub(crate) use slice::{Pad, Slice};
 pub(crate) use stop::Stop;
 pub(crate) use unary::Unary;
 pub use unary::{Elementwise, elementwise};
+pub use window::Window;
+pub(crate) use window::{Fold, Patches};
 
 use crate::plan::{Lowering, Value};
 use crate::{Expr, Spec, Tape};
@@ -77,7 +80,7 @@ macro_rules! primitives {
 }
 
 primitives! {
-    linear: Add, Contract, Reshape, Slice, Pad, Concat, Select;
+    linear: Add, Contract, Reshape, Slice, Pad, Concat, Patches, Fold, Select;
     other: Leaf, Unary, OneHot, Max, Compare, Stop,
 }
 

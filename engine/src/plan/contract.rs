@@ -1,6 +1,6 @@
 //! Contractions as commands: a view, one loop nest, or matrix products of pairs.
 
-use osculate_kernels::{Body, Command, Fold, View};
+use osculate_kernels::{Body, Command, Fold, Product, View};
 
 use super::{Lowering, Value};
 use crate::Shape;
@@ -11,8 +11,47 @@ type Operand = (Value, Labels);
 /// Operands that one nest may multiply: its body has two instructions each.
 const NEST: usize = 6;
 
+/// Where the result of a contraction goes.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// To scratch.
+    Temp,
+    /// To the output that waits for it, if one does.
+    Result,
+    /// Added to windows, whose strides are those of the contraction's labels.
+    Windows(&'a Value),
+}
+
 /// Emits a contraction.
 pub(crate) fn contract(cx: &mut Lowering, c: &Contract, args: &[Value]) -> Value {
+    emit(cx, c, args, None)
+}
+
+/// Emits a contraction whose result is added to overlapping windows.
+pub(crate) fn contract_into(cx: &mut Lowering, c: &Contract, args: &[Value], windows: &Value) {
+    let value = emit(cx, c, args, Some(windows));
+    if value != *windows {
+        add_to(cx, &value, windows);
+    }
+}
+
+/// Emits an addition to overlapping windows: a product with one, of one column.
+pub(crate) fn add_to(cx: &mut Lowering, value: &Value, windows: &Value) {
+    let one = cx.fill(&Shape::default(), 1.0);
+    let (batch, rows) = value.shape.split_at(value.shape.rank().min(1));
+    cx.commands.push(Command::MatMul(Product {
+        batch: batch.to_vec(),
+        rows: rows.to_vec(),
+        scale: 1.0,
+        a: value.view(),
+        b: View { strides: vec![0; batch.len()], ..one.view() },
+        out: windows.view(),
+        accumulate: true,
+        ..Product::default()
+    }));
+}
+
+fn emit(cx: &mut Lowering, c: &Contract, args: &[Value], windows: Option<&Value>) -> Value {
     let shape: Shape = c.out.iter().map(|&l| c.dims[l as usize]).collect::<Vec<_>>().into();
     let mut operands: Vec<Operand> = args.iter().cloned().zip(c.ins.iter().cloned()).collect();
     operands.iter_mut().for_each(|operand| drop_units(operand, &c.dims));
@@ -27,7 +66,7 @@ pub(crate) fn contract(cx: &mut Lowering, c: &Contract, args: &[Value]) -> Value
         let mut out: Labels = a.1.clone();
         out.extend(b.1.iter().filter(|l| !a.1.contains(l)));
         out.retain(needed);
-        let value = multiply(cx, coef, vec![a, b], &out, &c.dims, false);
+        let value = multiply(cx, coef, vec![a, b], &out, &c.dims, Place::Temp);
         coef = 1.0;
         operands.push((value, out));
     }
@@ -35,7 +74,13 @@ pub(crate) fn contract(cx: &mut Lowering, c: &Contract, args: &[Value]) -> Value
     let carried: Labels =
         c.out.iter().copied().filter(|l| operands.iter().any(|(_, labels)| labels.contains(l))).collect();
     let whole = carried.len() == c.out.iter().filter(|&&l| c.dims[l as usize] != 1).count();
-    let value = multiply(cx, coef, operands, &carried, &c.dims, whole);
+    if let (Some(windows), true) = (windows, whole && is_product(&operands, &c.out)) {
+        let kept: Vec<usize> = (0..c.out.len()).filter(|&a| c.dims[c.out[a] as usize] != 1).collect();
+        multiply(cx, coef, operands, &carried, &c.dims, Place::Windows(&windows.axes(&kept, &[])));
+        return windows.clone();
+    }
+    let place = if whole && windows.is_none() { Place::Result } else { Place::Temp };
+    let value = multiply(cx, coef, operands, &carried, &c.dims, place);
     let stride = |l: &u8| carried.iter().position(|o| o == l).map_or(0, |at| value.strides[at]);
     let strides: Vec<usize> = c.out.iter().map(stride).collect();
     let result = Value { slot: value.slot, offset: value.offset, shape, strides };
@@ -77,7 +122,14 @@ fn cheapest_pair(operands: &[Operand], c: &Contract) -> (usize, usize) {
 }
 
 /// Emits the product of operands that fit one nest, or of two.
-fn multiply(cx: &mut Lowering, coef: f64, mut operands: Vec<Operand>, out: &[u8], dims: &[usize], last: bool) -> Value {
+fn multiply(
+    cx: &mut Lowering,
+    coef: f64,
+    mut operands: Vec<Operand>,
+    out: &[u8],
+    dims: &[usize],
+    place: Place<'_>,
+) -> Value {
     let shape: Shape = out.iter().map(|&l| dims[l as usize]).collect::<Vec<_>>().into();
     let summed: Labels = union(&operands.iter().collect::<Vec<_>>()).into_iter().filter(|l| !out.contains(l)).collect();
     if let [(value, labels)] = &operands[..]
@@ -87,7 +139,7 @@ fn multiply(cx: &mut Lowering, coef: f64, mut operands: Vec<Operand>, out: &[u8]
         let at: Vec<usize> = out.iter().filter_map(|l| labels.iter().position(|o| o == l)).collect();
         return value.axes(&at, &[]);
     }
-    if operands.len() == 2 && is_product(&operands, &summed, out) {
+    if is_product(&operands, out) {
         // What only one side carries and the result lacks is summed first.
         let alone =
             |l: &u8| summed.contains(l) && operands.iter().filter(|(_, labels)| labels.contains(l)).count() == 1;
@@ -95,14 +147,14 @@ fn multiply(cx: &mut Lowering, coef: f64, mut operands: Vec<Operand>, out: &[u8]
             operands.iter().map(|(_, labels)| labels.iter().copied().filter(|l| !alone(l)).collect()).collect();
         for (operand, kept) in operands.iter_mut().zip(kept) {
             if kept.len() < operand.1.len() {
-                *operand = (multiply(cx, 1.0, vec![operand.clone()], &kept, dims, false), kept);
+                *operand = (multiply(cx, 1.0, vec![operand.clone()], &kept, dims, Place::Temp), kept);
             }
         }
         let (b, a) = (operands.remove(1), operands.remove(0));
-        return matmul(cx, coef, a, b, out, dims, last);
+        return matmul(cx, coef, a, b, out, dims, place);
     }
     let inputs: Vec<Value> = operands.iter().map(|operand| expand(operand, out, &summed, dims)).collect();
-    let target = if last { cx.result(&shape) } else { cx.temp(&shape) };
+    let target = if matches!(place, Place::Result) { cx.result(&shape) } else { cx.temp(&shape) };
     // A waiting output may have axes of extent 1 besides.
     let target = Value::contiguous(target.slot, target.offset, &shape);
     if summed.is_empty() {
@@ -127,64 +179,83 @@ fn expand((value, labels): &Operand, out: &[u8], summed: &[u8], dims: &[usize]) 
 }
 
 /// Whether two operands make a matrix product: a label summed between them, and kept labels that only one has.
-fn is_product(operands: &[Operand], summed: &[u8], out: &[u8]) -> bool {
-    let (a, b) = (&operands[0].1, &operands[1].1);
-    let shared = summed.iter().any(|l| a.contains(l) && b.contains(l));
+fn is_product(operands: &[Operand], out: &[u8]) -> bool {
+    let [(_, a), (_, b)] = operands else { return false };
+    let shared = a.iter().any(|l| b.contains(l) && !out.contains(l));
     shared && out.iter().any(|l| a.contains(l) != b.contains(l))
 }
 
+/// Whether a group of an operand's axes is evenly spaced.
+fn spaced((value, labels): &Operand, group: &[u8]) -> bool {
+    let axis = |l: &u8| labels.iter().position(|o| o == l);
+    group.windows(2).all(|w| match (axis(&w[0]), axis(&w[1])) {
+        (Some(i), Some(j)) => value.strides[i] == value.strides[j] * value.shape[j],
+        _ => false,
+    })
+}
+
 /// Emits a batched matrix product.
-fn matmul(cx: &mut Lowering, coef: f64, a: Operand, b: Operand, out: &[u8], dims: &[usize], last: bool) -> Value {
+///
+/// An operand that is no plain matrix (the windows of a convolution) is packed by the executor one product at a time; its
+/// outermost loop becomes one over products, so that no packed operand is ever whole.
+fn matmul(cx: &mut Lowering, coef: f64, a: Operand, b: Operand, out: &[u8], dims: &[usize], place: Place<'_>) -> Value {
     let in_order = |keep: &dyn Fn(&u8) -> bool| out.iter().copied().filter(|l| keep(l)).collect::<Labels>();
-    let batch = in_order(&|l| a.1.contains(l) && b.1.contains(l));
-    let rows = in_order(&|l| a.1.contains(l) && !b.1.contains(l));
-    let cols = in_order(&|l| !a.1.contains(l) && b.1.contains(l));
+    let mut batch = in_order(&|l| a.1.contains(l) && b.1.contains(l));
+    let mut rows = in_order(&|l| a.1.contains(l) && !b.1.contains(l));
+    let mut cols = in_order(&|l| !a.1.contains(l) && b.1.contains(l));
+    let mut inner: Labels = a.1.iter().copied().filter(|l| b.1.contains(l) && !out.contains(l)).collect();
+    let mut sum = Labels::new();
+    for (operand, kept) in [(&a, &mut rows), (&b, &mut cols)] {
+        if spaced(operand, kept) && spaced(operand, &inner) {
+            continue;
+        }
+        let outermost = |group: &Labels| {
+            let stride = |l: &u8| operand.1.iter().position(|o| o == l).map_or(0, |at| operand.0.strides[at]);
+            group.iter().copied().max_by_key(stride).map(|l| (stride(&l), l))
+        };
+        match (outermost(kept), outermost(&inner)) {
+            (Some((s, l)), other) if kept.len() > 1 && other.is_none_or(|o| s >= o.0) => {
+                kept.retain(|k| *k != l);
+                batch.push(l);
+            }
+            (_, Some((_, l))) if inner.len() > 1 => {
+                inner.retain(|k| *k != l);
+                sum.push(l);
+            }
+            _ => {}
+        }
+    }
+    batch.sort_by_key(|l| out.iter().position(|o| o == l));
     // The side whose labels come first in the result gives the rows.
     let first = |labels: &Labels| labels.first().and_then(|l| out.iter().position(|o| o == l)).unwrap_or(usize::MAX);
-    if first(&cols) < first(&rows) {
-        return matmul(cx, coef, b, a, out, dims, last);
-    }
-    let inner: Labels = a.1.iter().copied().filter(|l| b.1.contains(l) && !out.contains(l)).collect();
+    let (a, b, rows, cols) = if first(&cols) < first(&rows) { (b, a, cols, rows) } else { (a, b, rows, cols) };
     let order: Labels = [&batch[..], &rows, &cols].concat();
     let extents = |labels: &[u8]| labels.iter().map(|&l| dims[l as usize]).collect::<Vec<_>>();
     let shape: Shape = extents(&order).into();
-    let target = if last && order == out { cx.product_result(&shape) } else { cx.temp(&shape) };
-    let target = Value::contiguous(target.slot, target.offset, &shape);
-    let a = matrix(cx, &a, [&batch, &rows, &inner], dims);
-    let b = matrix(cx, &b, [&batch, &inner, &cols], dims);
-    let (m, n) = (size(&rows, dims), size(&cols, dims));
-    let out_view =
-        View { slot: target.slot, offset: target.offset, strides: [&target.strides[..batch.len()], &[n, 1]].concat() };
-    cx.commands.push(Command::MatMul {
-        batch: extents(&batch),
-        size: [m, size(&inner, dims), n],
-        scale: coef,
-        a,
-        b,
-        out: out_view,
-    });
     let at: Vec<usize> = out.iter().filter_map(|l| order.iter().position(|o| o == l)).collect();
+    let (target, accumulate) = match place {
+        Place::Windows(windows) => {
+            let back: Vec<usize> = order.iter().filter_map(|l| out.iter().position(|o| o == l)).collect();
+            (windows.axes(&back, &[]), true)
+        }
+        Place::Result if order == out => {
+            let target = cx.product_result(&shape);
+            (Value::contiguous(target.slot, target.offset, &shape), false)
+        }
+        _ => (cx.temp(&shape), false),
+    };
+    let view = |operand: &Operand, groups: [&[u8]; 4]| expand(operand, &groups.concat(), &[], dims).view();
+    cx.commands.push(Command::MatMul(Product {
+        a: view(&a, [&batch, &sum, &rows, &inner]),
+        b: view(&b, [&batch, &sum, &inner, &cols]),
+        out: target.view(),
+        batch: extents(&batch),
+        sum: extents(&sum),
+        rows: extents(&rows),
+        inner: extents(&inner),
+        cols: extents(&cols),
+        scale: coef,
+        accumulate,
+    }));
     target.axes(&at, &[])
-}
-
-/// The operand as a batch of matrices; groups of labels that do not lie evenly spaced are copied first.
-fn matrix(cx: &mut Lowering, operand: &Operand, groups: [&Labels; 3], dims: &[usize]) -> View {
-    let [batch, rows, cols] = groups;
-    let ordered = expand(operand, &[&batch[..], rows, cols].concat(), &[], dims);
-    let spaced = |from: usize, n: usize| {
-        let (extents, strides) = (&ordered.shape[from..from + n], &ordered.strides[from..from + n]);
-        (1..n).all(|i| strides[i - 1] == strides[i] * extents[i])
-    };
-    let (r, c) = (batch.len(), batch.len() + rows.len());
-    let value = if spaced(r, rows.len()) && spaced(c, cols.len()) {
-        ordered
-    } else {
-        let copy = cx.temp(&ordered.shape);
-        cx.map_into(Body::product(1), &[ordered], &copy);
-        copy
-    };
-    // An empty group is one row or column; its stride is never stepped.
-    let step = |from: usize, n: usize| if n == 0 { 1 } else { value.strides[from + n - 1] };
-    let strides = [&value.strides[..r], &[step(r, rows.len()), step(c, cols.len())]].concat();
-    View { slot: value.slot, offset: value.offset, strides }
 }

@@ -1,11 +1,11 @@
 //! Liveness: temporaries that are not alive together share a slot.
 
-use osculate_kernels::{Command, Slot, View};
+use osculate_kernels::{Command, Product, Slot, View};
 
 fn views(command: &mut Command) -> (&mut View, Vec<&mut View>) {
     match command {
         Command::Map(nest) | Command::Reduce { nest, .. } => (&mut nest.out, nest.inputs.iter_mut().collect()),
-        Command::MatMul { a, b, out, .. } => (out, vec![a, b]),
+        Command::MatMul(Product { a, b, out, .. }) => (out, vec![a, b]),
     }
 }
 

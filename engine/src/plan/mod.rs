@@ -5,10 +5,11 @@ mod memory;
 
 use osculate_kernels::{Body, Command, Fold, Nest, Program, Slot, View};
 
-use crate::graph::Graph;
+use crate::graph::{Graph, Var};
+use crate::ops::Op;
 use crate::{Result, Shape};
 
-pub(crate) use contract::contract;
+pub(crate) use contract::{add_to, contract, contract_into};
 
 /// Where a node's elements are: a strided window on a slot.
 #[derive(Debug, Clone, PartialEq)]
@@ -154,10 +155,29 @@ pub(crate) fn lower(graph: &Graph, slots: Vec<Slot>, inputs: &[Value], outputs: 
         if values[at].is_some() {
             continue;
         }
+        // A product that only a fold wants is added up in place, window by window.
+        if let Op::Contract(_) = node.op {
+            let folded =
+                uses[at] == 1 && graph.nodes.iter().any(|n| matches!(n.op, Op::Fold(_)) && n.args[0].index() == at);
+            if folded {
+                continue;
+            }
+        }
         // A result that only one output wants is computed where it is wanted; output slots are never read back.
         let wanted = graph.outputs.iter().position(|v| v.index() == at);
         cx.target = wanted.filter(|_| uses[at] == 1).map(|output| outputs[output].clone());
-        let args: Vec<Value> = node.args.iter().filter_map(|v| values[v.index()].clone()).collect();
+        let ready = |args: &[Var]| args.iter().filter_map(|v| values[v.index()].clone()).collect::<Vec<Value>>();
+        if let (Op::Fold(fold), None) = (&node.op, node.args.first().and_then(|v| values[v.index()].as_ref())) {
+            let inner = graph.node(node.args[0]);
+            if let Op::Contract(c) = &inner.op {
+                let args = ready(&inner.args);
+                let value =
+                    fold.lower_into(&mut cx, &inner.spec.shape, |cx, target| contract_into(cx, c, &args, target));
+                values[at] = Some(value);
+                continue;
+            }
+        }
+        let args = ready(&node.args);
         values[at] = Some(node.op.primitive().lower(&mut cx, &args, &node.spec));
         cx.target = None;
     }

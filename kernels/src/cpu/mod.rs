@@ -20,10 +20,11 @@ const PARALLEL: usize = 1 << 15;
 ///
 /// ```
 /// # use osculate_kernels::*;
-/// let product = Command::MatMul {
-///     batch: vec![], size: [1, 2, 1], scale: 1.0,
-///     a: View::new(0, 0, &[2, 1]), b: View::new(1, 0, &[1, 1]), out: View::new(2, 0, &[1, 1]),
-/// };
+/// let product = Command::MatMul(Product {
+///     inner: vec![2], scale: 1.0,
+///     a: View::new(0, 0, &[1]), b: View::new(1, 0, &[1]), out: View::new(2, 0, &[]),
+///     ..Product::default()
+/// });
 /// let program = Program::new(vec![Slot::Input(2), Slot::Input(2), Slot::Output { len: 1, wide: false }], vec![product])?;
 /// let mut out = [0.0];
 /// Cpu::<f64>::new(program).run(&[&[1.0, 2.0], &[3.0, 4.0]], &mut [Out::Real(&mut out)])?;
@@ -35,6 +36,8 @@ pub struct Cpu<T> {
     program: Program,
     steps: Vec<Step>,
     owned: Vec<Vec<T>>,
+    /// Room for packed operands, one a thread.
+    scratch: Vec<Vec<T>>,
 }
 
 /// A command made ready: loops joined, shapes of loops decided.
@@ -71,11 +74,11 @@ impl Step {
         }
     }
 
-    fn run<T: Real>(&self, source: Source<'_, T>, out: &mut [T]) {
+    fn run<T: Real>(&self, source: Source<'_, T>, scratch: &mut [Vec<T>], out: &mut [T]) {
         match self {
             Step::Map(map) => map.run(source, out),
             Step::Reduce(reduce) => reduce.run(source, out),
-            Step::MatMul(matmul) => matmul.run(source, out),
+            Step::MatMul(matmul) => matmul.run(source, scratch, out),
         }
     }
 
@@ -92,23 +95,25 @@ impl<T: Real> Cpu<T> {
     /// Takes a program, prepares its loops and allocates its scratch.
     pub fn new(program: Program) -> Cpu<T> {
         let owned = allocate(&program);
-        let steps = (program.commands().iter())
+        let steps: Vec<Step> = (program.commands().iter())
             .map(|command| match command {
                 Command::Map(nest) => Step::Map(nest::Map::new(nest)),
                 Command::Reduce { nest, over, fold, scale } => {
                     Step::Reduce(nest::Reduce::new(nest, over, *fold, *scale))
                 }
-                Command::MatMul { batch, size, scale, a, b, out } => {
-                    Step::MatMul(matmul::MatMul::new(batch, *size, *scale, a, b, out))
-                }
+                Command::MatMul(product) => Step::MatMul(matmul::MatMul::new(product)),
             })
             .collect();
-        Cpu { program, steps, owned }
+        let packed = |step: &Step| if let Step::MatMul(matmul) = step { matmul.scratch() } else { 0 };
+        let room = steps.iter().map(packed).max().unwrap_or(0);
+        let scratch = vec![vec![T::zero(); room]; rayon::current_num_threads()];
+        Cpu { program, steps, owned, scratch }
     }
 
-    /// Bytes of scratch and constants that this executor holds.
+    /// Bytes of scratch, packing room and constants that this executor holds.
     pub fn bytes(&self) -> usize {
-        self.program.owned_elements() * size_of::<T>()
+        let packed: usize = self.scratch.iter().map(Vec::len).sum();
+        (self.program.owned_elements() + packed) * size_of::<T>()
     }
 
     /// Runs all commands in order.
@@ -123,12 +128,12 @@ impl<T: Real> Cpu<T> {
             if let Slot::Output { .. } = self.program.slots()[slot] {
                 let source = Source { inputs, owned: &self.owned };
                 match &mut outputs[slot - inputs.len()] {
-                    Out::Real(out) => step.run(source, out),
+                    Out::Real(out) => step.run(source, &mut self.scratch, out),
                     Out::Wide(out) => step.run_wide(source, out),
                 }
             } else {
                 let mut out = take(&mut self.owned[slot]);
-                step.run(Source { inputs, owned: &self.owned }, &mut out);
+                step.run(Source { inputs, owned: &self.owned }, &mut self.scratch, &mut out);
                 self.owned[slot] = out;
             }
         }
