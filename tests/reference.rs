@@ -1,5 +1,6 @@
 //! Per-example derivatives against JAX's, in f64, to 1e-12 of the largest entry of each array.
 
+use osculate::nn::{Conv, Norm, Padding, Sliding, convolve, max_pool};
 use osculate::{Array, Device, Examples, Expr, Func, Request, Result, Tape, Tree, label, spec, tree};
 use serde_json::Value;
 
@@ -111,5 +112,26 @@ fn lstm() -> Result<()> {
             h = gates[3].sigmoid() * c.tanh();
         }
         p.v.dot(h)
+    })
+}
+
+tree! { struct Cnn { w1, b1, gamma, beta, w2, w3 } }
+
+#[test]
+fn cnn() -> Result<()> {
+    let params = Cnn {
+        w1: spec([4, 2, 3, 3]),
+        b1: spec([4]),
+        gamma: spec([4]),
+        beta: spec([4]),
+        w2: spec([6, 4, 3, 3]),
+        w3: spec([3, 24]),
+    };
+    check(include_str!("data/cnn.json"), 3, params, &[2, 8, 8], |_, p, x| {
+        let h = Conv { w: p.w1, b: p.b1 }.apply(x, Sliding::default());
+        let h = Norm { gamma: p.gamma, beta: p.beta }.group(h, 2).relu();
+        let h = max_pool(h, &[2, 2], Sliding { stride: 2, padding: Padding::Valid, dilation: 1 });
+        let h = convolve(h, p.w2, Sliding { stride: 2, padding: Padding::Exactly(1), dilation: 1 }, 1).tanh();
+        p.w3.dot(h.flatten())
     })
 }

@@ -1,0 +1,120 @@
+//! Convolutions of one example, channels first, in one or two dimensions (or more).
+
+use osculate_engine::{Expr, Spec, Window, spec, tree};
+
+/// How the border is treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Padding {
+    /// No border: windows lie inside.
+    Valid,
+    /// As many results as `ceil(extent / stride)`, an odd place of padding put after (as in TensorFlow).
+    Same,
+    /// This many places before and after every axis (as in PyTorch).
+    Exactly(usize),
+}
+
+/// How a window slides over the spatial axes.
+///
+/// ```
+/// use osculate_nn::{Padding, Sliding};
+/// let halving = Sliding { stride: 2, ..Sliding::default() };
+/// assert_eq!((halving.dilation, halving.padding), (1, Padding::Same));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sliding {
+    /// Steps from one window to the next.
+    pub stride: usize,
+    /// Steps from one element of a window to the next.
+    pub dilation: usize,
+    /// The border.
+    pub padding: Padding,
+}
+
+impl Default for Sliding {
+    fn default() -> Sliding {
+        Sliding { stride: 1, dilation: 1, padding: Padding::Same }
+    }
+}
+
+impl Sliding {
+    /// The windows of these sizes on the axes of `shape` after the first.
+    pub(crate) fn windows(self, shape: &[usize], sizes: &[usize]) -> Vec<Window> {
+        (sizes.iter().enumerate())
+            .map(|(i, &size)| {
+                let window = Window::new(i + 1, size).stride(self.stride).dilation(self.dilation);
+                match self.padding {
+                    Padding::Valid => window,
+                    Padding::Same => window.same(shape.get(i + 1).copied().unwrap_or(1)),
+                    Padding::Exactly(n) => window.pad(n, n),
+                }
+            })
+            .collect()
+    }
+}
+
+/// Cross-correlation of `x` `[in, spatial…]` with `w` `[out, in / groups, sizes…]`: `[out, positions…]`.
+///
+/// Channels are split into `groups` that do not mix.
+///
+/// ```
+/// use osculate_engine::{spec, Func};
+/// use osculate_nn::{convolve, Sliding};
+/// let f = Func::trace(spec([8, 3, 5, 5]), spec([3, 32, 32]), |_, w, x| convolve(x, w, Sliding::default(), 1))?;
+/// assert_eq!(f.outputs().shape.to_vec(), [8, 32, 32]);
+/// # Ok::<(), osculate_engine::Error>(())
+/// ```
+#[track_caller]
+pub fn convolve<'t>(x: Expr<'t>, w: Expr<'t>, sliding: Sliding, groups: usize) -> Expr<'t> {
+    let (shape, kernel) = (x.shape(), w.shape());
+    let sizes = kernel.get(2..).unwrap_or(&[]).to_vec();
+    let patches = x.patches(&sliding.windows(&shape, &sizes), 0.0);
+    // Letters: g groups, o outputs, c inputs; then one for each position and one for each place of a window.
+    let positions: String = (0..sizes.len()).map(|i| (b'p' + i as u8) as char).collect();
+    let places: String = (0..sizes.len()).map(|i| (b'P' + i as u8) as char).collect();
+    if groups == 1 {
+        return x.tape().einsum(&format!("c{positions}{places},oc{places}->o{positions}"), &[patches, w]);
+    }
+    let grouped = |e: Expr<'t>| {
+        let shape = e.shape();
+        let first = shape.first().copied().unwrap_or(0);
+        e.reshape([&[groups, first / groups.max(1)], shape.get(1..).unwrap_or(&[])].concat())
+    };
+    let y =
+        x.tape().einsum(&format!("gc{positions}{places},goc{places}->go{positions}"), &[grouped(patches), grouped(w)]);
+    let out = y.shape();
+    let spatial = out.get(2..).unwrap_or(&[]);
+    y.reshape([&[out.iter().take(2).product()], spatial].concat())
+}
+
+tree! {
+    /// A convolution with biases: W `[outputs, inputs, sizes…]`, b `[outputs]`.
+    pub struct Conv {
+        /// Weights, `[outputs, inputs, sizes…]`.
+        w,
+        /// Biases, `[outputs]`.
+        b,
+    }
+}
+
+impl Conv<Spec> {
+    /// Its shapes, for windows of `sizes`.
+    pub fn new(inputs: usize, outputs: usize, sizes: &[usize]) -> Conv<Spec> {
+        Conv { w: spec([&[outputs, inputs], sizes].concat()), b: spec([outputs]) }
+    }
+}
+
+impl<'t> Conv<Expr<'t>> {
+    /// `[inputs, spatial…]` to `[outputs, positions…]`.
+    #[track_caller]
+    pub fn apply(&self, x: Expr<'t>, sliding: Sliding) -> Expr<'t> {
+        let y = convolve(x, self.w, sliding, 1);
+        y + per_channel(self.b, y)
+    }
+}
+
+/// A vector `[c]` with axes of extent 1 behind, so that it meets the channels of `[c, spatial…]`.
+pub(crate) fn per_channel<'t>(v: Expr<'t>, like: Expr<'t>) -> Expr<'t> {
+    let mut shape = vec![1; like.shape().rank().max(1)];
+    shape[0] = v.shape().size();
+    v.reshape(shape)
+}
