@@ -137,7 +137,7 @@ tree! { struct Pair { w, b } }
 /// f32 gradients whose spread is a small part of their mean, against the two-pass value in f64.
 #[test]
 fn a_small_variance_is_exact_or_flagged() {
-    let (inputs, outputs, n) = (256, 512, 128);
+    let (inputs, outputs, n) = (512, 1024, 128);
     let params = Pair { w: spec([inputs, outputs]), b: spec([outputs]) };
     // The gradient is the outer product of x and of r, both nearly the same for all examples.
     let loss =

@@ -525,6 +525,11 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
         Program::new(&self.graph, self.params.clone(), self.data.clone(), self.outputs.clone(), device)
     }
 
+    /// The same function with its results described anew.
+    pub(crate) fn with_outputs<O2: Signature>(self, outputs: O2) -> Func<P, D, O2> {
+        Func { graph: self.graph, params: self.params, data: self.data, outputs }
+    }
+
     /// A function of other trees, made on a fresh tape.
     pub(crate) fn rebuild<P2: Signature, D2: Signature, O2: Signature>(
         &self,

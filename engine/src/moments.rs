@@ -5,11 +5,9 @@
 
 use osculate_kernels::{Out, Real, dot};
 
-use crate::expr::labels;
 use crate::func::specs;
-use crate::ops::contract;
 use crate::program::{Device, In, Program};
-use crate::transform::{jvp, vmap};
+use crate::transform::{Square, Vectors, jvp, outer_products, vmap};
 use crate::tree::{Layout, Signature};
 use crate::{Batch, Error, Expr, Func, Result, Spec};
 
@@ -247,13 +245,7 @@ impl<T: Real> Moments<T> {
     }
 }
 
-/// x² summed over all axes but the kept ones.
-fn squared(x: Expr<'_>, keep: fn(&[u8]) -> &[u8]) -> Expr<'_> {
-    let all = labels(0, x.shape().rank());
-    contract(1.0, &[(x, &all), (x, &all)], keep(&all), &x.shape(), x.tape())
-}
-
-/// Results of a moments program: losses; then sums, squared norms and second moments, of gradients and of products.
+/// Results of a moments program: losses; then sums, factors of squared norms and second moments, of gradients and of products.
 type Results = (Spec, (Vec<Spec>, Vec<Spec>, Vec<Spec>), (Vec<Spec>, Vec<Spec>, Vec<Spec>));
 
 /// A compiled accumulation of [`Moments`] over minibatches of a fixed size.
@@ -263,8 +255,17 @@ pub struct MomentsProgram<T, P, D> {
     layout: Layout,
     request: Request,
     n: usize,
-    /// ‖xᵢ‖² by segment and example, of gradients and of products.
-    norms: [Vec<f64>; 2],
+    /// Of gradients and of products: how squared norms are put together.
+    squares: [Squares; 2],
+}
+
+/// Squared norms as sums of products of per-example factors.
+#[derive(Debug, Clone, Default)]
+struct Squares {
+    /// One entry a product: its segment, coefficient, and the positions of its factors.
+    products: Vec<(usize, f64, Vec<usize>)>,
+    /// All factors, `[n]` each.
+    factors: Vec<f64>,
 }
 
 impl<T: Real, P: Signature, D: Signature> MomentsProgram<T, P, D> {
@@ -278,10 +279,11 @@ impl<T: Real, P: Signature, D: Signature> MomentsProgram<T, P, D> {
         };
         let group = |wanted: bool| {
             let sums = part(wanted, &Spec::clone);
-            (sums.clone(), part(wanted, &|_| Spec::real([n])), part(wanted && request.elementwise, &Spec::clone))
+            (sums, Vec::new(), part(wanted && request.elementwise, &Spec::clone))
         };
-        let results: Results = (Spec::real([n]), group(request.gradient), group(request.hvp));
-        let func = one.rebuild((loss.params().clone(), directions), data, results, |tape, params, data| {
+        let mut results: Results = (Spec::real([n]), group(request.gradient), group(request.hvp));
+        let mut squares = [Squares::default(), Squares::default()];
+        let func = one.rebuild((loss.params().clone(), directions), data, results.clone(), |tape, params, data| {
             // One example: value, gradient, and their tangents along v.
             let count = leaves.len();
             let single = one.rebuild(
@@ -304,26 +306,32 @@ impl<T: Real, P: Signature, D: Signature> MomentsProgram<T, P, D> {
             let Ok(single) = single else { return Vec::new() };
             let batched: Vec<bool> = params.iter().map(|_| false).chain(data.iter().map(|_| true)).collect();
             let each = vmap(single.graph(), tape, &[params, data].concat(), &batched, n);
+            let outer = outer_products(tape);
             let mut results = vec![each[0]];
-            for (wanted, from) in [(request.gradient, 1), (request.hvp, 1 + count)] {
+            let parts = [(request.gradient, 1), (request.hvp, 1 + count)];
+            for ((wanted, from), squares) in parts.into_iter().zip(&mut squares) {
                 if wanted {
                     let vectors = &each[from..from + count];
-                    results.extend(vectors.iter().map(|x| x.sum_axes(&[0])));
-                    results.extend(vectors.iter().map(|&x| squared(x, |all| &all[..1])));
+                    let vectors: Vec<Vectors<'_>> = vectors.iter().map(|&x| Vectors::new(x, &outer)).collect();
+                    results.extend(vectors.iter().zip(&leaves).map(|(x, leaf)| x.sum(&leaf.shape)));
+                    results.extend(squares.collect(&vectors, n));
                     if request.elementwise {
-                        results.extend(vectors.iter().map(|&x| squared(x, |all| &all[1..])));
+                        results.extend(vectors.iter().zip(&leaves).map(|(x, leaf)| x.elementwise(&leaf.shape)));
                     }
                 }
             }
             results
         })?;
-        let func =
-            func.wide(|path| path == "result.0" || path.starts_with("result.1.1.") || path.starts_with("result.2.1."))?;
-        let squares = |wanted: bool| vec![0.0; if wanted { n * leaves.len() } else { 0 }];
+        let factors = |squares: &Squares| vec![Spec::real([n]); squares.factors.len() / n];
+        (results.1.1, results.2.1) = (factors(&squares[0]), factors(&squares[1]));
+        // Losses and factors of norms are wanted in f64.
+        let wide =
+            |path: &str| path == "result.0" || path.starts_with("result.1.1.") || path.starts_with("result.2.1.");
+        let func = func.with_outputs(results).wide(wide)?;
         Ok(MomentsProgram {
             program: func.compile(device)?,
             layout: Layout::of(loss.params(), "params"),
-            norms: [squares(request.gradient), squares(request.hvp)],
+            squares,
             request,
             n,
         })
@@ -339,7 +347,7 @@ impl<T: Real, P: Signature, D: Signature> MomentsProgram<T, P, D> {
 
     /// Bytes alive during a run.
     pub fn peak_bytes(&self) -> usize {
-        self.program.peak_bytes() + 8 * (self.norms[0].len() + self.norms[1].len())
+        self.program.peak_bytes() + 8 * self.squares.iter().map(|s| s.factors.len()).sum::<usize>()
     }
 
     /// The moments of one minibatch at flat parameters, along a flat direction if products were asked for; `into` is overwritten.
@@ -362,10 +370,10 @@ impl<T: Real, P: Signature, D: Signature> MomentsProgram<T, P, D> {
             used += 1;
         };
         push(Out::Wide(&mut into.losses));
-        for (sums, norms) in [&mut into.gradient, &mut into.hvp].into_iter().zip(&mut self.norms) {
+        for (sums, squares) in [&mut into.gradient, &mut into.hvp].into_iter().zip(&mut self.squares) {
             if let Some(sums) = sums {
                 push(Out::Real(&mut sums.sum));
-                push(Out::Wide(norms));
+                push(Out::Wide(&mut squares.factors));
                 if let Some(elementwise) = &mut sums.elementwise {
                     push(Out::Real(elementwise));
                 }
@@ -379,15 +387,44 @@ impl<T: Real, P: Signature, D: Signature> MomentsProgram<T, P, D> {
         into.count = n;
         into.loss_mean = into.losses.iter().sum::<f64>() / n as f64;
         into.loss_m2 = into.losses.iter().map(|l| (l - into.loss_mean).powi(2)).sum();
-        for (sums, norms) in [&mut into.gradient, &mut into.hvp].into_iter().zip(&self.norms) {
+        for (sums, squares) in [&mut into.gradient, &mut into.hvp].into_iter().zip(&self.squares) {
             if let Some(sums) = sums {
-                sums.norms.fill(0.0);
-                for (square, norms) in sums.squares.iter_mut().zip(norms.chunks(n)) {
-                    *square = norms.iter().sum();
-                    sums.norms.iter_mut().zip(norms).for_each(|(total, q)| *total += q);
-                }
+                squares.put_together(n, sums);
             }
         }
         Ok(())
+    }
+}
+
+impl Squares {
+    /// Notes how the squared norms of all segments are made, and returns the factors, each once.
+    fn collect<'t>(&mut self, vectors: &[Vectors<'t>], n: usize) -> Vec<Expr<'t>> {
+        let mut factors: Vec<Expr<'t>> = Vec::new();
+        for (segment, x) in vectors.iter().enumerate() {
+            for Square { coef, factors: parts } in x.norms() {
+                let mut place = |part: Expr<'t>| {
+                    factors.iter().position(|f| f.var == part.var).unwrap_or_else(|| {
+                        factors.push(part);
+                        factors.len() - 1
+                    })
+                };
+                let places = parts.into_iter().map(&mut place).collect();
+                self.products.push((segment, coef, places));
+            }
+        }
+        self.factors = vec![0.0; n * factors.len()];
+        factors
+    }
+
+    fn put_together<T>(&self, n: usize, sums: &mut Sums<T>) {
+        sums.norms.fill(0.0);
+        sums.squares.fill(0.0);
+        for (segment, coef, factors) in &self.products {
+            for (i, norm) in sums.norms.iter_mut().enumerate() {
+                let product = coef * factors.iter().map(|f| self.factors[f * n + i]).product::<f64>();
+                *norm += product;
+                sums.squares[*segment] += product;
+            }
+        }
     }
 }

@@ -116,7 +116,7 @@ pub enum Slot {
     Output {
         /// Elements.
         len: usize,
-        /// Whether it is f64 whatever type the program runs in.
+        /// Whether it is f64 whatever type the program runs in; what is written to it is then computed in f64, too.
         wide: bool,
     },
     /// Scratch of this length, owned by the executor, allocated once.

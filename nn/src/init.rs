@@ -2,7 +2,7 @@
 
 use osculate_engine::{Array, Real, Result, Rng, Shape, Signature, Spec};
 
-/// A distribution of initial weights; fans are those of the first and last axis of a matrix.
+/// A distribution of initial weights; a matrix is `[inputs, outputs]`, a convolution `[outputs, inputs, sizes…]`.
 ///
 /// ```
 /// use osculate_engine::{Rng, spec};
@@ -36,8 +36,15 @@ pub enum Init {
 impl Init {
     /// Values of one array.
     pub fn array<T: Real>(self, shape: &Shape, rng: &mut Rng) -> Array<T> {
-        let inputs = shape.first().copied().unwrap_or(1) as f64;
-        let outputs = shape.last().copied().unwrap_or(1) as f64;
+        // A matrix is [inputs, outputs], a convolution [outputs, inputs, sizes…].
+        let (inputs, outputs) = match shape[..] {
+            [outputs, inputs, ref sizes @ ..] if !sizes.is_empty() => {
+                let places: usize = sizes.iter().product();
+                ((inputs * places) as f64, (outputs * places) as f64)
+            }
+            [inputs, outputs] => (inputs as f64, outputs as f64),
+            _ => (1.0, 1.0),
+        };
         let mut draw = || match self {
             Init::Zeros => 0.0,
             Init::Constant(value) => value,
@@ -60,13 +67,18 @@ impl Init {
         Array::from_fn(shape, |_| T::narrow(draw()))
     }
 
-    /// Values of a whole tree: vectors and scalars (biases) are 0, the rest is drawn.
+    /// Values of a whole tree: matrices and convolutions are drawn, leaves named `gamma` are 1, other vectors and scalars 0.
     ///
     /// # Errors
     /// None.
     pub fn tree<T: Real, P: Signature>(self, spec: &P, rng: &mut Rng) -> Result<P::With<Array<T>>> {
-        spec.map("params", |_, Spec { shape, .. }| {
-            Ok(if shape.rank() < 2 { Init::Zeros.array(shape, rng) } else { self.array(shape, rng) })
+        spec.map("params", |path, Spec { shape, .. }| {
+            let init = match shape.rank() {
+                0 | 1 if path.to_string().ends_with(".gamma") => Init::Constant(1.0),
+                0 | 1 => Init::Zeros,
+                _ => self,
+            };
+            Ok(init.array(shape, rng))
         })
     }
 }

@@ -5,10 +5,12 @@
 
 mod jvp;
 mod linear;
+mod moments;
 mod vmap;
 
 pub(crate) use jvp::jvp;
 pub(crate) use linear::{linearize, vjp};
+pub(crate) use moments::{Square, Vectors, outer_products};
 pub(crate) use vmap::vmap;
 
 use crate::graph::{Graph, Var};

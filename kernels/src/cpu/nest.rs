@@ -88,7 +88,7 @@ impl Map {
                 let at = self.out.at(row, &self.outer);
                 self.row(source, row, 0, self.inner, |from, values| {
                     for (lane, &value) in values.iter().enumerate() {
-                        out[at + (from + lane) * self.out.inner] = O::narrow(value.wide());
+                        out[at + (from + lane) * self.out.inner] = value;
                     }
                 });
             }
@@ -110,24 +110,22 @@ impl Map {
             let to = self.inner.min(from + out.len() - done);
             let target = &mut out[done..done + to - from];
             self.row(source, row, from, to, |at, values| {
-                for (slot, &value) in target[at - from..].iter_mut().zip(values) {
-                    *slot = O::narrow(value.wide());
-                }
+                target[at - from..][..values.len()].copy_from_slice(values);
             });
             done += to - from;
         }
     }
 
     /// Evaluates lanes `from..to` of one row and hands the blocks to `store`.
-    fn row<T: Real>(
+    fn row<T: Real, O: Real>(
         &self,
         source: Source<'_, T>,
         row: usize,
         from: usize,
         to: usize,
-        mut store: impl FnMut(usize, &[T]),
+        mut store: impl FnMut(usize, &[O]),
     ) {
-        with_registers(&self.body, |registers: &mut [[T; BLOCK]]| {
+        with_registers(&self.body, |registers: &mut [[O; BLOCK]]| {
             let mut at = from;
             while at < to {
                 let len = BLOCK.min(to - at);
@@ -200,7 +198,7 @@ impl Reduce {
 
     pub(super) fn run<T: Real, O: Real>(&self, source: Source<'_, T>, out: &mut [O]) {
         if !self.contiguous {
-            return self.range(source, 0, self.total, |index, value| {
+            return self.range::<T, O>(source, 0, self.total, |index, value| {
                 let (row, lane) = (index / self.kept_inner, index % self.kept_inner);
                 out[self.out.at(row, &self.kept) + lane * self.out.inner] = O::narrow(value);
             });
@@ -210,7 +208,7 @@ impl Reduce {
         let share = if work < PARALLEL { self.total } else { self.total.div_ceil(rayon::current_num_threads()) };
         let part = |part: usize, out: &mut [O]| {
             let start = part * share;
-            self.range(source, start, start + out.len(), |index, value| out[index - start] = O::narrow(value));
+            self.range::<T, O>(source, start, start + out.len(), |index, value| out[index - start] = O::narrow(value));
         };
         if share == self.total {
             part(0, out);
@@ -220,10 +218,16 @@ impl Reduce {
     }
 
     /// Computes the elements of a range of flat kept indices.
-    fn range<T: Real>(&self, source: Source<'_, T>, start: usize, end: usize, mut store: impl FnMut(usize, f64)) {
+    fn range<T: Real, O: Real>(
+        &self,
+        source: Source<'_, T>,
+        start: usize,
+        end: usize,
+        mut store: impl FnMut(usize, f64),
+    ) {
         if !self.across {
             for index in start..end {
-                store(index, self.scale * self.along(source, index));
+                store(index, self.scale * self.along::<T, O>(source, index));
             }
             return;
         }
@@ -231,15 +235,15 @@ impl Reduce {
         while at < end {
             let (row, lane) = (at / self.kept_inner, at % self.kept_inner);
             let len = BLOCK.min(self.kept_inner - lane).min(end - at);
-            self.across(source, row, lane, len, |i, value| store(at + i, self.scale * value));
+            self.across::<T, O>(source, row, lane, len, |i, value| store(at + i, self.scale * value));
             at += len;
         }
     }
 
     /// One element, blocks running along the folded loops.
-    fn along<T: Real>(&self, source: Source<'_, T>, index: usize) -> f64 {
+    fn along<T: Real, O: Real>(&self, source: Source<'_, T>, index: usize) -> f64 {
         let (row, lane) = (index / self.kept_inner, index % self.kept_inner);
-        with_registers(&self.body, |registers: &mut [[T; BLOCK]]| {
+        with_registers(&self.body, |registers: &mut [[O; BLOCK]]| {
             let mut total = Sum::new(self.fold);
             for outer in 0..self.folded.iter().product() {
                 let mut at = 0;
@@ -262,7 +266,7 @@ impl Reduce {
     }
 
     /// A block of elements, one a lane.
-    fn across<T: Real>(
+    fn across<T: Real, O: Real>(
         &self,
         source: Source<'_, T>,
         row: usize,
@@ -271,9 +275,9 @@ impl Reduce {
         mut store: impl FnMut(usize, f64),
     ) {
         let mut totals = [Sum::new(self.fold); BLOCK];
-        let mut block = [T::zero(); BLOCK];
+        let mut block = [O::zero(); BLOCK];
         let count = self.folded.iter().product::<usize>() * self.folded_inner;
-        with_registers(&self.body, |registers: &mut [[T; BLOCK]]| {
+        with_registers(&self.body, |registers: &mut [[O; BLOCK]]| {
             for index in 0..count {
                 let (outer, inner) = (index / self.folded_inner, index % self.folded_inner);
                 let result = eval(&self.body, registers, len, |n, lanes| {
@@ -346,13 +350,14 @@ fn with_registers<T: Real, R>(body: &Body, work: impl FnOnce(&mut [[T; BLOCK]]) 
     }
 }
 
-/// Copies strided elements into lanes.
+/// Copies strided elements into lanes, in the type of the output: what is wanted in f64 is computed in f64.
 #[inline]
-fn gather<T: Real>(data: &[T], at: usize, stride: usize, lanes: &mut [T]) {
+fn gather<T: Real, O: Real>(data: &[T], at: usize, stride: usize, lanes: &mut [O]) {
+    let convert = |v: T| O::narrow(v.wide());
     match stride {
-        0 => lanes.fill(data[at]),
-        1 => lanes.copy_from_slice(&data[at..at + lanes.len()]),
-        _ => lanes.iter_mut().zip(data[at..].iter().step_by(stride)).for_each(|(lane, &v)| *lane = v),
+        0 => lanes.fill(convert(data[at])),
+        1 => lanes.iter_mut().zip(&data[at..]).for_each(|(lane, &v)| *lane = convert(v)),
+        _ => lanes.iter_mut().zip(data[at..].iter().step_by(stride)).for_each(|(lane, &v)| *lane = convert(v)),
     }
 }
 
