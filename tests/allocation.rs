@@ -66,16 +66,17 @@ fn a_small_step_allocates_nothing() {
     }
 }
 
-/// matrixmultiply takes a packing buffer for each large product and gives it back; nothing else allocates. A step of fixed size has
-/// 8 large products here (3 forward and backward, 5 for their tangents), one of adaptive size 7 more.
+/// matrixmultiply takes a packing buffer for each large product and gives it back; nothing else allocates. Two layers have 3
+/// products forward and backward and 5 for their tangents, 2 for the sum of the gradients and 3 for that of Hδ: a step of fixed size
+/// has 13, one of adaptive size 11 more for Hd.
 #[test]
 fn a_large_step_allocates_packing_buffers_alone() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
     for (name, count) in pool.install(|| allocations(&[64, 100, 10], 128)) {
         let products = match name {
             "sgd" => 5,
-            fixed if fixed.ends_with("fixed") => 8,
-            _ => 15,
+            fixed if fixed.ends_with("fixed") => 13,
+            _ => 24,
         };
         assert!(count <= products, "{name}: {count}");
     }

@@ -45,7 +45,7 @@ pub struct Cpu<T> {
 enum Step {
     Map(nest::Map),
     Reduce(nest::Reduce),
-    MatMul(matmul::MatMul),
+    MatMul(Box<matmul::MatMul>),
 }
 
 /// Where views read from.
@@ -101,7 +101,7 @@ impl<T: Real> Cpu<T> {
                 Command::Reduce { nest, over, fold, scale } => {
                     Step::Reduce(nest::Reduce::new(nest, over, *fold, *scale))
                 }
-                Command::MatMul(product) => Step::MatMul(matmul::MatMul::new(product)),
+                Command::MatMul(product) => Step::MatMul(Box::new(matmul::MatMul::new(product))),
             })
             .collect();
         let packed = |step: &Step| if let Step::MatMul(matmul) = step { matmul.scratch() } else { 0 };
