@@ -350,6 +350,11 @@ impl<T: Real, P: Signature, D: Signature> MomentsProgram<T, P, D> {
         self.program.peak_bytes() + 8 * self.squares.iter().map(|s| s.factors.len()).sum::<usize>()
     }
 
+    /// Floating-point operations of one run.
+    pub fn flop(&self) -> u64 {
+        self.program.flop()
+    }
+
     /// The moments of one minibatch at flat parameters, along a flat direction if products were asked for; `into` is overwritten.
     ///
     /// # Errors

@@ -63,6 +63,7 @@ pub struct Program<T, P, D, O> {
     /// Indices as numbers of the program's type, one buffer for every index input.
     staged: Vec<Vec<T>>,
     bytes: usize,
+    flop: u64,
 }
 
 impl<T: Real, P: Signature, D: Signature, O: Signature> Program<T, P, D, O> {
@@ -98,6 +99,7 @@ impl<T: Real, P: Signature, D: Signature, O: Signature> Program<T, P, D, O> {
         let made: usize = writes.iter().map(|b| b.layout.len() * if wide(b) { 8 } else { width }).sum();
         Ok(Program {
             bytes: given + made + program.owned_elements() * width,
+            flop: program.flop(),
             staged: reads.iter().map(|b| if is_index(b) { vec![T::zero(); b.layout.len()] } else { vec![] }).collect(),
             executor: match device {
                 Device::Cpu => Executor::Cpu(Cpu::new(program)),
@@ -114,6 +116,11 @@ impl<T: Real, P: Signature, D: Signature, O: Signature> Program<T, P, D, O> {
     /// Bytes alive during a run: inputs, outputs, and the scratch allocated once at compilation.
     pub fn peak_bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Floating-point operations of one run.
+    pub fn flop(&self) -> u64 {
+        self.flop
     }
 
     /// Runs on trees of arrays.

@@ -1,6 +1,6 @@
 //! The seam to hardware: commands on slots.
 
-use crate::{Body, Error};
+use crate::{Body, Error, Instr};
 
 /// A strided window on a slot, in elements; one stride a loop of the command, so a stride of 0 repeats an element.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -192,6 +192,20 @@ impl Program {
     /// Elements of scratch and constants that an executor owns.
     pub fn owned_elements(&self) -> usize {
         self.slots[self.inputs + self.outputs..].iter().map(Slot::len).sum()
+    }
+
+    /// Floating-point operations of one run: two a multiply-add of a product, one an instruction of a nest that computes.
+    pub fn flop(&self) -> u64 {
+        let count = |dims: &[&Vec<usize>]| dims.iter().flat_map(|d| d.iter()).map(|&d| d as u64).product::<u64>();
+        let work =
+            |body: &Body| body.0.iter().filter(|i| !matches!(i, Instr::Load(_) | Instr::Const(_))).count() as u64;
+        (self.commands.iter())
+            .map(|command| match command {
+                Command::Map(nest) => count(&[&nest.dims]) * work(&nest.body),
+                Command::Reduce { nest, over, .. } => count(&[&nest.dims, over]) * (work(&nest.body) + 1),
+                Command::MatMul(p) => 2 * count(&[&p.batch, &p.sum, &p.rows, &p.inner, &p.cols]),
+            })
+            .sum()
     }
 
     fn fault(&self, command: &Command) -> Option<String> {

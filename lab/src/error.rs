@@ -17,6 +17,9 @@ pub enum Error {
     /// A file that could not be written.
     #[error("{file}: {why}")]
     File { file: String, why: String },
+    /// A benchmark whose results are wrong, or that could not run.
+    #[error("bench: {0}")]
+    Bench(String),
     /// A plot that could not be drawn.
     #[error("plot: {0}")]
     Plot(String),

@@ -1,5 +1,6 @@
 //! The command line of osculate: experiments on exact per-example curvature.
 
+mod bench;
 mod error;
 mod output;
 mod plot;
@@ -30,6 +31,9 @@ enum Command {
     /// the ratio is to SGD's, if SGD is among them.
     #[command(after_help = "Example: osculate-lab train digits --optimizer meka,sgd --epochs 20 --out out/digits")]
     Train(train::Options),
+    /// Measure what steps cost.
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Name all problems and optimizers.
     List,
 }
@@ -42,6 +46,7 @@ fn default_out() -> PathBuf {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Train(options) => train::run(&options),
+        Command::Bench(bench) => bench::run(&bench),
         Command::List => output::list(),
     };
     match done {
