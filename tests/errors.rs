@@ -122,7 +122,7 @@ fn one_example_has_no_variance() {
     let want = "the variance of the gradient needs at least 2 examples, but the batch has 1";
     assert_eq!(message(moments.gradient_variance()), want);
     assert_eq!(message(moments.loss_variance()), want.replace("gradient", "loss"));
-    assert_eq!(message(moments.hvp_variance()), "state: the moments of the Hv product were not requested");
+    assert_eq!(message(moments.hvp_variance()), "the moments of the Hv product were not requested");
     let mut oracles = Minibatches::new(&loss, &Device::cpu());
     let mut theta = flat.values().to_vec();
     let mut meka = Meka::new(theta.len(), MekaConfig::default()).expect("options");
@@ -187,12 +187,12 @@ fn truncated_and_foreign_states_are_refused() {
 
     let state = Store::load(&path, "osculate.meka").expect("a state");
     let mut sgd = Sgd::<f32>::new(5, 0.1).expect("options");
-    assert_eq!(message(sgd.load(&state)), "state: this is \"osculate.meka\", wanted \"osculate.sgd\"");
+    assert_eq!(message(sgd.load(&state)), "this is \"osculate.meka\", wanted \"osculate.sgd\"");
     let mut other = Meka::<f32>::new(6, MekaConfig::default()).expect("options");
     let before = other.save();
-    assert_eq!(message(other.load(&state)), "state: \"mean\" is 5 × F32, wanted 6 × F32");
+    assert_eq!(message(other.load(&state)), "\"mean\" is 5 × F32, wanted 6 × F32");
     let mut double = Meka::<f64>::new(5, MekaConfig::default()).expect("options");
-    assert_eq!(message(double.load(&state)), "state: \"mean\" is 5 × F32, wanted 5 × F64");
+    assert_eq!(message(double.load(&state)), "\"mean\" is 5 × F32, wanted 5 × F64");
     assert_eq!(other.save(), before);
     // A save that cannot be finished leaves the old file and no other.
     let blocked = folder.join("meka.safetensors").join("below a file");
@@ -214,12 +214,12 @@ fn options_out_of_range_are_refused() {
     assert_eq!(message(Sgd::<f32>::new(3, f64::NAN)), "learning rate = NaN: a positive number is wanted");
     let mut oracles = {
         let loss = Func::trace(spec([2]), spec([]), |_, w, x| (w * x).sum()).expect("a trace");
-        Minibatches::<_, _, f32>::new(&loss, &Device::cpu())
+        Minibatches::<_, f32>::new(&loss, &Device::cpu())
     };
     let batch =
         Examples::new(spec([]), Array::new([2], vec![1.0f32, 2.0]).expect("x")).and_then(|e| e.all()).expect("b");
     let error = message(Sgd::new(3, 0.1).expect("options").step(&mut [0.0; 2], &mut oracles.on(&batch)));
-    assert_eq!(error, "the optimizer was made for 3 parameters, but was given 2");
+    assert_eq!(error, "the optimizer wants 3 parameters, but was given 2");
     let error = message(Sgd::new(3, 0.1).expect("options").step(&mut [0.0; 3], &mut oracles.on(&batch)));
-    assert_eq!(error, "params: want 2 reals, got 3 reals");
+    assert_eq!(error, "params.0: want 2 reals, got 3 reals");
 }

@@ -49,6 +49,15 @@ fn canonical_forms() {
     assert_eq!(text(|_, w, _| w - w), "contract[0 ->ab]; return %2");
     assert_eq!(text(|_, w, _| 0.0 * w.exp() + w), "return %0");
     assert_eq!(text(|_, w, x| w * x + x * w), "contract[2 ab,ab->ab] %0 %1; return %2");
+    // What sums is not computed again with another coefficient.
+    assert_eq!(
+        text(|_, w, x| w.dot(x.t()) + w.dot(x.t())),
+        "contract[ac,bc->ab] %0 %1; contract[2 ab->ab] %2; return %3"
+    );
+    assert_eq!(
+        text(|_, w, x| w.dot(x.t()) + 2.0 * w.dot(x.t())),
+        "contract[ac,bc->ab] %0 %1; contract[3 ab->ab] %2; return %3"
+    );
     assert_eq!(
         text(|t, w, _| (t.full([2, 3], 3.0) * t.lit(2.0)).exp_m1() * w),
         "contract[402.4287934927351 ab->ab] %0; return %2"

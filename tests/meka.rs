@@ -199,7 +199,7 @@ proptest! {
             // Joseph's form is the standard one at the optimal gain.
             let predicted = f.sigma * f.gain / (1.0 - f.gain).max(f64::MIN_POSITIVE);
             if f.gain < 0.999 {
-                prop_assert!((f.p - (1.0 - f.gain) * predicted).abs() <= 1e-11 * f.p);
+                prop_assert!((f.p - (1.0 - f.gain) * predicted).abs() <= 1e-12 * f.p / (1.0 - f.gain));
             }
             for (m, k) in a.mean().iter().zip(b.mean()) {
                 prop_assert!((m - k).abs() <= 1e-11 * (1.0 + m.abs()), "{m} and {k}");

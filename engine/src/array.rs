@@ -44,7 +44,7 @@ impl<T: Real> Array<T> {
     }
 
     fn checked(shape: Shape, count: usize, data: Data<T>) -> Result<Array<T>> {
-        if shape.size() != count {
+        if shape.size() != count || count == usize::MAX {
             return Err(Error::Signature {
                 path: "array".into(),
                 want: format!("{} values for shape {shape}", shape.size()),

@@ -78,6 +78,10 @@ impl<D: Signature, T: Real> Examples<D, T> {
         let arrays: Vec<Array<T>> = arrays.leaves("data").into_iter().map(|(_, array)| array.clone()).collect();
         let count = arrays.first().and_then(|a| a.shape().first().copied()).unwrap_or(0);
         let leaves = spec.leaves("data");
+        if let Some((path, _)) = leaves.iter().zip(&arrays).find(|(_, a)| a.shape().rank() == 0).map(|(l, _)| l) {
+            let want = "a leading axis that counts examples".into();
+            return Err(Error::Signature { path: path.to_string(), want, got: "a scalar".into() });
+        }
         if arrays.len() != leaves.len() {
             let (want, got) = (format!("{} arrays", leaves.len()), format!("{}", arrays.len()));
             return Err(Error::Signature { path: "data".into(), want, got });

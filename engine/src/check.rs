@@ -39,7 +39,8 @@ pub struct Order {
     pub derivative: f64,
     /// Central difference (five points) of the order below.
     pub difference: f64,
-    /// Their difference, relative to the larger, or to the scale of the order below if that is larger.
+    /// Their difference, relative to the larger, or to a thousandth of the order below if that is larger; 0 if it is no more than
+    /// rounding makes of a difference.
     pub error: f64,
 }
 
@@ -67,6 +68,8 @@ pub fn derivatives<P: Signature, D: Signature>(
     data: &D::With<Array<f64>>,
     order: usize,
 ) -> Result<Report> {
+    fits(func.params(), params, "params")?;
+    fits(func.data(), data, "data")?;
     let rng = &mut Rng::new(0);
     let u = Array::from_fn(func.outputs().shape.clone(), |_| rng.normal());
     let point = arrays(params);
@@ -90,22 +93,35 @@ pub fn derivatives<P: Signature, D: Signature>(
             Ok(values[order].item().unwrap_or(f64::NAN))
         };
         let h = 1e-3;
-        let mut below = |t: f64| value(t, at - 1);
+        let mut largest = 0.0f64;
+        let mut below = |t: f64| value(t, at - 1).inspect(|v| largest = largest.max(v.abs()));
         let difference = (8.0 * (below(h)? - below(-h)?) - (below(2.0 * h)? - below(-2.0 * h)?)) / (12.0 * h);
         let scale = below(0.0)?.abs();
+        // What rounding alone makes of a difference.
+        let noise = 100.0 * f64::EPSILON * largest / h;
         let derivative = value(0.0, at)?;
         let here = (moved(0.0)?, direction()?);
-        orders.push(compare(at, derivative, difference, scale)?);
+        orders.push(compare(at, derivative, difference, scale, noise)?);
         let reverse = match at {
             1 => Some(scalar.grad()?.compile::<f64>(&Device::cpu())?.run(&here.0, &data)?),
             2 => Some(scalar.hvp()?.compile::<f64>(&Device::cpu())?.run(&here, &data)?.1),
             _ => None,
         };
         if let Some(reverse) = reverse {
-            compare(at, dot(&arrays(&reverse), &v), derivative, scale)?;
+            compare(at, dot(&arrays(&reverse), &v), derivative, scale, noise)?;
         }
     }
     Ok(Report { orders })
+}
+
+/// Refuses arrays that are not those of the signature.
+fn fits<P: Signature>(spec: &P, tree: &P::With<Array<f64>>, root: &str) -> Result<()> {
+    let (want, got) = (spec.leaves(root), tree.leaves(root));
+    if want.len() != got.len() {
+        let (want, got) = (format!("{} arrays", want.len()), got.len().to_string());
+        return Err(Error::Signature { path: root.into(), want, got });
+    }
+    want.iter().zip(got).try_for_each(|((path, spec), (_, array))| array.fits(spec, &path.to_string()))
 }
 
 fn arrays<T: Tree<Leaf = Array<f64>>>(tree: &T) -> Vec<Array<f64>> {
@@ -116,9 +132,10 @@ fn dot(a: &[Array<f64>], b: &[Array<f64>]) -> f64 {
     a.iter().zip(b).flat_map(|(a, b)| a.values().iter().zip(b.values())).map(|(x, y)| x * y).sum()
 }
 
-fn compare(order: usize, derivative: f64, difference: f64, below: f64) -> Result<Order> {
+fn compare(order: usize, derivative: f64, difference: f64, below: f64, noise: f64) -> Result<Order> {
     let scale = derivative.abs().max(difference.abs()).max(1e-3 * below);
-    let error = if derivative == difference { 0.0 } else { (derivative - difference).abs() / scale };
+    let gap = (derivative - difference).abs();
+    let error = if gap <= noise { 0.0 } else { gap / scale };
     if error <= TOLERANCE {
         return Ok(Order { order, derivative, difference, error });
     }

@@ -79,7 +79,7 @@ pub enum Error {
         why: String,
     },
     /// An array is missing from a file or state, or has another type or shape.
-    #[error("state: {0}")]
+    #[error("{0}")]
     State(String),
     /// The executor refused a program or its buffers.
     #[error(transparent)]

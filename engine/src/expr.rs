@@ -1,5 +1,6 @@
 //! The user's algebra: expressions of a trace.
 
+use std::marker::PhantomData;
 use std::ops::{Add, Div, Mul, Neg, Range, Sub};
 use std::panic::Location;
 
@@ -16,6 +17,8 @@ use crate::{Kind, Shape, Spec};
 pub struct Expr<'t> {
     pub(crate) tape: &'t Tape,
     pub(crate) var: Var,
+    /// Invariant in `'t`: an outer trace's expression cannot pass for an inner one's.
+    trace: PhantomData<fn(&'t ()) -> &'t ()>,
 }
 
 impl std::fmt::Debug for Expr<'_> {
@@ -49,6 +52,10 @@ pub(crate) fn labels(from: usize, n: usize) -> Labels {
 }
 
 impl<'t> Expr<'t> {
+    pub(crate) fn of(tape: &'t Tape, var: Var) -> Expr<'t> {
+        Expr { tape, var, trace: PhantomData }
+    }
+
     /// Extents and kind.
     pub fn spec(self) -> Spec {
         self.tape.with_node(self.var, |node| node.spec.clone())
@@ -246,7 +253,7 @@ impl<'t> Expr<'t> {
     /// One index of an axis, which goes away.
     #[track_caller]
     pub fn at(self, axis: usize, index: usize) -> Expr<'t> {
-        let part = self.slice(axis, index..index + 1);
+        let part = self.slice(axis, index..index.saturating_add(1));
         let kept: Vec<usize> = (part.shape().iter().enumerate()).filter(|&(a, _)| a != axis).map(|(_, &d)| d).collect();
         part.reshape(kept)
     }
@@ -256,10 +263,8 @@ impl<'t> Expr<'t> {
     pub fn split(self, axis: usize, parts: usize) -> Vec<Expr<'t>> {
         let extent = self.shape().get(axis).copied().unwrap_or(0);
         if parts == 0 || extent == 0 || extent % parts != 0 {
-            return vec![
-                self.fail("split", format!("axis {axis} of {} has no {parts} equal parts", self.shape()));
-                parts
-            ];
+            let failed = self.fail("split", format!("axis {axis} of {} has no {parts} equal parts", self.shape()));
+            return vec![failed; parts.min(1024)];
         }
         let len = extent / parts;
         let mut out = Vec::with_capacity(parts);

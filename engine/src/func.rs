@@ -162,18 +162,17 @@ impl<P: Signature, D: Signature> Func<P, D, Spec> {
     pub fn jacfwd(&self) -> Result<Func<P, D, P>> {
         let outputs = reals(&self.params, |_, s| [&self.outputs.shape[..], &s.shape[..]].concat().into())?;
         let specs = specs(&self.params);
+        let along: Vec<Graph> = (0..specs.len()).map(|at| self.jvp_graph(at)).collect::<Result<_>>()?;
         self.rebuild(self.params.clone(), self.data.clone(), outputs, |tape, params, data| {
             let mut columns = Vec::new();
-            for (at, spec) in specs.iter().enumerate() {
+            for (graph, spec) in along.iter().zip(&specs) {
                 // One tangent an element of this leaf, batched: the identity, reshaped.
                 let n = spec.shape.size();
-                let graph = self.jvp_graph(at);
                 let basis = identity(tape, n).reshape(spec.shape.batched(n));
                 let inputs = [params.clone(), data.clone(), vec![basis]].concat();
                 let mut batched = vec![false; inputs.len()];
                 batched[inputs.len() - 1] = true;
-                let Ok(graph) = graph else { continue };
-                let column = transform::vmap(&graph, tape, &inputs, &batched, n)[0];
+                let column = transform::vmap(graph, tape, &inputs, &batched, n)[0];
                 let order: Vec<usize> = (1..column.shape().rank()).chain([0]).collect();
                 columns.push(column.permute(&order).reshape([&self.outputs.shape[..], &spec.shape[..]].concat()));
             }
@@ -203,7 +202,7 @@ impl<P: Signature, D: Signature> Func<P, D, Spec> {
     ///
     /// # Errors
     /// The result is not a scalar, or `n` is 0.
-    pub fn moments<T: Real>(&self, n: usize, request: Request, device: &Device) -> Result<MomentsProgram<T, P, D>> {
+    pub fn moments<T: Real>(&self, n: usize, request: Request, device: &Device) -> Result<MomentsProgram<T, D>> {
         MomentsProgram::new(self, n, request, device)
     }
 
@@ -273,10 +272,20 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
     where
         F: for<'t> FnOnce(&'t Tape, P::With<Expr<'t>>, D::With<Expr<'t>>) -> O::With<Expr<'t>>,
     {
+        let refuse = |path: &crate::Path, want: &str, got: &Spec| {
+            Err(Error::Signature { path: path.to_string(), want: want.into(), got: got.to_string() })
+        };
         for (path, spec) in params.leaves("params") {
             if spec.is_index() {
-                let want = "reals (indices have no derivative: put them into the data)".into();
-                return Err(Error::Signature { path: path.to_string(), want, got: spec.to_string() });
+                return refuse(&path, "reals (indices have no derivative: put them into the data)", spec);
+            }
+        }
+        for (path, spec) in params.leaves("params").into_iter().chain(data.leaves("data")) {
+            if spec.shape.contains(&0) || spec.shape.size() == usize::MAX {
+                return refuse(&path, "extents of at least 1, and elements that can be counted", spec);
+            }
+            if spec.kind == Kind::Wide {
+                return refuse(&path, "reals or indices (only results can be wide)", spec);
             }
         }
         let tape = Tape::new();
@@ -322,7 +331,10 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
 
     /// Inlines this function into a trace.
     ///
-    /// Arguments that do not fit are recorded as that trace's error.
+    /// Arguments that do not fit are recorded as that trace's error, as any malformed expression is.
+    ///
+    /// # Errors
+    /// Trees with other numbers of arrays.
     #[track_caller]
     pub fn call<'t>(
         &self,
@@ -331,8 +343,7 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
         data: &D::With<Expr<'t>>,
     ) -> Result<O::With<Expr<'t>>> {
         let at = std::panic::Location::caller();
-        let mut given = exprs(params);
-        given.extend(exprs(data));
+        let given = [exprs(params), exprs(data)].concat();
         let want = [specs(&self.params), specs(&self.data)].concat();
         if given.len() != want.len() {
             return Err(Error::Transform {
@@ -340,11 +351,9 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
                 why: format!("{} arrays were given to a function of {}", given.len(), want.len()),
             });
         }
-        for ((x, spec), name) in given.iter_mut().zip(&want).zip(&self.graph.names) {
+        for ((x, spec), name) in given.iter().zip(&want).zip(&self.graph.names) {
             if x.spec() != *spec {
                 tape.fail("call", format!("{name}: want {spec}, got {}", x.spec()), at);
-                // Any value of the right shape lets the trace go on to its end, where this error is returned.
-                *x = tape.leaf(spec);
             }
         }
         filled(&self.outputs, transform::replay(&self.graph, tape, &given))
@@ -448,7 +457,6 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
             return Err(Error::Transform { transform: "vmap", why: "a batch of 0 examples".into() });
         }
         let batched: Vec<bool> = self.graph.names.iter().map(|name| picked(name)).collect();
-        let count = specs(&self.params).len();
         let grown =
             |tree_at: usize, spec: &Spec| if batched[tree_at] { spec.shape.batched(n) } else { spec.shape.clone() };
         let mut at = 0..;
@@ -457,7 +465,6 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
         let params = self.params.map("", &mut grow)?;
         let data = self.data.map("", &mut grow)?;
         let outputs = self.outputs.map("", |_, s| Ok(Spec { shape: s.shape.batched(n), kind: s.kind }))?;
-        debug_assert_eq!(count, specs(&params).len());
         self.rebuild(params, data, outputs, |tape, params, data| {
             transform::vmap(&self.graph, tape, &[params, data].concat(), &batched, n)
         })
@@ -505,6 +512,16 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
         })
     }
 
+    /// The same function of its parameters as a list, which lies in one flat buffer whatever tree they were.
+    ///
+    /// # Errors
+    /// None but those of tracing.
+    pub fn listed(&self) -> Result<Func<Vec<Spec>, D, O>> {
+        self.rebuild(specs(&self.params), self.data.clone(), self.outputs.clone(), |tape, params, data| {
+            transform::replay(&self.graph, tape, &[params, data].concat())
+        })
+    }
+
     /// Marks outputs that programs return in f64 whatever type they run in: sums are then rounded once, at the very end.
     ///
     /// # Errors
@@ -543,6 +560,7 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
         let (p, d) = (leaves(specs(&params)), leaves(specs(&data)));
         let names = [paths(&params, "params"), paths(&data, "data")].concat();
         let results = body(&tape, p.clone(), d.clone());
+        debug_assert!(tape.failed() || results.len() >= specs(&outputs).len());
         let graph = tape.finish(&[p, d].concat(), names, &results)?;
         Ok(Func { graph, params, data, outputs })
     }

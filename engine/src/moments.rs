@@ -206,7 +206,10 @@ impl<T: Real> Moments<T> {
     /// Whether every sum is a number.
     pub fn is_finite(&self) -> bool {
         let finite = |sums: &Option<Sums<T>>| {
-            sums.as_ref().is_none_or(|s| s.squares.iter().all(|q| q.is_finite()) && s.sum.iter().all(|x| x.is_finite()))
+            sums.as_ref().is_none_or(|s| {
+                s.squares.iter().all(|q| q.is_finite())
+                    && s.sum.iter().chain(s.elementwise.iter().flatten()).all(|x| x.is_finite())
+            })
         };
         self.loss_mean.is_finite() && self.loss_m2.is_finite() && finite(&self.gradient) && finite(&self.hvp)
     }
@@ -223,12 +226,13 @@ impl<T: Real> Moments<T> {
         if self.layout != other.layout || !same(&self.gradient, &other.gradient) || !same(&self.hvp, &other.hvp) {
             return Err(Error::State("moments of different parameters or requests cannot be merged".into()));
         }
-        let (a, b) = (self.count as f64, other.count as f64);
-        if other.count > 0 {
-            let gap = other.loss_mean - self.loss_mean;
-            self.loss_mean += gap * b / (a + b);
-            self.loss_m2 += other.loss_m2 + gap * gap * a * b / (a + b);
+        if other.count == 0 {
+            return Ok(());
         }
+        let (a, b) = (self.count as f64, other.count as f64);
+        let gap = other.loss_mean - self.loss_mean;
+        self.loss_mean += gap * b / (a + b);
+        self.loss_m2 += other.loss_m2 + gap * gap * a * b / (a + b);
         self.count += other.count;
         self.losses.clone_from(&other.losses);
         for (mine, theirs) in [(&mut self.gradient, &other.gradient), (&mut self.hvp, &other.hvp)] {
@@ -250,8 +254,8 @@ type Results = (Spec, (Vec<Spec>, Vec<Spec>, Vec<Spec>), (Vec<Spec>, Vec<Spec>, 
 
 /// A compiled accumulation of [`Moments`] over minibatches of a fixed size.
 #[derive(Debug, Clone)]
-pub struct MomentsProgram<T, P, D> {
-    program: Program<T, (P, Vec<Spec>), D, Results>,
+pub struct MomentsProgram<T, D> {
+    program: Program<T, (Vec<Spec>, Vec<Spec>), D, Results>,
     layout: Layout,
     request: Request,
     n: usize,
@@ -268,8 +272,13 @@ struct Squares {
     factors: Vec<f64>,
 }
 
-impl<T: Real, P: Signature, D: Signature> MomentsProgram<T, P, D> {
-    pub(crate) fn new(loss: &Func<P, D, Spec>, n: usize, request: Request, device: &Device) -> Result<Self> {
+impl<T: Real, D: Signature> MomentsProgram<T, D> {
+    pub(crate) fn new<P: Signature>(
+        loss: &Func<P, D, Spec>,
+        n: usize,
+        request: Request,
+        device: &Device,
+    ) -> Result<Self> {
         let one = loss.value_and_grad()?;
         let leaves = specs(loss.params());
         let directions = if request.hvp { leaves.clone() } else { Vec::new() };
@@ -283,27 +292,22 @@ impl<T: Real, P: Signature, D: Signature> MomentsProgram<T, P, D> {
         };
         let mut results: Results = (Spec::real([n]), group(request.gradient), group(request.hvp));
         let mut squares = [Squares::default(), Squares::default()];
-        let func = one.rebuild((loss.params().clone(), directions), data, results.clone(), |tape, params, data| {
-            // One example: value, gradient, and their tangents along v.
-            let count = leaves.len();
-            let single = one.rebuild(
-                (one.params().clone(), params[count..].iter().map(|v| v.spec()).collect::<Vec<_>>()),
-                one.data().clone(),
-                Vec::<Spec>::new(),
-                |tape, params, data| {
-                    let inputs = [&params[..count], &data].concat();
-                    let tangents: Vec<_> =
-                        (0..count).map(|at| params.get(count + at).copied()).chain(data.iter().map(|_| None)).collect();
-                    let (mut outputs, moved) = jvp(one.graph(), tape, &inputs, &tangents);
-                    if request.hvp {
-                        let zero = |at: usize| tape.full(outputs[at].shape(), 0.0);
-                        let products: Vec<_> = (1..=count).map(|at| moved[at].unwrap_or_else(|| zero(at))).collect();
-                        outputs.extend(products);
-                    }
-                    outputs
-                },
-            );
-            let Ok(single) = single else { return Vec::new() };
+        let count = leaves.len();
+        // One example: value, gradient, and their tangents along v.
+        let pair = (leaves.clone(), directions);
+        let single = one.rebuild(pair.clone(), one.data().clone(), Vec::<Spec>::new(), |tape, params, data| {
+            let inputs = [&params[..count], &data].concat();
+            let along = (0..count).map(|at| params.get(count + at).copied());
+            let tangents: Vec<_> = along.chain(data.iter().map(|_| None)).collect();
+            let (mut outputs, moved) = jvp(one.graph(), tape, &inputs, &tangents);
+            if request.hvp {
+                let zero = |at: usize| tape.full(outputs[at].shape(), 0.0);
+                let products: Vec<_> = (1..=count).map(|at| moved[at].unwrap_or_else(|| zero(at))).collect();
+                outputs.extend(products);
+            }
+            outputs
+        })?;
+        let func = single.rebuild(pair, data, results.clone(), |tape, params, data| {
             let batched: Vec<bool> = params.iter().map(|_| false).chain(data.iter().map(|_| true)).collect();
             let each = vmap(single.graph(), tape, &[params, data].concat(), &batched, n);
             let outer = outer_products(tape);
@@ -365,9 +369,16 @@ impl<T: Real, P: Signature, D: Signature> MomentsProgram<T, P, D> {
             return Err(Error::State(why.into()));
         }
         let n = self.n;
-        if into.layout != self.layout || into.losses.len() != n {
-            return Err(Error::State("these moments were not made by this program".into()));
+        let asked = |sums: &Option<Sums<T>>, wanted: bool| match sums {
+            Some(sums) => wanted && sums.elementwise.is_some() == self.request.elementwise,
+            None => !wanted,
+        };
+        let fits = asked(&into.gradient, self.request.gradient) && asked(&into.hvp, self.request.hvp);
+        if into.layout != self.layout || !fits {
+            return Err(Error::State("these moments are of other parameters or were requested differently".into()));
         }
+        into.losses.resize(n, 0.0);
+        into.gradient.iter_mut().chain(&mut into.hvp).for_each(|sums| sums.norms.resize(n, 0.0));
         let mut outputs: [Out<'_, T>; 7] = std::array::from_fn(|_| Out::Real(&mut []));
         let mut used = 0;
         let mut push = |out| {

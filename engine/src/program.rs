@@ -80,10 +80,10 @@ impl<T: Real, P: Signature, D: Signature, O: Signature> Program<T, P, D, O> {
                 format!("{} input buffers, but a program has at most {INPUTS}: put arrays into a struct", reads.len());
             return Err(Error::Transform { transform: "compile", why });
         }
-        let exact = 1usize << if size_of::<T>() == 4 { 24 } else { 53 };
+        let exact = 1u64 << if size_of::<T>() == 4 { 24 } else { 53 };
         for buffer in &reads {
             if let Kind::Index(bound) = buffer.kind
-                && (bound == 0 || bound > exact)
+                && (bound == 0 || bound as u64 > exact)
             {
                 let why = format!("indices of {} below {bound} are not exact in {}", name(buffer), T::NAME);
                 return Err(Error::Transform { transform: "compile", why });
@@ -97,14 +97,18 @@ impl<T: Real, P: Signature, D: Signature, O: Signature> Program<T, P, D, O> {
         let width = if *device == Device::Reference { 8 } else { size_of::<T>() };
         let given: usize = reads.iter().map(|b| b.layout.len() * width).sum();
         let made: usize = writes.iter().map(|b| b.layout.len() * if wide(b) { 8 } else { width }).sum();
+        let flop = program.flop();
+        let reference = program.owned_elements() * width;
+        let executor = match device {
+            Device::Cpu => Executor::Cpu(Cpu::new(program)),
+            Device::Reference => Executor::Reference(Reference::new(program)),
+        };
+        let owned = if let Executor::Cpu(cpu) = &executor { cpu.bytes() } else { reference };
         Ok(Program {
-            bytes: given + made + program.owned_elements() * width,
-            flop: program.flop(),
+            bytes: given + made + owned,
+            flop,
             staged: reads.iter().map(|b| if is_index(b) { vec![T::zero(); b.layout.len()] } else { vec![] }).collect(),
-            executor: match device {
-                Device::Cpu => Executor::Cpu(Cpu::new(program)),
-                Device::Reference => Executor::Reference(Reference::new(program)),
-            },
+            executor,
             params,
             data,
             outputs,

@@ -8,9 +8,9 @@ use std::ops::Deref;
 pub struct Shape(Vec<usize>);
 
 impl Shape {
-    /// Number of elements.
+    /// Number of elements (at most `usize::MAX`, which no array has).
     pub fn size(&self) -> usize {
-        self.0.iter().product()
+        self.0.iter().fold(1, |n, &d| n.saturating_mul(d))
     }
 
     /// Number of axes.

@@ -10,6 +10,9 @@ use crate::graph::{Graph, Node, Var};
 use crate::ops::{Contract, Leaf, Op};
 use crate::{Error, Expr, Result, Shape, Spec};
 
+/// Most axes of an array.
+const RANK: usize = 32;
+
 /// What a traced closure writes to; it makes constants and joins expressions.
 ///
 /// Operators never panic and need no `?`: the first bad one is recorded with the caller's file and line, and tracing returns it.
@@ -20,7 +23,8 @@ use crate::{Error, Expr, Result, Shape, Spec};
 /// Func::trace(spec([]), spec([]), |_, w, _| {
 ///     Func::trace(spec([]), spec([]), |_, v, _| v * w); // w is not of this trace
 ///     w
-/// });
+/// })?;
+/// # Ok::<(), osculate_engine::Error>(())
 /// ```
 pub struct Tape {
     inner: RefCell<Inner>,
@@ -57,13 +61,17 @@ impl Tape {
     #[track_caller]
     pub(crate) fn apply<'t>(&'t self, op: Op, args: &[Expr<'t>]) -> Expr<'t> {
         let at = Location::caller();
-        if self.inner.borrow().error.is_some() {
+        if self.failed() {
             return self.poison(args);
         }
         let specs: Vec<Spec> = args.iter().map(|a| a.spec()).collect();
         match op.primitive().shape(&specs) {
             Ok(spec) if spec.shape.contains(&0) => {
                 self.fail(&op.primitive().text(), format!("the result {spec} has an extent of 0"), at);
+                self.poison(args)
+            }
+            Ok(spec) if spec.shape.rank() > RANK => {
+                self.fail(&op.primitive().text(), format!("the result has more than {RANK} axes"), at);
                 self.poison(args)
             }
             Ok(spec) => op.primitive().make(self, args, spec),
@@ -90,6 +98,11 @@ impl Tape {
         }
     }
 
+    /// Whether an error was recorded: what is traced from then on means nothing.
+    pub(crate) fn failed(&self) -> bool {
+        self.inner.borrow().error.is_some()
+    }
+
     /// Appends a canonical node, or finds it.
     pub(crate) fn intern<'t>(&'t self, op: Op, args: &[Expr<'t>], spec: Spec) -> Expr<'t> {
         let node = Node { op, args: args.iter().map(|a| a.var).collect(), spec };
@@ -105,7 +118,7 @@ impl Tape {
                 var
             }
         };
-        Expr { tape: self, var }
+        Expr::of(self, var)
     }
 
     /// A new input.

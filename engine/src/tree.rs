@@ -332,6 +332,10 @@ impl<P: Signature, T: Real> Flat<P, T> {
             });
         }
         for ((path, spec), (_, array)) in want.into_iter().zip(given) {
+            if spec.is_index() {
+                let want = "reals: a flat buffer holds no indices".into();
+                return Err(Error::Signature { path: path.to_string(), want, got: spec.to_string() });
+            }
             array.fits(spec, &path.to_string())?;
             flat.values.extend_from_slice(array.values());
         }

@@ -87,8 +87,7 @@ impl Body {
 
     /// The same body with its result multiplied by `scale`.
     pub fn scaled(mut self, scale: f64) -> Body {
-        if scale != 1.0 {
-            let result = self.0.len() - 1;
+        if let (Some(result), true) = (self.0.len().checked_sub(1), scale != 1.0) {
             self.0.push(Instr::Const(scale));
             self.0.push(Instr::Mul(result, result + 1));
         }

@@ -1,6 +1,6 @@
 //! Walking a loop nest: joining adjacent loops, and stepping all views at once.
 
-/// Most views a nest may have in the walk (inputs and output); more are an internal limit that the engine never meets.
+/// Joins neighbouring loops that every view steps through evenly, and drops loops of extent 1: the extents, and each view's strides.
 pub(crate) fn coalesce(dims: &[usize], views: &[&[usize]]) -> (Vec<usize>, Vec<Vec<usize>>) {
     let mut extents: Vec<usize> = Vec::new();
     let mut strides: Vec<Vec<usize>> = vec![Vec::new(); views.len()];

@@ -19,9 +19,13 @@ impl View {
         View { slot, offset, strides: strides.to_vec() }
     }
 
-    /// One past the last element that loops of these extents reach.
-    fn end(&self, dims: &[usize]) -> usize {
-        self.offset + 1 + self.strides.iter().zip(dims).map(|(s, d)| s * d.saturating_sub(1)).sum::<usize>()
+    /// One past the last element that loops of these extents reach, if it can be counted.
+    fn end(&self, dims: &[usize]) -> Option<usize> {
+        let start = self.offset.checked_add(1)?;
+        self.strides
+            .iter()
+            .zip(dims)
+            .try_fold(start, |end, (s, d)| end.checked_add(s.checked_mul(d.saturating_sub(1))?))
     }
 }
 
@@ -214,6 +218,10 @@ impl Program {
             Command::Reduce { nest, over, .. } => self.nest_fault(nest, over),
             Command::MatMul(product) => {
                 let [a, b, out] = product.dims();
+                let all = [&product.batch[..], &product.sum, &product.rows, &product.inner, &product.cols].concat();
+                if all.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).is_none() {
+                    return Some("a product of more multiply-adds than can be counted".into());
+                }
                 self.view_fault(&product.a, &a, "a")
                     .or_else(|| self.view_fault(&product.b, &b, "b"))
                     .or_else(|| self.out_fault(&product.out, &out, [&product.a, &product.b], product.accumulate))
@@ -243,10 +251,15 @@ impl Program {
         if view.strides.len() != dims.len() {
             return Some(format!("{what} has {} strides for {} loops", view.strides.len(), dims.len()));
         }
-        if view.end(dims) > slot.len() {
-            return Some(format!("{what} ends at {} of a slot of {}", view.end(dims), slot.len()));
+        // All indices can be counted, so that no arithmetic on them overflows later.
+        if dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).is_none() {
+            return Some(format!("{what} has more elements than can be counted"));
         }
-        None
+        match view.end(dims) {
+            Some(end) if end <= slot.len() => None,
+            Some(end) => Some(format!("{what} ends at {end} of a slot of {}", slot.len())),
+            None => Some(format!("{what} reaches beyond what can be counted")),
+        }
     }
 
     fn out_fault<'a>(

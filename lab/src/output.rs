@@ -66,21 +66,22 @@ pub fn json(problem: &str, rows: &[Row]) {
     println!("{}", json!({ "problem": problem, "rows": rows }));
 }
 
-/// Writes `<problem>-<optimizer>.csv` for every run, one line a step.
-pub fn curves(out: &Path, problem: &str, runs: &[Run]) -> Result<()> {
-    fs::create_dir_all(out).map_err(|e| Error::file(out, e))?;
-    for run in runs {
-        let mut text = String::from("step,loss,step_size,gain,gradient_noise,probability,status\n");
-        let number = |x: Option<f64>| x.map(|x| x.to_string()).unwrap_or_default();
-        for (at, r) in run.reports.iter().enumerate() {
-            let (gain, noise, probability) = (number(r.gain), number(r.gradient_noise), number(r.probability));
-            // Writing to a string cannot fail.
-            writeln!(text, "{at},{},{},{gain},{noise},{probability},{:?}", r.loss, r.step, r.status).ok();
-        }
-        let path = out.join(format!("{problem}-{}.csv", run.optimizer));
-        write_aside(&path, text.as_bytes()).map_err(|e| Error::file(&path, e))?;
+/// Makes the folder for results.
+pub fn folder(out: &Path) -> Result<()> {
+    fs::create_dir_all(out).map_err(|e| Error::file(out, e))
+}
+
+/// Writes `<problem>-<optimizer>.csv`, one line a step.
+pub fn curve(out: &Path, problem: &str, run: &Run) -> Result<()> {
+    let mut text = String::from("step,loss,step_size,gain,gradient_noise,probability,status\n");
+    let number = |x: Option<f64>| x.map(|x| x.to_string()).unwrap_or_default();
+    for (at, r) in run.reports.iter().enumerate() {
+        let (gain, noise, probability) = (number(r.gain), number(r.gradient_noise), number(r.probability));
+        // Writing to a string cannot fail.
+        writeln!(text, "{at},{},{},{gain},{noise},{probability},{:?}", r.loss, r.step, r.status).ok();
     }
-    Ok(())
+    let path = out.join(format!("{problem}-{}.csv", run.optimizer));
+    write_aside(&path, text.as_bytes()).map_err(|e| Error::file(&path, e))
 }
 
 /// Prints all problems and optimizers.

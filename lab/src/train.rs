@@ -25,7 +25,7 @@ pub struct Options {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Passes over the training examples.
-    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     epochs: u64,
     /// Examples in a minibatch (at least 2: variances are measured).
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u64).range(2..))]
@@ -56,6 +56,7 @@ pub fn run(options: &Options) -> Result<()> {
     }
     let per_epoch = Batches::new(problem.train.count(), options.batch as usize, options.seed).per_epoch();
     let steps = per_epoch * options.epochs as usize;
+    output::folder(&options.out)?;
     let mut rows: Vec<Row> = Vec::new();
     let mut runs = Vec::new();
     for (name, mut optimizer) in optimizers {
@@ -88,12 +89,13 @@ pub fn run(options: &Options) -> Result<()> {
             ratio_to_sgd: None,
             held: reports.iter().filter(|r| r.status != Status::Stepped).count(),
         });
+        // Written at once: a later optimizer's trouble costs no finished run.
         runs.push(Run { optimizer: name, reports });
+        output::curve(&options.out, &options.problem, &runs[runs.len() - 1])?;
     }
     if let Some(sgd) = rows.iter().find(|row| row.optimizer == "sgd").map(|row| row.ms_per_step) {
         rows.iter_mut().for_each(|row| row.ratio_to_sgd = Some(row.ms_per_step / sgd));
     }
-    output::curves(&options.out, &options.problem, &runs)?;
     let plots = plot::all(&options.out, &options.problem, &runs)?;
     output::table(&rows);
     println!("curves and plots: {}", plots.join(", "));

@@ -74,16 +74,21 @@ pub fn convolve<'t>(x: Expr<'t>, w: Expr<'t>, sliding: Sliding, groups: usize) -
     if groups == 1 {
         return x.tape().einsum(&format!("c{positions}{places},oc{places}->o{positions}"), &[patches, w]);
     }
-    let grouped = |e: Expr<'t>| {
-        let shape = e.shape();
-        let first = shape.first().copied().unwrap_or(0);
-        e.reshape([&[groups, first / groups.max(1)], shape.get(1..).unwrap_or(&[])].concat())
-    };
-    let y =
-        x.tape().einsum(&format!("gc{positions}{places},goc{places}->go{positions}"), &[grouped(patches), grouped(w)]);
+    let y = x.tape().einsum(
+        &format!("gc{positions}{places},goc{places}->go{positions}"),
+        &[grouped(patches, groups), grouped(w, groups)],
+    );
     let out = y.shape();
     let spatial = out.get(2..).unwrap_or(&[]);
     y.reshape([&[out.iter().take(2).product()], spatial].concat())
+}
+
+/// The first axis split into groups.
+#[track_caller]
+fn grouped<'t>(x: Expr<'t>, groups: usize) -> Expr<'t> {
+    let shape = x.shape();
+    let first = shape.first().copied().unwrap_or(0);
+    x.reshape([&[groups, first / groups.max(1)], shape.get(1..).unwrap_or(&[])].concat())
 }
 
 tree! {

@@ -11,6 +11,7 @@
 //! # Ok::<(), osculate_engine::Error>(())
 //! ```
 
+mod activation;
 mod conv;
 pub mod data;
 mod dense;
@@ -21,6 +22,7 @@ pub mod models;
 mod norm;
 mod pool;
 
+pub use activation::{elu, gelu, leaky_relu, silu};
 pub use conv::{Conv, Padding, Sliding, convolve};
 pub use data::{Batches, digits};
 pub use dense::Dense;

@@ -41,8 +41,9 @@ pub fn cross_entropy<'t>(logits: Expr<'t>, label: Expr<'t>) -> Expr<'t> {
     shifted.exp().sum().ln() - label.one_hot().dot(shifted)
 }
 
-/// ½‖prediction − target‖².
+/// ½‖prediction − target‖²; both have the same number of elements.
 #[track_caller]
 pub fn squared_error<'t>(prediction: Expr<'t>, target: Expr<'t>) -> Expr<'t> {
-    0.5 * (prediction - target).square().sum()
+    // Shapes [3] and [3, 1] would broadcast to [3, 3].
+    0.5 * (prediction - target.reshape(prediction.shape())).square().sum()
 }

@@ -37,7 +37,10 @@ impl<'t> Norm<Expr<'t>> {
     #[track_caller]
     pub fn group(&self, x: Expr<'t>, groups: usize) -> Expr<'t> {
         let shape = x.shape();
-        let rows = x.reshape([groups, shape.size() / groups.max(1)]);
+        // Groups are of whole channels: where they are not, the first reshape says so.
+        let channels = shape.first().copied().unwrap_or(1);
+        let (each, places) = (channels / groups.max(1), shape.size() / channels.max(1));
+        let rows = x.reshape([groups, each, places]).reshape([groups, each * places]);
         let y = standardised(rows).reshape(shape);
         y * per_channel(self.gamma, y) + per_channel(self.beta, y)
     }

@@ -17,8 +17,8 @@ pub enum Error {
         /// What is wanted.
         why: &'static str,
     },
-    /// The parameter vector is not the one the optimizer was made for.
-    #[error("the optimizer was made for {want} parameters, but was given {got}")]
+    /// The parameter vector is not the one the optimizer was made for, or there are no parameters.
+    #[error("the optimizer wants {want} parameters, but was given {got}")]
     Length {
         /// Its size.
         want: usize,

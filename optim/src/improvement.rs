@@ -42,7 +42,7 @@ pub enum Outcome {
     ZeroV0,
     /// The probability grows for ever: no finite step.
     Unbounded,
-    /// A coefficient is not a number.
+    /// A coefficient is not finite, or the step is not.
     NonFinite,
 }
 
@@ -67,7 +67,8 @@ impl Coefficients {
         0.5 * libm::erfc(self.mean(step) / deviation * std::f64::consts::FRAC_1_SQRT_2)
     }
 
-    /// J = μ/√V and its first two derivatives; the probability of improvement is Φ(−J).
+    /// J = μ/√V and its first two derivatives; the probability of improvement is Φ(−J). The slope and V₀ or p̃ must be positive,
+    /// as where [`best_step`](Coefficients::best_step) finds a step; elsewhere the derivatives are NaN.
     pub fn objective(&self, step: f64) -> [f64; 3] {
         let n = self.stationarity();
         let value: f64 = n.iter().map(|&(c, p)| c * step.powi(p)).sum();
@@ -92,9 +93,12 @@ impl Coefficients {
     /// Minimiser of the mean, if there is one beyond 0.
     pub fn mean_minimiser(&self) -> Option<f64> {
         let (a, b, c) = (self.slope, self.curvature, self.cubic);
-        let root = (b * b + 2.0 * a * c).sqrt();
+        // √(b² + 2ac) without overflow.
+        let root = b.hypot((2.0 * a * c).sqrt());
         match (b > 0.0, c > 0.0) {
-            (true, _) => Some(2.0 * a / (b + root)),
+            _ if a <= 0.0 => None,
+            (true, false) => Some(a / b),
+            (true, true) => Some(a / (b / 2.0 + root / 2.0)),
             (false, true) => Some((-b + root) / c),
             (false, false) => None,
         }
@@ -129,7 +133,11 @@ impl Coefficients {
         if self.curvature <= 0.0 && self.cubic == 0.0 && self.v6 == 0.0 && self.v4 == 0.0 {
             return (f64::INFINITY, Outcome::Unbounded);
         }
-        (self.root(), Outcome::Ok)
+        match self.root() {
+            root if root > 0.0 && root.is_finite() => (root, Outcome::Ok),
+            // Beyond what f64 can count: a step of 0 or infinity answers nothing.
+            _ => (0.0, Outcome::NonFinite),
+        }
     }
 
     /// The terms `(coefficient, power)` of N, scaled so that neither slope nor variance sets their size.

@@ -15,3 +15,22 @@ pub fn update(predicted: f64, noise: f64) -> (f64, f64) {
     let gain = if predicted + noise == 0.0 { 1.0 } else { predicted / (predicted + noise) };
     (gain, (1.0 - gain) * (1.0 - gain) * predicted + gain * gain * noise)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::update;
+
+    #[test]
+    fn josephs_form_is_the_standard_one() {
+        for i in -12..=12 {
+            for j in -12..=12 {
+                let (p, r) = (10f64.powi(i), 10f64.powi(j) * 1.7);
+                let (gain, posterior) = update(p, r);
+                let standard = p * r / (p + r); // (1 − k)p without its cancellation
+                assert!((0.0..=1.0).contains(&gain));
+                assert!((posterior - standard).abs() <= 1e-12 * standard.max(f64::EPSILON * p), "{p:e} {r:e}");
+                assert!(posterior <= p.min(r) * (1.0 + 1e-12));
+            }
+        }
+    }
+}

@@ -25,8 +25,8 @@ use osculate_engine::{Device, Func, In, Out, Program, Real, Request, Spec, dot, 
 
 use crate::error::{decay, positive};
 use crate::improvement::{Coefficients, Outcome};
-use crate::optimizer::check_len;
-use crate::{Optimizer, Oracle, Report, Result, Smooth, Status, kalman};
+use crate::optimizer::{check_len, some_parameters};
+use crate::{Error, Optimizer, Oracle, Report, Result, Smooth, Status, kalman};
 
 /// How the filters start.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -134,6 +134,44 @@ impl Default for MekaConfig {
     }
 }
 
+/// Numbers in a fingerprint.
+const OPTIONS: usize = 16;
+
+impl MekaConfig {
+    /// The options as numbers, saved with a state so that it is resumed under the same ones.
+    fn fingerprint(&self) -> [f64; OPTIONS] {
+        let (init, variance) = match self.init {
+            Init::Diffuse(variance) => (0.0, variance),
+            Init::FirstObservation => (1.0, 0.0),
+        };
+        let epsilon = if let Direction::Adaptive { epsilon } = self.direction { epsilon } else { 0.0 };
+        let (rule, step) = match self.step {
+            StepRule::Fixed(step) => (0.0, step),
+            StepRule::Quadratic => (1.0, 0.0),
+            StepRule::Improvement => (2.0, 0.0),
+        };
+        let noise = self.noise.map_or([-1.0; 3], |n| [n.loss, n.gradient, n.hvp]);
+        [
+            init,
+            variance,
+            if self.variance_of == VarianceOf::Mean { 0.0 } else { 1.0 },
+            epsilon,
+            rule,
+            step,
+            self.loss_decay,
+            self.gradient_decay,
+            self.coefficient_decay,
+            self.scale,
+            f64::from(u8::from(self.surprise)),
+            self.first_step,
+            self.max_step.unwrap_or(0.0),
+            noise[0],
+            noise[1],
+            noise[2],
+        ]
+    }
+}
+
 /// The scalars of the filters after a step, in the paper's letters.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Filter {
@@ -211,6 +249,17 @@ impl<T: Real> Meka<T> {
         if let Some(max) = config.max_step {
             positive("max_step", max)?;
         }
+        if let Direction::Adaptive { epsilon } = config.direction {
+            positive("epsilon", epsilon)?;
+        }
+        for (option, value) in
+            config.noise.iter().flat_map(|n| [("loss", n.loss), ("gradient", n.gradient), ("hvp", n.hvp)])
+        {
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(Error::Option { option, value, why: "a variance is wanted: finite and not negative" });
+            }
+        }
+        some_parameters(len)?;
         let vector = || spec([len]);
         let scalars = (spec([]), spec([]), spec([]));
         let update = Func::<_, _, (Spec, Spec)>::trace_tree(
@@ -415,7 +464,7 @@ impl<T: Real> Optimizer<T> for Meka<T> {
         Ok(Report {
             gain: Some(now.filter.gain),
             gradient_noise: Some(now.filter.sigma),
-            probability: coefficients.map(|c| c.probability(step)),
+            probability: coefficients.map(|c| c.probability(self.config.scale * step)),
             ..Report::new(status, loss, step)
         })
     }
@@ -428,6 +477,7 @@ impl<T: Real> Optimizer<T> for Meka<T> {
         let averages = [self.now.loss_noise, self.now.gradient_noise];
         let averages = averages.iter().chain(&self.now.coefficients).flat_map(|a| a.state()).collect::<Vec<_>>();
         store.put("averages", &averages);
+        store.put("options", &self.config.fingerprint());
         store.put("mean", &self.mean);
         store.put("previous", &self.previous);
         store
@@ -440,6 +490,14 @@ impl<T: Real> Optimizer<T> for Meka<T> {
         let f = state.get::<f64>("filter", 9)?;
         let counters = state.get::<f64>("counters", 2)?;
         let averages = state.get::<f64>("averages", 14)?;
+        if state.get::<f64>("options", OPTIONS)? != self.config.fingerprint() {
+            return Err(osculate_engine::Error::State("the state was saved under other options".into()).into());
+        }
+        if !f.iter().chain(&counters).chain(&averages).all(|x| x.is_finite())
+            || !mean.iter().chain(&previous).all(|x: &T| x.is_finite())
+        {
+            return Err(osculate_engine::Error::State("the state holds a number that is not finite".into()).into());
+        }
         let average = |at: usize, of: Smooth| of.restored([averages[2 * at], averages[2 * at + 1]]);
         let mut now = self.now;
         now.filter = Filter {

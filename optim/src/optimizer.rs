@@ -50,7 +50,7 @@ pub struct Report {
     pub step: f64,
     /// Kalman gain of the gradient filter, if there is one: 1 trusts the new gradient, 0 the old mean.
     pub gain: Option<f64>,
-    /// Dimension-averaged variance of the gradient, if measured.
+    /// Smoothed, dimension-averaged variance of the minibatch's gradient (not of one example's, unless so configured), if measured.
     pub gradient_noise: Option<f64>,
     /// Probability that the step improves, if the rule knows it.
     pub probability: Option<f64>,
@@ -60,6 +60,11 @@ impl Report {
     pub(crate) fn new(status: Status, loss: f64, step: f64) -> Report {
         Report { status, loss, step, gain: None, gradient_noise: None, probability: None }
     }
+}
+
+/// Refuses to optimise nothing.
+pub(crate) fn some_parameters(len: usize) -> Result<()> {
+    if len > 0 { Ok(()) } else { Err(Error::Length { want: 1, got: 0 }) }
 }
 
 pub(crate) fn check_len(want: usize, got: usize) -> Result<()> {

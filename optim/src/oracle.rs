@@ -65,36 +65,37 @@ pub trait Oracle<T: Real> {
 /// # Ok::<(), osculate_optim::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct Minibatches<P, D, T> {
-    loss: Func<P, D, Spec>,
+pub struct Minibatches<D, T> {
+    /// Of its parameters as a list, which is one flat buffer.
+    loss: osculate_engine::Result<Func<Vec<Spec>, D, Spec>>,
     layout: Layout,
     device: Device,
-    programs: HashMap<usize, Programs<P, D, T>>,
+    programs: HashMap<usize, Programs<D, T>>,
 }
 
 /// What was compiled for one size of minibatch.
 #[derive(Debug, Clone)]
-struct Programs<P, D, T> {
-    loss: Option<Program<T, P, D, Spec>>,
-    gradient: Option<Program<T, P, D, (Spec, P)>>,
-    hvp: Option<Program<T, (P, P), D, P>>,
-    directional: HashMap<usize, Program<T, (P, P), D, Vec<Spec>>>,
-    moments: HashMap<Request, (MomentsProgram<T, P, D>, Moments<T>)>,
+struct Programs<D, T> {
+    loss: Option<Program<T, Vec<Spec>, D, Spec>>,
+    gradient: Option<Program<T, Vec<Spec>, D, (Spec, Vec<Spec>)>>,
+    hvp: Option<Program<T, (Vec<Spec>, Vec<Spec>), D, Vec<Spec>>>,
+    directional: HashMap<usize, Program<T, (Vec<Spec>, Vec<Spec>), D, Vec<Spec>>>,
+    moments: HashMap<Request, (MomentsProgram<T, D>, Moments<T>)>,
 }
 
-impl<T: Real, P: Signature, D: Signature> Minibatches<P, D, T> {
-    /// For the loss of one example.
-    pub fn new(loss: &Func<P, D, Spec>, device: &Device) -> Minibatches<P, D, T> {
+impl<T: Real, D: Signature> Minibatches<D, T> {
+    /// For the loss of one example, whatever tree its parameters are: optimizers see one flat buffer.
+    pub fn new<P: Signature>(loss: &Func<P, D, Spec>, device: &Device) -> Minibatches<D, T> {
         Minibatches {
             layout: Layout::of(loss.params(), "params"),
-            loss: loss.clone(),
+            loss: loss.listed(),
             device: *device,
             programs: HashMap::new(),
         }
     }
 
     /// The oracle of one minibatch.
-    pub fn on<'a>(&'a mut self, batch: &'a Batch<T>) -> On<'a, P, D, T> {
+    pub fn on<'a>(&'a mut self, batch: &'a Batch<T>) -> On<'a, D, T> {
         let programs = self.programs.entry(batch.count()).or_insert_with(|| Programs {
             loss: None,
             gradient: None,
@@ -108,12 +109,12 @@ impl<T: Real, P: Signature, D: Signature> Minibatches<P, D, T> {
 
 /// The oracle of one minibatch, see [`Minibatches`].
 #[derive(Debug)]
-pub struct On<'a, P, D, T> {
-    loss: &'a Func<P, D, Spec>,
+pub struct On<'a, D, T> {
+    loss: &'a osculate_engine::Result<Func<Vec<Spec>, D, Spec>>,
     layout: &'a Layout,
     device: &'a Device,
     batch: &'a Batch<T>,
-    programs: &'a mut Programs<P, D, T>,
+    programs: &'a mut Programs<D, T>,
 }
 
 /// The compiled program, compiled if it was not yet.
@@ -124,7 +125,16 @@ fn ready<V>(slot: &mut Option<V>, make: impl FnOnce() -> osculate_engine::Result
     })
 }
 
-impl<T: Real, P: Signature, D: Signature> Oracle<T> for On<'_, P, D, T> {
+impl<D: Signature, T> On<'_, D, T> {
+    fn mean(
+        loss: &osculate_engine::Result<Func<Vec<Spec>, D, Spec>>,
+        n: usize,
+    ) -> osculate_engine::Result<Func<Vec<Spec>, D, Spec>> {
+        loss.as_ref().map_err(Clone::clone)?.mean(n)
+    }
+}
+
+impl<T: Real, D: Signature> Oracle<T> for On<'_, D, T> {
     fn layout(&self) -> &Layout {
         self.layout
     }
@@ -135,7 +145,7 @@ impl<T: Real, P: Signature, D: Signature> Oracle<T> for On<'_, P, D, T> {
 
     fn loss(&mut self, at: &[T]) -> Result<f64> {
         let n = self.batch.count();
-        let make = || self.loss.mean(n)?.wide(|_| true)?.compile(self.device);
+        let make = || Self::mean(self.loss, n)?.wide(|_| true)?.compile(self.device);
         let program = ready(&mut self.programs.loss, make)?;
         let mut loss = [0.0];
         self.batch.feed([In::Real(at)], |inputs| program.run_flat(inputs, &mut [Out::Wide(&mut loss)]))?;
@@ -144,7 +154,7 @@ impl<T: Real, P: Signature, D: Signature> Oracle<T> for On<'_, P, D, T> {
 
     fn gradient(&mut self, at: &[T], into: &mut [T]) -> Result<f64> {
         let n = self.batch.count();
-        let make = || self.loss.mean(n)?.value_and_grad()?.wide(|path| path == "result.0")?.compile(self.device);
+        let make = || Self::mean(self.loss, n)?.value_and_grad()?.wide(|path| path == "result.0")?.compile(self.device);
         let program = ready(&mut self.programs.gradient, make)?;
         let mut loss = [0.0];
         let mut outputs = [Out::Wide(&mut loss), Out::Real(into)];
@@ -154,7 +164,7 @@ impl<T: Real, P: Signature, D: Signature> Oracle<T> for On<'_, P, D, T> {
 
     fn hvp(&mut self, at: &[T], along: &[T], into: &mut [T]) -> Result<()> {
         let n = self.batch.count();
-        let make = || self.loss.mean(n)?.hvp()?.second()?.compile(self.device);
+        let make = || Self::mean(self.loss, n)?.hvp()?.second()?.compile(self.device);
         let program = ready(&mut self.programs.hvp, make)?;
         let inputs = [In::Real(at), In::Real(along)];
         Ok(self.batch.feed(inputs, |inputs| program.run_flat(inputs, &mut [Out::Real(into)]))?)
@@ -164,7 +174,7 @@ impl<T: Real, P: Signature, D: Signature> Oracle<T> for On<'_, P, D, T> {
         let n = self.batch.count();
         let order = order.min(3);
         if !self.programs.directional.contains_key(&order) {
-            let made = self.loss.mean(n)?.directional(order)?.wide(|_| true)?.compile(self.device)?;
+            let made = Self::mean(self.loss, n)?.directional(order)?.wide(|_| true)?.compile(self.device)?;
             self.programs.directional.insert(order, made);
         }
         let mut values = [0.0; 4];
@@ -181,7 +191,7 @@ impl<T: Real, P: Signature, D: Signature> Oracle<T> for On<'_, P, D, T> {
         let entry = match self.programs.moments.entry(request) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::hash_map::Entry::Vacant(entry) => {
-                let program = self.loss.moments(n, request, self.device)?;
+                let program = self.loss.as_ref().map_err(Clone::clone)?.moments(n, request, self.device)?;
                 let moments = program.moments();
                 entry.insert((program, moments))
             }

@@ -4,7 +4,7 @@ use osculate_engine::store::Store;
 use osculate_engine::{Device, Func, In, Out, Program, Real, Spec, spec};
 
 use crate::error::positive;
-use crate::optimizer::check_len;
+use crate::optimizer::{check_len, some_parameters};
 use crate::{Optimizer, Oracle, Report, Result, Status};
 
 /// Stochastic gradient descent with a fixed learning rate.
@@ -24,6 +24,7 @@ impl<T: Real> Sgd<T> {
     /// A learning rate that is not a positive number.
     pub fn new(len: usize, rate: f64) -> Result<Sgd<T>> {
         positive("learning rate", rate)?;
+        some_parameters(len)?;
         let descend = Func::trace((spec([len]), spec([len])), spec([]), |_, (x, g), rate| x - rate * g)?;
         let descend = descend.compile(&Device::cpu())?;
         Ok(Sgd { rate, gradient: vec![T::zero(); len], next: vec![T::zero(); len], descend })

@@ -23,6 +23,9 @@ pub(crate) struct Add;
 #[track_caller]
 pub(crate) fn sum<'t>(terms: &[Expr<'t>], tape: &'t Tape) -> Expr<'t> {
     let mut terms = terms.to_vec();
+    if tape.failed() {
+        return terms[0]; // shapes mean nothing after an error
+    }
     join_pads(&mut terms, tape);
     let mut total = terms[0];
     for &term in &terms[1..] {
@@ -49,7 +52,7 @@ fn join_pads<'t>(terms: &mut Vec<Expr<'t>>, tape: &'t Tape) {
     let mut parts = Vec::new();
     let mut at = pads[0].1;
     for p in &pads {
-        let x = Expr { tape, var: p.3 };
+        let x = Expr::of(tape, p.3);
         if p.1 > at {
             parts.push(tape.full(x.shape().with(axis, p.1 - at), 0.0));
         }
@@ -61,16 +64,18 @@ fn join_pads<'t>(terms: &mut Vec<Expr<'t>>, tape: &'t Tape) {
     terms.push(joined);
 }
 
-/// `(c, k)` with `x = c·k`, where `k` is a contraction with coefficient 1 or not a contraction that scales.
+/// `(c, k)` with `x = c·k`: `k` is a contraction with coefficient 1 over the operands, or without one the operand itself.
+///
+/// Contractions that sum are left whole: with another coefficient they would be computed again.
 fn scaled<'t>(x: Expr<'t>) -> (f64, Option<Contract>, Vec<Expr<'t>>) {
     let found = x.tape.with_node(x.var, |node| match &node.op {
-        Op::Contract(c) => Some((c.clone(), node.args.clone())),
+        Op::Contract(c) if !c.sums() => Some((c.clone(), node.args.clone())),
         _ => None,
     });
     match found {
         None => (1.0, None, vec![x]),
         Some((c, args)) => {
-            let args: Vec<Expr<'t>> = args.into_iter().map(|var| Expr { tape: x.tape, var }).collect();
+            let args: Vec<Expr<'t>> = args.into_iter().map(|var| Expr::of(x.tape, var)).collect();
             let core = c.with_coef(1.0);
             let plain = core.is_identity();
             (c.coef(), (!plain).then_some(core), args)

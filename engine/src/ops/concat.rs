@@ -49,7 +49,7 @@ impl Primitive for Concat {
                 _ => None,
             });
             match nested {
-                Some(vars) => parts.extend(vars.into_iter().map(|var| Expr { tape, var })),
+                Some(vars) => parts.extend(vars.into_iter().map(|var| Expr::of(tape, var))),
                 None => parts.push(x),
             }
         }

@@ -17,6 +17,9 @@ use crate::{Expr, Shape, Spec, Tape};
 /// Names of an array's axes.
 pub(crate) type Labels = Vec<u8>;
 
+/// Most axes of all operands of a contraction, so that labels fit a byte whatever folds in.
+const LABELS: usize = 200;
+
 /// An f64 compared by its bits, so that nodes can be hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Coef(u64);
@@ -70,8 +73,12 @@ impl Contract {
 
     /// Whether it sums nothing over more than one element and multiplies nothing: a permutation, broadcast, scaling or fill.
     pub fn is_view(&self) -> bool {
-        let summed = |l: &u8| !self.out.contains(l) && self.dims[*l as usize] != 1;
-        self.ins.len() <= 1 && !self.ins.iter().flatten().any(summed)
+        self.ins.len() <= 1 && !self.sums()
+    }
+
+    /// Whether it sums over more than one element.
+    pub fn sums(&self) -> bool {
+        self.ins.iter().flatten().any(|l| !self.out.contains(l) && self.dims[*l as usize] != 1)
     }
 
     /// Reads `ij,jk->ik`.
@@ -103,6 +110,9 @@ impl Contract {
             }
             ins.push(labels);
         }
+        if letters.len() > LABELS {
+            return Err(format!("more than {LABELS} letters"));
+        }
         let out: Option<Labels> =
             right.trim().chars().map(|c| letters.iter().position(|&(l, _)| l == c).map(|at| at as u8)).collect();
         let out = out.ok_or("a letter of the result stands in no operand")?;
@@ -126,13 +136,20 @@ impl<'t> Expr<'t> {
 
 impl Primitive for Contract {
     fn text(&self) -> String {
-        let letters = |labels: &Labels| -> String { labels.iter().map(|&l| (b'a' + l) as char).collect() };
+        let letter = |&l: &u8| match l {
+            0..26 => ((b'a' + l) as char).to_string(),
+            _ => format!("<{l}>"),
+        };
+        let letters = |labels: &Labels| -> String { labels.iter().map(letter).collect() };
         let ins: Vec<String> = self.ins.iter().map(letters).collect();
         let coef = if self.coef() == 1.0 { String::new() } else { format!("{} ", self.coef()) };
         format!("contract[{coef}{}->{}]", ins.join(","), letters(&self.out))
     }
 
     fn shape(&self, args: &[Spec]) -> Result<Spec, String> {
+        if self.dims.len() + args.iter().map(|a| a.shape.rank()).sum::<usize>() > LABELS {
+            return Err(format!("operands with more than {LABELS} axes in all"));
+        }
         for (labels, spec) in self.ins.iter().zip(args) {
             if spec.is_index() {
                 return Err(format!("{spec} holds indices, not numbers: use one_hot or take"));
@@ -174,7 +191,7 @@ impl Primitive for Contract {
                         (dims.len() - 1) as u8
                     }
                 };
-                operands.push((Expr { tape, var }, view.ins[0].iter().map(outer).collect()));
+                operands.push((Expr::of(tape, var), view.ins[0].iter().map(outer).collect()));
             }
         }
         // A label that was summed over but that no operand carries any more counts its extent.

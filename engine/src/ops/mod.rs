@@ -86,7 +86,14 @@ primitives! {
 
 /// Arguments with a leading axis each: those without one are repeated.
 pub(crate) fn all_batched<'t>(args: &[Expr<'t>], batched: &[bool], n: usize) -> Vec<Expr<'t>> {
-    (args.iter().zip(batched)).map(|(&x, &b)| if b { x } else { x.broadcast_to(x.shape().batched(n)) }).collect()
+    let repeated = |x: Expr<'t>| {
+        if x.spec().is_index() {
+            // Indices cannot be contracted: copies side by side.
+            return x.tape().stack(&vec![x; n]);
+        }
+        x.broadcast_to(x.shape().batched(n))
+    };
+    args.iter().zip(batched).map(|(&x, &b)| if b { x } else { repeated(x) }).collect()
 }
 
 /// Specs as they stand in messages.

@@ -45,6 +45,6 @@ impl Primitive for OneHot {
         let index = args[0].repeated(classes);
         let iota = cx.iota(classes, &spec.shape);
         let body = vec![Instr::Load(0), Instr::Load(1), Instr::Compare(Comparison::Equal, 0, 1)];
-        cx.map(Body(body), &[index, iota], &spec.shape)
+        Value { picks: true, ..cx.map(Body(body), &[index, iota], &spec.shape) }
     }
 }

@@ -59,7 +59,7 @@ impl Primitive for Reshape {
         let mut x = args[0];
         let inner = tape.with_node(x.var, |n| matches!(n.op, Op::Reshape(_)).then(|| n.args[0]));
         if let Some(var) = inner {
-            x = Expr { tape, var };
+            x = Expr::of(tape, var);
         }
         let from = x.shape();
         if from == self.shape {

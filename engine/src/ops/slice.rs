@@ -53,7 +53,7 @@ impl Primitive for Slice {
             return tape.full(&spec.shape, value);
         }
         let (op, inner) = tape.with_node(x.var, |n| (n.op.clone(), n.args.clone()));
-        let inner = |at: usize| Expr { tape, var: inner[at] };
+        let inner = |at: usize| Expr::of(tape, inner[at]);
         match op {
             Op::Slice(s) if s.axis == self.axis => inner(0).slice(self.axis, s.start + self.start..s.start + self.end),
             Op::Pad(p) if p.axis == self.axis && (self.end <= p.before || self.start >= extent - p.after) => {
@@ -109,7 +109,10 @@ impl Primitive for Pad {
         match x.shape.get(self.axis) {
             None => Err(format!("{x} has no axis {}", self.axis)),
             Some(_) if x.is_index() => Err(format!("{x} holds indices, which have no zero to pad with")),
-            Some(&extent) => Ok(Spec::real(x.shape.with(self.axis, self.before + extent + self.after))),
+            Some(&extent) => match self.before.checked_add(extent).and_then(|n| n.checked_add(self.after)) {
+                Some(padded) => Ok(Spec::real(x.shape.with(self.axis, padded))),
+                None => Err("a padding that cannot be counted".into()),
+            },
         }
     }
 
@@ -126,7 +129,7 @@ impl Primitive for Pad {
             _ => None,
         });
         match inner {
-            Some((before, after, var)) => Expr { tape, var }.pad(self.axis, self.before + before, self.after + after),
+            Some((before, after, var)) => Expr::of(tape, var).pad(self.axis, self.before + before, self.after + after),
             None => tape.intern(self.clone().into(), args, spec),
         }
     }

@@ -112,7 +112,7 @@ unary! {
     /// ln(1 + eˣ), without overflow.
     softplus: |v| where_positive(v, v, T::zero()) + (-v.abs()).exp().ln_1p(), |x, _| {x.sigmoid()}, (-3.0, 3.0), "max(x, 0.0) + log(1.0 + exp(-abs(x)))";
     /// x/(1 + |x|).
-    softsign: |v| v / (T::one() + v.abs()), |x, _| {(1.0 + x.abs()).recip().square()}, (0.1, 3.0), "x / (1.0 + abs(x))";
+    softsign: |v| if v.is_infinite() { v.signum() } else { v / (T::one() + v.abs()) }, |x, _| {(1.0 + x.abs()).recip().square()}, (0.1, 3.0), "x / (1.0 + abs(x))";
     /// Error function 2/√π ∫₀ˣ e^(−t²) dt.
     erf: |v| through(libm::erf, v), |x, _| {std::f64::consts::FRAC_2_SQRT_PI * (-(x * x)).exp()}, (-2.0, 2.0), "erf(x)";
     /// max(x, 0); its derivative at 0 is 0.

@@ -59,18 +59,18 @@ impl Window {
     /// Padding such that `ceil(extent / stride)` windows fit, an odd one out put after.
     pub fn same(self, extent: usize) -> Window {
         let positions = extent.div_ceil(self.stride.max(1));
-        let needed = (positions.max(1) - 1) * self.stride + self.span();
+        let needed = ((positions.max(1) - 1) * self.stride).saturating_add(self.span());
         let total = needed.saturating_sub(extent);
         Window { before: total / 2, after: total - total / 2, ..self }
     }
 
     /// Elements from the first of a window to its last.
     fn span(&self) -> usize {
-        (self.size.max(1) - 1) * self.dilation + 1
+        (self.size.max(1) - 1).saturating_mul(self.dilation).saturating_add(1)
     }
 
     fn padded(&self, extent: usize) -> usize {
-        self.before + extent + self.after
+        self.before.saturating_add(extent).saturating_add(self.after)
     }
 
     fn positions(&self, extent: usize) -> Option<usize> {
@@ -85,7 +85,7 @@ impl Window {
         if self.dilation != 1 {
             text += &format!(" dilation {}", self.dilation);
         }
-        if self.before + self.after > 0 {
+        if (self.before, self.after) != (0, 0) {
             text += &format!(" pad {} {}", self.before, self.after);
         }
         text
@@ -111,12 +111,15 @@ fn patched(shape: &Shape, windows: &[Window]) -> Result<Shape, String> {
             return Err("size, stride and dilation of a window are at least 1".into());
         }
         let extent = shape[w.axis];
+        if w.padded(extent) > isize::MAX as usize {
+            return Err("a padding that cannot be counted".into());
+        }
         out[w.axis] = w.positions(extent).ok_or_else(|| {
             format!(
                 "a window that spans {} does not fit axis {} of {shape} with {} of padding",
                 w.span(),
                 w.axis,
-                w.before + w.after
+                w.before.saturating_add(w.after)
             )
         })?;
         out.push(w.size);
@@ -161,7 +164,7 @@ fn view(padded: &Value, windows: &[Window], patches: &Shape) -> Value {
     for w in windows {
         strides[w.axis] *= w.stride;
     }
-    Value { slot: padded.slot, offset: padded.offset, shape: patches.clone(), strides }
+    Value { shape: patches.clone(), strides, ..padded.clone() }
 }
 
 fn padded_shape(shape: &Shape, windows: &[Window]) -> Shape {
@@ -189,7 +192,7 @@ impl Primitive for Patches {
     }
 
     fn make<'t>(&self, tape: &'t Tape, args: &[Expr<'t>], spec: Spec) -> Expr<'t> {
-        let pads = self.windows.iter().any(|w| w.before + w.after > 0);
+        let pads = self.windows.iter().any(|w| (w.before, w.after) != (0, 0));
         match args[0].constant() {
             Some(value) if !pads || value == f64::from_bits(self.pad) => tape.full(&spec.shape, value),
             _ => tape.intern(self.clone().into(), args, spec),
@@ -207,7 +210,7 @@ impl Primitive for Patches {
 
     fn lower(&self, cx: &mut Lowering, args: &[Value], spec: &Spec) -> Value {
         let x = &args[0];
-        if self.windows.iter().all(|w| w.before + w.after == 0) {
+        if self.windows.iter().all(|w| (w.before, w.after) == (0, 0)) {
             return view(x, &self.windows, &spec.shape);
         }
         let padded = cx.temp(&padded_shape(&x.shape, &self.windows));

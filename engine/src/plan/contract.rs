@@ -1,6 +1,6 @@
 //! Contractions as commands: a view, one loop nest, or matrix products of pairs.
 
-use osculate_kernels::{Body, Command, Fold, Product, View};
+use osculate_kernels::{Body, Command, Fold, Instr, Product, View};
 
 use super::{Lowering, Value};
 use crate::Shape;
@@ -8,8 +8,8 @@ use crate::ops::{Contract, Labels};
 
 type Operand = (Value, Labels);
 
-/// Operands that one nest may multiply: its body has two instructions each.
-const NEST: usize = 6;
+/// Operands that one nest may multiply: its body has up to three instructions each.
+const NEST: usize = 4;
 
 /// Where the result of a contraction goes.
 #[derive(Clone, Copy)]
@@ -83,8 +83,8 @@ fn emit(cx: &mut Lowering, c: &Contract, args: &[Value], windows: Option<&Value>
     let value = multiply(cx, coef, operands, &carried, &c.dims, place);
     let stride = |l: &u8| carried.iter().position(|o| o == l).map_or(0, |at| value.strides[at]);
     let strides: Vec<usize> = c.out.iter().map(stride).collect();
-    let result = Value { slot: value.slot, offset: value.offset, shape, strides };
-    if result.is_contiguous() { Value::contiguous(result.slot, result.offset, &result.shape) } else { result }
+    let result = Value { shape, strides, ..value };
+    if result.is_contiguous() { Value { strides: result.shape.strides(), ..result } } else { result }
 }
 
 /// Axes of extent 1 neither multiply nor sum.
@@ -158,12 +158,30 @@ fn multiply(
     // A waiting output may have axes of extent 1 besides.
     let target = Value::contiguous(target.slot, target.offset, &shape);
     if summed.is_empty() {
-        cx.map_into(Body::product(inputs.len()).scaled(coef), &inputs, &target);
+        cx.map_into(picked_product(&inputs).scaled(coef), &inputs, &target);
     } else {
         let over: Vec<usize> = summed.iter().map(|&l| dims[l as usize]).collect();
-        cx.reduce(Body::product(inputs.len()), &inputs, &over, Fold::Sum, coef, &target);
+        cx.reduce(picked_product(&inputs), &inputs, &over, Fold::Sum, coef, &target);
     }
     target
+}
+
+/// The product of the inputs, where all that pick do: elsewhere 0, whatever the others are.
+fn picked_product(inputs: &[Value]) -> Body {
+    let mut code = Vec::new();
+    for picks in [false, true] {
+        for (input, _) in inputs.iter().enumerate().filter(|(_, value)| value.picks == picks) {
+            let result = code.len().checked_sub(1);
+            code.push(Instr::Load(input));
+            let load = code.len() - 1;
+            match result {
+                None => {}
+                Some(result) if picks => code.extend([Instr::Const(0.0), Instr::Select(load, result, load + 1)]),
+                Some(result) => code.push(Instr::Mul(result, load)),
+            }
+        }
+    }
+    Body(code)
 }
 
 /// The operand with one axis for every label of the nest, of stride 0 where it lacks it.
@@ -171,16 +189,18 @@ fn expand((value, labels): &Operand, out: &[u8], summed: &[u8], dims: &[usize]) 
     let all = || out.iter().chain(summed);
     let stride = |l: &u8| labels.iter().position(|o| o == l).map_or(0, |at| value.strides[at]);
     Value {
-        slot: value.slot,
-        offset: value.offset,
         shape: all().map(|&l| dims[l as usize]).collect::<Vec<_>>().into(),
         strides: all().map(stride).collect(),
+        ..value.clone()
     }
 }
 
 /// Whether two operands make a matrix product: a label summed between them, and kept labels that only one has.
 fn is_product(operands: &[Operand], out: &[u8]) -> bool {
-    let [(_, a), (_, b)] = operands else { return false };
+    let [(first, a), (second, b)] = operands else { return false };
+    if first.picks || second.picks {
+        return false; // 0·∞ would be NaN
+    }
     let shared = a.iter().any(|l| b.contains(l) && !out.contains(l));
     shared && out.iter().any(|l| a.contains(l) != b.contains(l))
 }

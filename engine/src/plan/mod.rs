@@ -18,12 +18,14 @@ pub(crate) struct Value {
     pub offset: usize,
     pub shape: Shape,
     pub strides: Vec<usize>,
+    /// Whether it is 0 and 1 and picks what it multiplies: an infinity that is not picked counts for nothing.
+    pub picks: bool,
 }
 
 impl Value {
     /// Row-major from `offset`.
     pub fn contiguous(slot: usize, offset: usize, shape: &Shape) -> Value {
-        Value { slot, offset, shape: shape.clone(), strides: shape.strides() }
+        Value { slot, offset, shape: shape.clone(), strides: shape.strides(), picks: false }
     }
 
     fn is_contiguous(&self) -> bool {
@@ -99,7 +101,7 @@ impl Lowering {
     /// One number, repeated by strides of 0.
     pub fn fill(&mut self, shape: &Shape, value: f64) -> Value {
         let slot = self.constant(vec![value]);
-        Value { slot, offset: 0, shape: shape.clone(), strides: vec![0; shape.rank()] }
+        Value { slot, offset: 0, shape: shape.clone(), strides: vec![0; shape.rank()], picks: false }
     }
 
     /// 0, 1, … along the last axis of `shape`.
@@ -107,7 +109,7 @@ impl Lowering {
         let slot = self.constant((0..n).map(|i| i as f64).collect());
         let mut strides = vec![0; shape.rank()];
         strides[shape.rank() - 1] = 1;
-        Value { slot, offset: 0, shape: shape.clone(), strides }
+        Value { slot, offset: 0, shape: shape.clone(), strides, picks: false }
     }
 
     /// An elementwise command over arguments of one shape.
@@ -133,10 +135,10 @@ impl Lowering {
     /// The same elements in another shape: a view where memory allows it, else a copy.
     pub fn reshaped(&mut self, x: &Value, shape: &Shape) -> Value {
         if x.is_contiguous() {
-            return Value::contiguous(x.slot, x.offset, shape);
+            return Value { picks: x.picks, ..Value::contiguous(x.slot, x.offset, shape) };
         }
         if x.shape.iter().zip(&x.strides).all(|(&d, &s)| d == 1 || s == 0) {
-            return Value { slot: x.slot, offset: x.offset, shape: shape.clone(), strides: vec![0; shape.rank()] };
+            return Value { shape: shape.clone(), strides: vec![0; shape.rank()], ..x.clone() };
         }
         let out = self.result(shape);
         self.map_into(Body::product(1), std::slice::from_ref(x), &Value::contiguous(out.slot, out.offset, &x.shape));
@@ -151,17 +153,16 @@ pub(crate) fn lower(graph: &Graph, slots: Vec<Slot>, inputs: &[Value], outputs: 
     graph.inputs.iter().zip(inputs).for_each(|(var, value)| values[var.index()] = Some(value.clone()));
     let mut uses = vec![0; graph.len()];
     graph.nodes.iter().flat_map(|n| &n.args).chain(&graph.outputs).for_each(|v| uses[v.index()] += 1);
+    let mut folded = vec![false; graph.len()];
+    let folds = graph.nodes.iter().filter(|n| matches!(n.op, Op::Fold(_)));
+    folds.for_each(|n| folded[n.args[0].index()] = true);
     for (at, node) in graph.nodes.iter().enumerate() {
         if values[at].is_some() {
             continue;
         }
         // A product that only a fold wants is added up in place, window by window.
-        if let Op::Contract(_) = node.op {
-            let folded =
-                uses[at] == 1 && graph.nodes.iter().any(|n| matches!(n.op, Op::Fold(_)) && n.args[0].index() == at);
-            if folded {
-                continue;
-            }
+        if matches!(node.op, Op::Contract(_)) && uses[at] == 1 && folded[at] {
+            continue;
         }
         // A result that only one output wants is computed where it is wanted; output slots are never read back.
         let wanted = graph.outputs.iter().position(|v| v.index() == at);
@@ -183,7 +184,7 @@ pub(crate) fn lower(graph: &Graph, slots: Vec<Slot>, inputs: &[Value], outputs: 
     }
     for (var, target) in graph.outputs.iter().zip(outputs) {
         if let Some(value) = &values[var.index()]
-            && value != target
+            && (Value { picks: false, ..value.clone() }) != *target
         {
             cx.map_into(Body::product(1), std::slice::from_ref(value), target);
         }

@@ -51,7 +51,7 @@ pub(crate) fn vjp<'t>(
         }
         let ct = sum(&std::mem::take(&mut received[at]), tape);
         let node = tape.with_node(crate::Var(at as u32), Clone::clone);
-        let args: Vec<Expr<'t>> = node.args.iter().map(|&var| Expr { tape, var }).collect();
+        let args: Vec<Expr<'t>> = node.args.iter().map(|&var| Expr::of(tape, var)).collect();
         for (wrt, arg) in node.args.iter().enumerate().filter(|(_, arg)| linear[arg.index()]) {
             match node.op.linear() {
                 Some(op) => received[arg.index()].push(op.transpose(ct, &args, wrt)),

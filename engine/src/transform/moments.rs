@@ -156,7 +156,7 @@ fn apply<'t>(coef: f64, operands: &[(Expr<'t>, Labels)], out: &[u8], dims: &[usi
 fn unreshaped<'t>(x: Expr<'t>) -> Expr<'t> {
     let tape = x.tape();
     let inner = tape.with_node(x.var, |node| matches!(node.op, Op::Reshape(_)).then(|| node.args[0]));
-    match inner.map(|var| Expr { tape, var }) {
+    match inner.map(|var| Expr::of(tape, var)) {
         Some(inner) if inner.shape().first() == x.shape().first() => inner,
         _ => x,
     }
@@ -183,7 +183,7 @@ fn open<'t>(x: Expr<'t>, outer: &[bool]) -> Vec<Term<'t>> {
         match op {
             Op::Add(_) => {
                 for var in args {
-                    let operands = [rest.clone(), vec![(Expr { tape, var }, place.clone())]].concat();
+                    let operands = [rest.clone(), vec![(Expr::of(tape, var), place.clone())]].concat();
                     work.push(Term { operands, ..term.clone() });
                 }
             }
@@ -200,7 +200,7 @@ fn open<'t>(x: Expr<'t>, outer: &[bool]) -> Vec<Term<'t>> {
                     })
                     .collect();
                 for (var, ls) in args.into_iter().zip(&c.ins) {
-                    rest.push((Expr { tape, var }, ls.iter().map(|&l| map[l as usize]).collect()));
+                    rest.push((Expr::of(tape, var), ls.iter().map(|&l| map[l as usize]).collect()));
                 }
                 work.push(Term { coef: term.coef * c.coef(), operands: rest, dims });
             }

@@ -20,6 +20,8 @@ pub(super) struct MatMul {
     b: Matrix,
     out: Matrix,
     accumulate: bool,
+    /// Whether products are too small for matrixmultiply; decided for the whole, so that sharing rows changes no bit.
+    small: bool,
     /// Step of the first batch loop in `out`, if all that one index writes lies within it: then threads may share the batch.
     apart: Option<usize>,
     /// Whether `out` is one row-major matrix that rows can be shared of.
@@ -126,7 +128,7 @@ impl Matrix {
 impl MatMul {
     pub(super) fn new(product: &Product) -> MatMul {
         let Product { batch, sum, rows, inner, cols, scale, a, b, out, accumulate } = product;
-        let size = [rows, inner, cols].map(|dims| dims.iter().product());
+        let size @ [m, k, n] = [rows, inner, cols].map(|dims| dims.iter().product());
         let within: usize = out.strides.iter().zip(&product.dims()[2]).skip(1).map(|(s, d)| s * (d - 1)).sum();
         let out = Matrix::new(out, batch.len(), 0, [rows, cols]);
         let apart = out.batch.first().copied().filter(|&step| within < step);
@@ -140,6 +142,7 @@ impl MatMul {
             b: Matrix::new(b, batch.len(), sum.len(), [inner, cols]),
             out,
             accumulate: *accumulate,
+            small: m == 1 || n == 1 || m * k * n < SMALL,
             apart,
             plain,
         }
@@ -211,9 +214,12 @@ impl MatMul {
             let (a, [ra, ca]) = matrix(&self.a, &source.slot(self.a.slot)[at(&self.a)..], a_room);
             let (b, b_strides) = matrix(&self.b, &source.slot(self.b.slot)[at(&self.b)..], b_room);
             let beta = if s == 0 { T::zero() } else { T::one() };
+            let multiply = if self.small { small } else { gemm };
             match direct {
-                Some(strides) => gemm([m, k, n], scale, &a[from * ra..], [ra, ca], b, b_strides, beta, out, strides),
-                None => gemm([m, k, n], scale, &a[from * ra..], [ra, ca], b, b_strides, beta, c_room, [n, 1]),
+                Some(strides) => {
+                    multiply([m, k, n], scale, &a[from * ra..], [ra, ca], b, b_strides, beta, out, strides)
+                }
+                None => multiply([m, k, n], scale, &a[from * ra..], [ra, ca], b, b_strides, beta, c_room, [n, 1]),
             }
         }
         if direct.is_none() {
@@ -258,9 +264,6 @@ fn gemm<T: Real>(
     out: &mut [T],
     [ro, co]: [usize; 2],
 ) {
-    if m == 1 || n == 1 || m * k * n < SMALL {
-        return small([m, k, n], scale, a, [ra, ca], b, [rb, cb], beta, out, [ro, co]);
-    }
     // matrixmultiply trusts its arguments; this is where they are checked, once a product.
     assert!((m - 1) * ra + (k - 1) * ca < a.len());
     assert!((k - 1) * rb + (n - 1) * cb < b.len());

@@ -2,18 +2,21 @@
 
 use osculate_engine::Rng;
 
-/// Rows of minibatches, epoch after epoch, each epoch in its own random order; the last of an epoch may be smaller.
+/// Rows of minibatches, epoch after epoch, each epoch in its own random order; the last of an epoch may be smaller, but a lone
+/// last row joins the minibatch before it: one example has no variance.
 ///
 /// The order of an epoch depends on the seed and the epoch alone, so [`position`](Batches::position) is all there is to save.
 ///
 /// ```
 /// use osculate_nn::Batches;
-/// let mut batches = Batches::new(5, 2, 7);
+/// let mut batches = Batches::new(8, 3, 7);
 /// let sizes: Vec<usize> = (0..3).map(|_| batches.next_rows().len()).collect();
-/// assert_eq!(sizes, [2, 2, 1]);
+/// assert_eq!(sizes, [3, 3, 2]);
+/// let mut batches = Batches::new(7, 3, 7);
+/// assert_eq!((batches.next_rows().len(), batches.next_rows().len()), (3, 4));
 /// let position = batches.position();
 /// let next = batches.next_rows().to_vec();
-/// assert_eq!(Batches::new(5, 2, 7).at(position).next_rows(), next);
+/// assert_eq!(Batches::new(7, 3, 7).at(position).next_rows(), next);
 /// ```
 #[derive(Debug, Clone)]
 pub struct Batches {
@@ -35,7 +38,8 @@ impl Batches {
 
     /// Minibatches an epoch has.
     pub fn per_epoch(&self) -> usize {
-        self.order.len().div_ceil(self.size)
+        let lone = self.order.len() % self.size == 1 && self.order.len() > 1 && self.size > 1;
+        self.order.len().div_ceil(self.size) - usize::from(lone)
     }
 
     /// Epoch and first row of the next minibatch.
@@ -60,6 +64,9 @@ impl Batches {
         }
         let from = self.next;
         self.next = (from + self.size).min(self.order.len());
+        if self.next + 1 == self.order.len() && self.size > 1 {
+            self.next += 1;
+        }
         &self.order[from..self.next]
     }
 
