@@ -71,7 +71,7 @@ pub enum Instr {
 pub struct Body(pub Vec<Instr>);
 
 /// Registers a body may use: they live on the stack of the executor, a block of elements each.
-pub(crate) const REGISTERS: usize = 16;
+pub(crate) const REGISTERS: usize = 24;
 
 impl Body {
     /// The product of `n` inputs (`n = 1`: a copy; `n = 0`: the constant 1).

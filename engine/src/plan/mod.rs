@@ -1,6 +1,7 @@
 //! From graphs to programs: every node becomes commands or a view, temporaries share slots.
 
 mod contract;
+mod fuse;
 mod memory;
 
 use osculate_kernels::{Body, Command, Fold, Nest, Program, Slot, View};
@@ -189,6 +190,7 @@ pub(crate) fn lower(graph: &Graph, slots: Vec<Slot>, inputs: &[Value], outputs: 
             cx.map_into(Body::product(1), std::slice::from_ref(value), target);
         }
     }
-    let (slots, commands) = memory::reuse(cx.slots, cx.commands);
+    let commands = fuse::fuse(&cx.slots, cx.commands);
+    let (slots, commands) = memory::reuse(cx.slots, commands);
     Ok(Program::new(slots, commands)?)
 }

@@ -56,7 +56,10 @@ pub(super) struct Map {
     inner: usize,
     inputs: Vec<Path>,
     out: Path,
+    /// Whether the output is one block in the order of the loops.
     contiguous: bool,
+    /// Step of the first loop in the output, if all that one index writes lies within it.
+    apart: Option<usize>,
     total: usize,
 }
 
@@ -64,16 +67,30 @@ impl Map {
     pub(super) fn new(nest: &Nest) -> Map {
         let views: Vec<&View> = nest.inputs.iter().chain([&nest.out]).collect();
         let strides: Vec<&[usize]> = views.iter().map(|v| v.strides.as_slice()).collect();
-        let (mut outer, strides) = coalesce(&nest.dims, &strides);
+        let (mut outer, mut strides) = coalesce(&nest.dims, &strides);
+        let mut plain = contiguous(&nest.dims, &nest.out.strides);
+        if outer.last().is_some_and(|&inner| inner < SHORT) {
+            // The longest loop but the first, which threads share, makes the lanes.
+            let longest = (1..outer.len()).max_by_key(|&axis| (outer[axis], axis)).unwrap_or(0);
+            if longest > 0 && outer[longest] >= SHORT.min(2 * outer[outer.len() - 1]) {
+                let last = outer.len() - 1;
+                plain &= longest == last;
+                outer.swap(longest, last);
+                strides.iter_mut().for_each(|s| s.swap(longest, last));
+            }
+        }
+        let reach = strides.last().map_or(0, |s| s.iter().zip(&outer).skip(1).map(|(s, d)| s * (d - 1)).sum());
         let (inner, mut inputs) = split(&mut outer, strides, &views);
         let out = inputs.remove(inputs.len() - 1);
+        let apart = out.outer.first().copied().filter(|&step| reach < step);
         Map {
             body: nest.body.clone(),
             outer,
             inner,
             inputs,
             out,
-            contiguous: contiguous(&nest.dims, &nest.out.strides),
+            contiguous: plain,
+            apart,
             total: nest.dims.iter().product(),
         }
     }
@@ -83,62 +100,90 @@ impl Map {
     }
 
     pub(super) fn run<T: Real, O: Real>(&self, source: Source<'_, T>, out: &mut [O]) {
-        if !self.contiguous {
-            for row in 0..self.outer.iter().product() {
-                let at = self.out.at(row, &self.outer);
-                self.row(source, row, 0, self.inner, |from, values| {
-                    for (lane, &value) in values.iter().enumerate() {
-                        out[at + (from + lane) * self.out.inner] = value;
+        let out = &mut out[self.out.offset..];
+        let threads = if self.total < PARALLEL { 1 } else { rayon::current_num_threads() };
+        if self.contiguous {
+            let out = &mut out[..self.total];
+            let share = self.total.div_ceil(threads).next_multiple_of(BLOCK);
+            if threads == 1 {
+                return self.range(source, 0, out);
+            }
+            out.par_chunks_mut(share).enumerate().for_each(|(part, out)| self.range(source, part * share, out));
+            return;
+        }
+        let rows: usize = self.outer.iter().product();
+        match (self.apart, self.outer.first()) {
+            (Some(step), Some(&first)) if threads > 1 && first > 1 => {
+                let within = rows / first;
+                let share = first.div_ceil(threads);
+                out.par_chunks_mut(share * step).enumerate().for_each(|(part, out)| {
+                    let from = part * share;
+                    self.scatter(source, from * within, ((from + share).min(first)) * within, from * step, out);
+                });
+            }
+            _ => self.scatter(source, 0, rows, 0, out),
+        }
+    }
+
+    /// Rows whose lanes do not lie side by side in the output, which starts at `base`.
+    fn scatter<T: Real, O: Real>(&self, source: Source<'_, T>, from: usize, to: usize, base: usize, out: &mut [O]) {
+        with_registers(&self.body, |registers: &mut [[O; BLOCK]]| {
+            for row in from..to {
+                let at = offset(row, &self.outer, &self.out.outer) - base;
+                self.row(source, registers, row, 0, self.inner, |from, values| {
+                    let first = at + from * self.out.inner;
+                    if self.out.inner == 1 {
+                        out[first..first + values.len()].copy_from_slice(values);
+                    } else {
+                        let lanes = out[first..].iter_mut().step_by(self.out.inner.max(1));
+                        lanes.zip(values).for_each(|(slot, &value)| *slot = value);
                     }
                 });
             }
-            return;
-        }
-        let out = &mut out[self.out.offset..][..self.total];
-        if self.total < PARALLEL {
-            return self.range(source, 0, out);
-        }
-        let share = self.total.div_ceil(rayon::current_num_threads()).next_multiple_of(BLOCK);
-        out.par_chunks_mut(share).enumerate().for_each(|(part, out)| self.range(source, part * share, out));
+        });
     }
 
     /// Fills `out` with the elements from flat index `start` on.
     fn range<T: Real, O: Real>(&self, source: Source<'_, T>, start: usize, out: &mut [O]) {
-        let mut done = 0;
-        while done < out.len() {
-            let (row, from) = ((start + done) / self.inner, (start + done) % self.inner);
-            let to = self.inner.min(from + out.len() - done);
-            let target = &mut out[done..done + to - from];
-            self.row(source, row, from, to, |at, values| {
-                target[at - from..][..values.len()].copy_from_slice(values);
-            });
-            done += to - from;
-        }
+        with_registers(&self.body, |registers: &mut [[O; BLOCK]]| {
+            let mut done = 0;
+            while done < out.len() {
+                let (row, from) = ((start + done) / self.inner, (start + done) % self.inner);
+                let to = self.inner.min(from + out.len() - done);
+                let target = &mut out[done..done + to - from];
+                self.row(source, registers, row, from, to, |at, values| {
+                    target[at - from..][..values.len()].copy_from_slice(values);
+                });
+                done += to - from;
+            }
+        });
     }
 
     /// Evaluates lanes `from..to` of one row and hands the blocks to `store`.
     fn row<T: Real, O: Real>(
         &self,
         source: Source<'_, T>,
+        registers: &mut [[O; BLOCK]],
         row: usize,
         from: usize,
         to: usize,
         mut store: impl FnMut(usize, &[O]),
     ) {
-        with_registers(&self.body, |registers: &mut [[O; BLOCK]]| {
-            let mut at = from;
-            while at < to {
-                let len = BLOCK.min(to - at);
-                let result = eval(&self.body, registers, len, |n, lanes| {
-                    let path = &self.inputs[n];
-                    gather(source.slot(path.slot), path.at(row, &self.outer) + at * path.inner, path.inner, lanes)
-                });
-                store(at, result);
-                at += len;
-            }
-        });
+        let mut at = from;
+        while at < to {
+            let len = BLOCK.min(to - at);
+            let result = eval(&self.body, registers, len, |n, lanes| {
+                let path = &self.inputs[n];
+                gather(source.slot(path.slot), path.at(row, &self.outer) + at * path.inner, path.inner, lanes)
+            });
+            store(at, result);
+            at += len;
+        }
     }
 }
+
+/// Rows shorter than this make the walk dearer than the work: a longer loop is taken for the lanes instead.
+const SHORT: usize = 16;
 
 /// Kept loops are split into rows and lanes, folded loops into rows and lanes; which of the two forms the blocks is decided once.
 #[derive(Debug, Clone)]
@@ -175,7 +220,8 @@ impl Reduce {
             |inner: fn(&(Path, Path)) -> usize, all: &[(Path, Path)]| all.iter().filter(|p| inner(p) == 1).count();
         let inputs: Vec<(Path, Path)> = paths.into_iter().zip(rest).collect();
         let (along, across) = (unit(|p| p.1.inner, &inputs), unit(|p| p.0.inner, &inputs));
-        let across = if along == across { kept_inner > folded_inner } else { across > along } && kept_inner >= 8;
+        let across = kept_inner >= SHORT && folded_inner < SHORT
+            || if along == across { kept_inner > folded_inner } else { across > along } && kept_inner >= 8;
         Reduce {
             body: nest.body.clone(),
             fold,
@@ -225,84 +271,86 @@ impl Reduce {
         end: usize,
         mut store: impl FnMut(usize, f64),
     ) {
-        if !self.across {
-            for index in start..end {
-                store(index, self.scale * self.along::<T, O>(source, index));
+        with_registers(&self.body, |registers: &mut [[O; BLOCK]]| {
+            if !self.across {
+                for index in start..end {
+                    store(index, self.scale * self.along(source, registers, index));
+                }
+                return;
             }
-            return;
-        }
-        let mut at = start;
-        while at < end {
-            let (row, lane) = (at / self.kept_inner, at % self.kept_inner);
-            let len = BLOCK.min(self.kept_inner - lane).min(end - at);
-            self.across::<T, O>(source, row, lane, len, |i, value| store(at + i, self.scale * value));
-            at += len;
-        }
+            let mut at = start;
+            while at < end {
+                let (row, lane) = (at / self.kept_inner, at % self.kept_inner);
+                let len = BLOCK.min(self.kept_inner - lane).min(end - at);
+                self.across(source, registers, row, lane, len, |i, value| store(at + i, self.scale * value));
+                at += len;
+            }
+        });
     }
 
     /// One element, blocks running along the folded loops.
-    fn along<T: Real, O: Real>(&self, source: Source<'_, T>, index: usize) -> f64 {
+    fn along<T: Real, O: Real>(&self, source: Source<'_, T>, registers: &mut [[O; BLOCK]], index: usize) -> f64 {
         let (row, lane) = (index / self.kept_inner, index % self.kept_inner);
-        with_registers(&self.body, |registers: &mut [[O; BLOCK]]| {
-            let mut total = Sum::new(self.fold);
-            for outer in 0..self.folded.iter().product() {
-                let mut at = 0;
-                while at < self.folded_inner {
-                    let len = BLOCK.min(self.folded_inner - at);
-                    let result = eval(&self.body, registers, len, |n, lanes| {
-                        let (kept, folded) = &self.inputs[n];
-                        let base = kept.at(row, &self.kept) + lane * kept.inner + folded.at(outer, &self.folded);
-                        gather(source.slot(kept.slot), base + at * folded.inner, folded.inner, lanes)
-                    });
-                    match self.fold {
-                        Fold::Sum => total.add(sum(result)),
-                        Fold::Max => result.iter().for_each(|v| total.add(v.wide())),
-                    }
-                    at += len;
+        let mut total = Sum::new(self.fold);
+        for outer in 0..self.folded.iter().product() {
+            let mut at = 0;
+            while at < self.folded_inner {
+                let len = BLOCK.min(self.folded_inner - at);
+                let result = eval(&self.body, registers, len, |n, lanes| {
+                    let (kept, folded) = &self.inputs[n];
+                    let base = kept.at(row, &self.kept) + lane * kept.inner + folded.at(outer, &self.folded);
+                    gather(source.slot(kept.slot), base + at * folded.inner, folded.inner, lanes)
+                });
+                match self.fold {
+                    Fold::Sum => total.add(sum(result)),
+                    Fold::Max => result.iter().for_each(|v| total.add(v.wide())),
                 }
+                at += len;
             }
-            total.0
-        })
+        }
+        total.0
     }
 
     /// A block of elements, one a lane.
     fn across<T: Real, O: Real>(
         &self,
         source: Source<'_, T>,
+        registers: &mut [[O; BLOCK]],
         row: usize,
         lane: usize,
         len: usize,
         mut store: impl FnMut(usize, f64),
     ) {
-        let mut totals = [Sum::new(self.fold); BLOCK];
+        let mut totals = [Sum::new(self.fold).0; BLOCK];
         let mut block = [O::zero(); BLOCK];
+        let (totals, block) = (&mut totals[..len], &mut block[..len]);
         let count = self.folded.iter().product::<usize>() * self.folded_inner;
-        with_registers(&self.body, |registers: &mut [[O; BLOCK]]| {
-            for index in 0..count {
-                let (outer, inner) = (index / self.folded_inner, index % self.folded_inner);
-                let result = eval(&self.body, registers, len, |n, lanes| {
-                    let (kept, folded) = &self.inputs[n];
-                    let base = folded.at(outer, &self.folded) + inner * folded.inner;
-                    gather(
-                        source.slot(kept.slot),
-                        kept.at(row, &self.kept) + lane * kept.inner + base,
-                        kept.inner,
-                        lanes,
-                    )
-                });
-                match self.fold {
-                    Fold::Max => totals.iter_mut().zip(result).for_each(|(t, v)| t.add(v.wide())),
-                    Fold::Sum => {
-                        block.iter_mut().zip(result).for_each(|(b, &v)| *b += v);
-                        if index % LANE_TERMS == LANE_TERMS - 1 || index == count - 1 {
-                            totals.iter_mut().zip(&mut block).for_each(|(t, b)| t.add(std::mem::take(b).wide()));
-                        }
+        for index in 0..count {
+            let (outer, inner) = (index / self.folded_inner, index % self.folded_inner);
+            let result = eval(&self.body, registers, len, |n, lanes| {
+                let (kept, folded) = &self.inputs[n];
+                let base = folded.at(outer, &self.folded) + inner * folded.inner;
+                let at = kept.at(row, &self.kept) + lane * kept.inner + base;
+                gather(source.slot(kept.slot), at, kept.inner, lanes)
+            });
+            match self.fold {
+                Fold::Max => totals.iter_mut().zip(result).for_each(|(t, v)| *t = larger(*t, v.wide())),
+                Fold::Sum => {
+                    block.iter_mut().zip(result).for_each(|(b, &v)| *b += v);
+                    if index % LANE_TERMS == LANE_TERMS - 1 || index == count - 1 {
+                        totals.iter_mut().zip(&mut *block).for_each(|(t, b)| *t += std::mem::take(b).wide());
                     }
                 }
             }
-        });
-        totals[..len].iter().enumerate().for_each(|(i, t)| store(i, t.0));
+        }
+        totals.iter().enumerate().for_each(|(i, &t)| store(i, t));
     }
+}
+
+/// The larger, or the NaN among them.
+#[inline(always)]
+fn larger(a: f64, b: f64) -> f64 {
+    if a > b || a.is_nan() { a } else { b }
 }
 
 /// The f64 end of a fold.
@@ -318,8 +366,7 @@ impl Sum {
     fn add(&mut self, value: f64) {
         match self.1 {
             Fold::Sum => self.0 += value,
-            Fold::Max if self.0 > value || self.0.is_nan() => {}
-            Fold::Max => self.0 = value,
+            Fold::Max => self.0 = larger(self.0, value),
         }
     }
 }
@@ -346,6 +393,7 @@ fn with_registers<T: Real, R>(body: &Body, work: impl FnOnce(&mut [[T; BLOCK]]) 
     match body.0.len() {
         0..=2 => work(&mut [[T::zero(); BLOCK]; 2]),
         3..=4 => work(&mut [[T::zero(); BLOCK]; 4]),
+        5..=8 => work(&mut [[T::zero(); BLOCK]; 8]),
         _ => work(&mut [[T::zero(); BLOCK]; REGISTERS]),
     }
 }

@@ -1,0 +1,206 @@
+//! Fusion: an elementwise command moves into the only command that reads it.
+//!
+//! A temporary that one map writes and one map or reduction reads is never stored: the reader computes it in its own body. The
+//! reader's loops are matched with the writer's, splitting loops where a reshape lies between them; a reader that would compute an
+//! element more than once is left alone.
+
+use osculate_kernels::{Body, Command, Instr, Nest, Slot, View};
+
+use super::memory::views;
+
+/// Longest body that fusion makes.
+const LONGEST: usize = 20;
+
+/// Moves every map it can into its reader; commands keep their order.
+pub(super) fn fuse(slots: &[Slot], mut commands: Vec<Command>) -> Vec<Command> {
+    let mut writers = vec![0; slots.len()];
+    let mut readers = vec![0; slots.len()];
+    for command in &mut commands {
+        let (out, inputs) = views(command);
+        writers[out.slot] += 1;
+        inputs.iter().for_each(|v| readers[v.slot] += 1);
+    }
+    // Where each temporary that could move is written, among the commands kept so far.
+    let mut written: Vec<Option<usize>> = vec![None; slots.len()];
+    let mut kept: Vec<Option<Command>> = Vec::new();
+    for mut command in commands {
+        let moved = match &mut command {
+            Command::Map(nest) => take_in(nest, &mut Vec::new(), &mut kept, &written),
+            Command::Reduce { nest, over, .. } => take_in(nest, over, &mut kept, &written),
+            Command::MatMul(_) => Vec::new(),
+        };
+        for at in moved {
+            kept[at] = None;
+        }
+        if let Command::Map(nest) = &command {
+            let slot = nest.out.slot;
+            if matches!(slots[slot], Slot::Temp(_)) && writers[slot] == 1 && readers[slot] == 1 {
+                written[slot] = Some(kept.len());
+            }
+        }
+        kept.push(Some(command));
+    }
+    kept.into_iter().flatten().collect()
+}
+
+/// Takes writers into a reader as long as one fits; returns which commands are gone.
+fn take_in(
+    nest: &mut Nest,
+    over: &mut Vec<usize>,
+    kept: &mut [Option<Command>],
+    written: &[Option<usize>],
+) -> Vec<usize> {
+    let mut gone = Vec::new();
+    let mut input = 0;
+    while input < nest.inputs.len() {
+        let writer = written[nest.inputs[input].slot].filter(|at| !gone.contains(at));
+        let fused = writer.and_then(|at| match &kept[at] {
+            Some(Command::Map(inner)) => joined(nest, over, input, inner).map(|fused| (at, fused)),
+            _ => None,
+        });
+        match fused {
+            Some((at, (outer, folded))) => {
+                (*nest, *over) = (outer, folded);
+                gone.push(at);
+            }
+            None => input += 1,
+        }
+    }
+    gone
+}
+
+/// The reader with one of its inputs computed in place, if their loops match.
+fn joined(outer: &Nest, over: &[usize], input: usize, inner: &Nest) -> Option<(Nest, Vec<usize>)> {
+    if outer.body.0.len() + inner.body.0.len() > LONGEST {
+        return None;
+    }
+    let mut loops = Loops {
+        dims: [&outer.dims[..], over].concat(),
+        kept: outer.dims.len(),
+        views: outer.inputs.clone(),
+        out: outer.out.clone(),
+    };
+    loops.split_like(input, inner);
+    let read = &loops.views[input];
+    // Each of the reader's loops steps through one of the writer's.
+    let mut steps: Vec<(usize, usize)> = Vec::new();
+    let mut room: Vec<usize> = inner.dims.iter().map(|d| d - 1).collect();
+    let mut rest = read.offset.checked_sub(inner.out.offset)?;
+    let mut start = vec![0; inner.dims.len()];
+    for (axis, &stride) in inner.out.strides.iter().enumerate() {
+        if inner.dims[axis] > 1 {
+            start[axis] = rest / stride;
+            rest %= stride;
+            room[axis] = room[axis].checked_sub(start[axis])?;
+        }
+    }
+    if rest != 0 {
+        return None;
+    }
+    for (&extent, &stride) in loops.dims.iter().zip(&read.strides) {
+        if extent == 1 {
+            steps.push((0, 0));
+            continue;
+        }
+        let axis = axis_of(inner, stride)?;
+        let step = stride / inner.out.strides[axis];
+        room[axis] = room[axis].checked_sub(step * (extent - 1))?;
+        steps.push((axis, step));
+    }
+    let moved: Vec<View> = (inner.inputs.iter())
+        .map(|v| View {
+            slot: v.slot,
+            offset: v.offset + start.iter().zip(&v.strides).map(|(i, s)| i * s).sum::<usize>(),
+            strides: steps.iter().map(|&(axis, step)| if step == 0 { 0 } else { step * v.strides[axis] }).collect(),
+        })
+        .collect();
+    let (body, inputs) = composed(&outer.body, loops.views, input, &inner.body, moved);
+    let (dims, over) = loops.dims.split_at(loops.kept);
+    Some((Nest { dims: dims.to_vec(), body, inputs, out: loops.out }, over.to_vec()))
+}
+
+/// The writer's loop that a step of the reader lies within.
+fn axis_of(inner: &Nest, stride: usize) -> Option<usize> {
+    (0..inner.dims.len()).find(|&axis| {
+        let step = inner.out.strides[axis];
+        inner.dims[axis] > 1 && stride >= step && stride < step * inner.dims[axis] && stride % step == 0
+    })
+}
+
+/// The reader's loops, to be split.
+struct Loops {
+    dims: Vec<usize>,
+    kept: usize,
+    views: Vec<View>,
+    out: View,
+}
+
+impl Loops {
+    /// Splits loops that run through more than one of the writer's.
+    fn split_like(&mut self, input: usize, inner: &Nest) {
+        let mut at = 0;
+        while at < self.dims.len() {
+            let (extent, stride) = (self.dims[at], self.views[input].strides[at]);
+            let within = axis_of(inner, stride).map(|axis| {
+                let step = stride / inner.out.strides[axis];
+                (inner.dims[axis], step)
+            });
+            match within {
+                // The inner part steps to the end of the writer's loop, the outer part over it.
+                Some((size, step))
+                    if extent > 1 && step * (extent - 1) >= size && size % step == 0 && extent % (size / step) == 0 =>
+                {
+                    let part = size / step;
+                    self.dims[at] = extent / part;
+                    self.dims.insert(at + 1, part);
+                    let split = |strides: &mut Vec<usize>| {
+                        strides.insert(at + 1, strides[at]);
+                        strides[at] *= part;
+                    };
+                    self.views.iter_mut().for_each(|v| split(&mut v.strides));
+                    if at < self.kept {
+                        split(&mut self.out.strides);
+                        self.kept += 1;
+                    }
+                    // The outer part may run through more still.
+                }
+                _ => at += 1,
+            }
+        }
+    }
+}
+
+/// One body: the inner's instructions, then the outer's with the inner's result for the input.
+fn composed(outer: &Body, views: Vec<View>, input: usize, inner: &Body, moved: Vec<View>) -> (Body, Vec<View>) {
+    let mut inputs: Vec<View> = moved;
+    let mut place = |view: &View| {
+        inputs.iter().position(|v| v == view).unwrap_or_else(|| {
+            inputs.push(view.clone());
+            inputs.len() - 1
+        })
+    };
+    let places: Vec<usize> =
+        views.iter().enumerate().map(|(at, view)| if at == input { 0 } else { place(view) }).collect();
+    let mut code = inner.0.clone();
+    let result = code.len() - 1;
+    let mut registers: Vec<usize> = Vec::new();
+    for instr in &outer.0 {
+        let r = |at: &usize| registers[*at];
+        let instr = match instr {
+            Instr::Load(n) if *n == input => {
+                registers.push(result);
+                continue;
+            }
+            Instr::Load(n) => Instr::Load(places[*n]),
+            Instr::Const(value) => Instr::Const(*value),
+            Instr::Apply(f, a) => Instr::Apply(f, r(a)),
+            Instr::Add(a, b) => Instr::Add(r(a), r(b)),
+            Instr::Mul(a, b) => Instr::Mul(r(a), r(b)),
+            Instr::Compare(how, a, b) => Instr::Compare(*how, r(a), r(b)),
+            Instr::Select(m, a, b) => Instr::Select(r(m), r(a), r(b)),
+        };
+        code.push(instr);
+        registers.push(code.len() - 1);
+    }
+    (Body(code), inputs)
+}
