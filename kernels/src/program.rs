@@ -56,6 +56,8 @@ pub enum Fold {
 pub enum Command {
     /// An elementwise nest (copies, broadcasts and fills are the ones with trivial bodies).
     Map(Nest),
+    /// Like a map, but adds to what is there; its output's loops may overlap (windows folded back), except across the first.
+    AddTo(Nest),
     /// A nest whose innermost `over.len()` loops are folded: inputs have strides for `dims` then `over`, `out` for `dims`.
     Reduce {
         /// The nest of the kept loops.
@@ -205,7 +207,7 @@ impl Program {
             |body: &Body| body.0.iter().filter(|i| !matches!(i, Instr::Load(_) | Instr::Const(_))).count() as u64;
         (self.commands.iter())
             .map(|command| match command {
-                Command::Map(nest) => count(&[&nest.dims]) * work(&nest.body),
+                Command::Map(nest) | Command::AddTo(nest) => count(&[&nest.dims]) * work(&nest.body),
                 Command::Reduce { nest, over, .. } => count(&[&nest.dims, over]) * (work(&nest.body) + 1),
                 Command::MatMul(p) => 2 * count(&[&p.batch, &p.sum, &p.rows, &p.inner, &p.cols]),
             })
@@ -214,8 +216,9 @@ impl Program {
 
     fn fault(&self, command: &Command) -> Option<String> {
         match command {
-            Command::Map(nest) => self.nest_fault(nest, &[]),
-            Command::Reduce { nest, over, .. } => self.nest_fault(nest, over),
+            Command::Map(nest) => self.nest_fault(nest, &[], false),
+            Command::AddTo(nest) => self.nest_fault(nest, &[], true),
+            Command::Reduce { nest, over, .. } => self.nest_fault(nest, over, false),
             Command::MatMul(product) => {
                 let [a, b, out] = product.dims();
                 let all = [&product.batch[..], &product.sum, &product.rows, &product.inner, &product.cols].concat();
@@ -233,11 +236,11 @@ impl Program {
         }
     }
 
-    fn nest_fault(&self, nest: &Nest, over: &[usize]) -> Option<String> {
+    fn nest_fault(&self, nest: &Nest, over: &[usize], accumulate: bool) -> Option<String> {
         let all = [nest.dims.as_slice(), over].concat();
         (nest.inputs.iter().enumerate())
             .find_map(|(i, view)| self.view_fault(view, &all, &format!("input {i}")))
-            .or_else(|| self.out_fault(&nest.out, &nest.dims, &nest.inputs, false))
+            .or_else(|| self.out_fault(&nest.out, &nest.dims, &nest.inputs, accumulate))
             .or_else(|| nest.body.fault(nest.inputs.len()))
     }
 

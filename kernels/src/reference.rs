@@ -42,7 +42,7 @@ impl Reference {
                 }
             };
             let (out, dims, values) = match command {
-                Command::Map(nest) => (&nest.out, nest.dims.clone(), map(nest, read)),
+                Command::Map(nest) | Command::AddTo(nest) => (&nest.out, nest.dims.clone(), map(nest, read)),
                 Command::Reduce { nest, over, fold, scale } => {
                     (&nest.out, nest.dims.clone(), reduce(nest, over, *fold, *scale, read))
                 }
@@ -57,7 +57,10 @@ impl Reference {
                 },
                 _ => &mut self.owned[out.slot],
             };
-            let accumulate = matches!(command, Command::MatMul(product) if product.accumulate);
+            let accumulate = match command {
+                Command::MatMul(product) => product.accumulate,
+                command => matches!(command, Command::AddTo(_)),
+            };
             for (index, value) in values.into_iter().enumerate() {
                 let element = &mut target[out.offset + offset(index, &dims, &out.strides)];
                 *element = if accumulate { *element + value } else { value };

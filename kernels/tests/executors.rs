@@ -236,11 +236,25 @@ proptest! {
             out: View::new(2, 0, &[image, extent, dilation, stride]),
             accumulate: true,
         };
+        // The same, element by element: out[n, c, t·stride + k·dilation] += a[n, c, k, t] b[n, c]
+        let spread = Nest {
+            dims: vec![n, channels, size, positions],
+            body: Body::product(2),
+            inputs: vec![
+                View::new(1, 0, &[0, 0, positions, 1]),
+                View::new(0, 0, &[0, 1, 0, 0]),
+            ],
+            out: View::new(2, 0, &[image, extent, dilation, stride]),
+        };
         let zero = Command::Map(Nest {
             dims: vec![n * image], body: Body(vec![Instr::Const(0.5)]), inputs: vec![], out: View::new(2, 0, &[1]),
         });
         let slots = |len: usize| vec![Slot::Input(w.len()), Slot::Input(d.len()), Slot::Output { len, wide: false }];
-        let program = Program::new(slots(n * image), vec![zero, Command::MatMul(inputs)]).expect("a program");
+        let mut commands = vec![zero, Command::MatMul(inputs)];
+        if size <= n * out {
+            commands.push(Command::AddTo(spread));
+        }
+        let program = Program::new(slots(n * image), commands).expect("a program");
         let (mut want, mut got) = (vec![0.0; n * image], vec![0.0; n * image]);
         Reference::new(program.clone()).run(&[&w, &d], &mut [Out::Real(&mut want)]).expect("a run");
         Cpu::new(program).run(&[&w, &d], &mut [Out::Real(&mut got)]).expect("a run");

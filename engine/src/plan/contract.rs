@@ -1,6 +1,6 @@
 //! Contractions as commands: a view, one loop nest, or matrix products of pairs.
 
-use osculate_kernels::{Body, Command, Fold, Instr, Product, View};
+use osculate_kernels::{Body, Command, Fold, Instr, Nest, Product};
 
 use super::{Lowering, Value};
 use crate::Shape;
@@ -35,19 +35,13 @@ pub(crate) fn contract_into(cx: &mut Lowering, c: &Contract, args: &[Value], win
     }
 }
 
-/// Emits an addition to overlapping windows: a product with one, of one column.
+/// Emits an addition to overlapping windows.
 pub(crate) fn add_to(cx: &mut Lowering, value: &Value, windows: &Value) {
-    let one = cx.fill(&Shape::default(), 1.0);
-    let (batch, rows) = value.shape.split_at(value.shape.rank().min(1));
-    cx.commands.push(Command::MatMul(Product {
-        batch: batch.to_vec(),
-        rows: rows.to_vec(),
-        scale: 1.0,
-        a: value.view(),
-        b: View { strides: vec![0; batch.len()], ..one.view() },
+    cx.commands.push(Command::AddTo(Nest {
+        dims: windows.shape.to_vec(),
+        body: Body::product(1),
+        inputs: vec![value.view()],
         out: windows.view(),
-        accumulate: true,
-        ..Product::default()
     }));
 }
 

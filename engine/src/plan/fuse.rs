@@ -25,7 +25,7 @@ pub(super) fn fuse(slots: &[Slot], mut commands: Vec<Command>) -> Vec<Command> {
     let mut kept: Vec<Option<Command>> = Vec::new();
     for mut command in commands {
         let moved = match &mut command {
-            Command::Map(nest) => take_in(nest, &mut Vec::new(), &mut kept, &written),
+            Command::Map(nest) | Command::AddTo(nest) => take_in(nest, &mut Vec::new(), &mut kept, &written),
             Command::Reduce { nest, over, .. } => take_in(nest, over, &mut kept, &written),
             Command::MatMul(_) => Vec::new(),
         };

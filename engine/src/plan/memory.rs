@@ -5,7 +5,9 @@ use osculate_kernels::{Command, Product, Slot, View};
 /// The view a command writes and those it reads.
 pub(super) fn views(command: &mut Command) -> (&mut View, Vec<&mut View>) {
     match command {
-        Command::Map(nest) | Command::Reduce { nest, .. } => (&mut nest.out, nest.inputs.iter_mut().collect()),
+        Command::Map(nest) | Command::AddTo(nest) | Command::Reduce { nest, .. } => {
+            (&mut nest.out, nest.inputs.iter_mut().collect())
+        }
         Command::MatMul(Product { a, b, out, .. }) => (out, vec![a, b]),
     }
 }

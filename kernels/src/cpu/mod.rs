@@ -97,7 +97,8 @@ impl<T: Real> Cpu<T> {
         let owned = allocate(&program);
         let steps: Vec<Step> = (program.commands().iter())
             .map(|command| match command {
-                Command::Map(nest) => Step::Map(nest::Map::new(nest)),
+                Command::Map(nest) => Step::Map(nest::Map::new(nest, false)),
+                Command::AddTo(nest) => Step::Map(nest::Map::new(nest, true)),
                 Command::Reduce { nest, over, fold, scale } => {
                     Step::Reduce(nest::Reduce::new(nest, over, *fold, *scale))
                 }

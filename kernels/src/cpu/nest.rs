@@ -56,19 +56,20 @@ pub(super) struct Map {
     inner: usize,
     inputs: Vec<Path>,
     out: Path,
-    /// Whether the output is one block in the order of the loops.
+    /// Whether the output is one block in the order of the loops, and overwritten.
     contiguous: bool,
+    accumulate: bool,
     /// Step of the first loop in the output, if all that one index writes lies within it.
     apart: Option<usize>,
     total: usize,
 }
 
 impl Map {
-    pub(super) fn new(nest: &Nest) -> Map {
+    pub(super) fn new(nest: &Nest, accumulate: bool) -> Map {
         let views: Vec<&View> = nest.inputs.iter().chain([&nest.out]).collect();
         let strides: Vec<&[usize]> = views.iter().map(|v| v.strides.as_slice()).collect();
         let (mut outer, mut strides) = coalesce(&nest.dims, &strides);
-        let mut plain = contiguous(&nest.dims, &nest.out.strides);
+        let mut plain = !accumulate && contiguous(&nest.dims, &nest.out.strides);
         if outer.last().is_some_and(|&inner| inner < SHORT) {
             // The longest loop but the first, which threads share, makes the lanes.
             let longest = (1..outer.len()).max_by_key(|&axis| (outer[axis], axis)).unwrap_or(0);
@@ -90,6 +91,7 @@ impl Map {
             inputs,
             out,
             contiguous: plain,
+            accumulate,
             apart,
             total: nest.dims.iter().product(),
         }
@@ -132,11 +134,12 @@ impl Map {
                 let at = offset(row, &self.outer, &self.out.outer) - base;
                 self.row(source, registers, row, 0, self.inner, |from, values| {
                     let first = at + from * self.out.inner;
-                    if self.out.inner == 1 {
-                        out[first..first + values.len()].copy_from_slice(values);
-                    } else {
-                        let lanes = out[first..].iter_mut().step_by(self.out.inner.max(1));
-                        lanes.zip(values).for_each(|(slot, &value)| *slot = value);
+                    let lanes = out[first..].iter_mut().step_by(self.out.inner.max(1)).zip(values);
+                    match (self.accumulate, self.out.inner) {
+                        (false, 1) => out[first..first + values.len()].copy_from_slice(values),
+                        (false, _) => lanes.for_each(|(slot, &value)| *slot = value),
+                        (true, 1) => out[first..].iter_mut().zip(values).for_each(|(slot, &value)| *slot += value),
+                        (true, _) => lanes.for_each(|(slot, &value)| *slot += value),
                     }
                 });
             }
