@@ -1,9 +1,11 @@
 //! Examples and minibatches of them.
 
+use std::ops::Range;
+
 use osculate_kernels::Real;
 
 use crate::program::{INPUTS, In};
-use crate::tree::{BufferSpec, Signature, Tree, buffers};
+use crate::tree::{BufferSpec, Signature, Tree, apart};
 use crate::{Array, Error, Kind, Result};
 
 /// A set of examples: a tree of arrays whose leading axis counts them.
@@ -54,6 +56,16 @@ impl<T> Batch<T> {
         params: [In<'a, T>; N],
         run: impl FnOnce(&[In<'_, T>]) -> Result<R>,
     ) -> Result<R> {
+        self.feed_rows(0..self.count, params, run)
+    }
+
+    /// The same for a range of its examples.
+    pub(crate) fn feed_rows<'a, const N: usize, R>(
+        &'a self,
+        rows: Range<usize>,
+        params: [In<'a, T>; N],
+        run: impl FnOnce(&[In<'_, T>]) -> Result<R>,
+    ) -> Result<R> {
         let mut table = [const { In::Index(&[]) }; INPUTS];
         let count = N + self.buffers.len();
         if count > INPUTS {
@@ -61,12 +73,18 @@ impl<T> Batch<T> {
             return Err(Error::Signature { path: "inputs".into(), want, got: count.to_string() });
         }
         let given = self.buffers.iter().map(|b| match b {
-            Buffer::Real(values) => In::Real(values.as_slice()),
-            Buffer::Index(values) => In::Index(values),
+            Buffer::Real(values) => In::Real(part(values, &rows, self.count)),
+            Buffer::Index(values) => In::Index(part(values, &rows, self.count)),
         });
         table.iter_mut().zip(params.into_iter().chain(given)).for_each(|(slot, input)| *slot = input);
         run(&table[..count])
     }
+}
+
+/// Some examples' elements of a buffer of `count`.
+fn part<'a, V>(values: &'a [V], rows: &Range<usize>, count: usize) -> &'a [V] {
+    let each = values.len() / count.max(1);
+    &values[rows.start * each..rows.end * each]
 }
 
 impl<D: Signature, T: Real> Examples<D, T> {
@@ -103,7 +121,7 @@ impl<D: Signature, T: Real> Examples<D, T> {
                 got: "none".into(),
             });
         }
-        Ok(Examples { buffers: buffers(&spec, "data"), spec, arrays, count })
+        Ok(Examples { buffers: apart(&spec, "data"), spec, arrays, count })
     }
 
     /// The signature of one example.

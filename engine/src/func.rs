@@ -3,7 +3,8 @@
 use osculate_kernels::Real;
 
 use crate::graph::Graph;
-use crate::moments::{MomentsProgram, Request};
+use crate::moments::Request;
+use crate::moments_program::{Budget, MomentsProgram};
 use crate::program::{Device, Program};
 use crate::tape::Tape;
 use crate::transform;
@@ -202,8 +203,22 @@ impl<P: Signature, D: Signature> Func<P, D, Spec> {
     ///
     /// # Errors
     /// The result is not a scalar, or `n` is 0.
-    pub fn moments<T: Real>(&self, n: usize, request: Request, device: &Device) -> Result<MomentsProgram<T, D>> {
-        MomentsProgram::new(self, n, request, device)
+    pub fn moments<T: Real>(&self, n: usize, request: Request, device: &Device) -> Result<MomentsProgram<T>> {
+        self.moments_within(n, request, device, Budget::default())
+    }
+
+    /// The same within a memory budget: minibatches that need more are taken in chunks.
+    ///
+    /// # Errors
+    /// The result is not a scalar, or `n` is 0.
+    pub fn moments_within<T: Real>(
+        &self,
+        n: usize,
+        request: Request,
+        device: &Device,
+        budget: Budget,
+    ) -> Result<MomentsProgram<T>> {
+        MomentsProgram::new(self, n, request, device, budget)
     }
 
     /// The mean loss of `n` examples, a function of the minibatch; its gradient never holds one of a single example.
@@ -539,7 +554,13 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
     /// # Errors
     /// Bounds of indices that the type cannot count exactly.
     pub fn compile<T: Real>(&self, device: &Device) -> Result<Program<T, P, D, O>> {
-        Program::new(&self.graph, self.params.clone(), self.data.clone(), self.outputs.clone(), device)
+        self.compile_shared(device, rayon::current_num_threads())
+    }
+
+    /// The same for a number of threads.
+    pub(crate) fn compile_shared<T: Real>(&self, device: &Device, threads: usize) -> Result<Program<T, P, D, O>> {
+        let (params, data, outputs) = (self.params.clone(), self.data.clone(), self.outputs.clone());
+        Program::new(&self.graph, params, data, outputs, device, threads)
     }
 
     /// The same function with its results described anew.

@@ -3,13 +3,10 @@
 //! What a minibatch yields is a sum over its examples, so chunks, minibatches and processes are merged by adding. The variance is
 //! formed at the end, unbiased: `M₂/(n − 1)` with `M₂ = max(0, Σᵢ‖gᵢ‖² − ‖Σᵢgᵢ‖²/n)`, divided by the number of parameters.
 
-use osculate_kernels::{Out, Real, dot};
+use osculate_kernels::{Real, dot};
 
-use crate::func::specs;
-use crate::program::{Device, In, Program};
-use crate::transform::{Square, Vectors, jvp, outer_products, vmap};
-use crate::tree::{Layout, Signature};
-use crate::{Batch, Error, Expr, Func, Result, Spec};
+use crate::tree::Layout;
+use crate::{Error, Result};
 
 /// What to accumulate besides the losses; what is not asked for is not computed.
 ///
@@ -20,23 +17,30 @@ use crate::{Batch, Error, Expr, Func, Result, Spec};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Request {
-    /// Σ g and Σ‖g‖² of the gradients.
+    /// Σ g of the gradients.
     pub gradient: bool,
-    /// Σ Hv and Σ‖Hv‖² of the Hessian-vector products along a direction v.
+    /// Σ Hv of the Hessian-vector products along a direction v.
     pub hvp: bool,
+    /// ‖g‖² (and ‖Hv‖²) of every example and their sums: what variances need.
+    pub variances: bool,
     /// Σ g² (and Σ (Hv)²) of every coordinate.
     pub elementwise: bool,
 }
 
 impl Request {
-    /// Losses and gradients.
+    /// Losses, gradients and their variances.
     pub fn gradient() -> Request {
-        Request { gradient: true, ..Request::default() }
+        Request { gradient: true, variances: true, ..Request::default() }
     }
 
-    /// Losses and Hessian-vector products.
+    /// Losses, Hessian-vector products and their variances.
     pub fn hvp() -> Request {
-        Request { hvp: true, ..Request::default() }
+        Request { hvp: true, variances: true, ..Request::default() }
+    }
+
+    /// The same without variances: sums alone.
+    pub fn means(self) -> Request {
+        Request { variances: false, ..self }
     }
 
     /// The same, and Hessian-vector products.
@@ -55,9 +59,9 @@ impl Request {
 pub struct Sums<T> {
     /// Σᵢ xᵢ, `[D]`, in the layout of the parameters.
     pub sum: Vec<T>,
-    /// Σᵢ ‖xᵢ‖² of every segment of the layout.
+    /// Σᵢ ‖xᵢ‖² of every segment of the layout (0 if variances were not asked for).
     pub squares: Vec<f64>,
-    /// ‖xᵢ‖² of every example of the last minibatch, `[n]`.
+    /// ‖xᵢ‖² of every example in the order in which they were added, `[n]` (none if variances were not asked for).
     pub norms: Vec<f64>,
     /// Σᵢ xᵢ², `[D]`, if asked for.
     pub elementwise: Option<Vec<T>>,
@@ -91,14 +95,15 @@ pub struct Variance {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Moments<T> {
-    layout: Layout,
-    count: usize,
+    pub(crate) layout: Layout,
+    pub(crate) request: Request,
+    pub(crate) count: usize,
     loss_mean: f64,
     /// Σᵢ (lossᵢ − mean)².
     loss_m2: f64,
-    losses: Vec<f64>,
-    gradient: Option<Sums<T>>,
-    hvp: Option<Sums<T>>,
+    pub(crate) losses: Vec<f64>,
+    pub(crate) gradient: Option<Sums<T>>,
+    pub(crate) hvp: Option<Sums<T>>,
 }
 
 impl<T: Real> Moments<T> {
@@ -112,6 +117,7 @@ impl<T: Real> Moments<T> {
             elementwise: request.elementwise.then(|| vec![T::zero(); d]),
         };
         Moments {
+            request,
             count: 0,
             loss_mean: 0.0,
             loss_m2: 0.0,
@@ -137,7 +143,7 @@ impl<T: Real> Moments<T> {
         self.loss_mean
     }
 
-    /// Losses of the examples of the last minibatch.
+    /// Losses of the examples, in the order in which they were added.
     pub fn losses(&self) -> &[f64] {
         &self.losses
     }
@@ -185,6 +191,9 @@ impl<T: Real> Moments<T> {
 
     fn variance(&self, what: &'static str, sums: &Sums<T>) -> Result<Variance> {
         self.needs_two(what)?;
+        if !self.request.variances {
+            return Err(Error::State(format!("the variance of {what} was not requested")));
+        }
         let n = self.count as f64;
         let total: f64 = sums.squares.iter().sum();
         let spread = total - dot(&sums.sum, &sums.sum) / n;
@@ -214,16 +223,12 @@ impl<T: Real> Moments<T> {
         self.loss_mean.is_finite() && self.loss_m2.is_finite() && finite(&self.gradient) && finite(&self.hvp)
     }
 
-    /// Adds the statistics of other examples; `losses` and `norms` become the other's.
+    /// Adds the statistics of other examples, after those that are here.
     ///
     /// # Errors
     /// They are of other parameters, or were asked for differently.
     pub fn merge(&mut self, other: &Moments<T>) -> Result<()> {
-        let same = |a: &Option<Sums<T>>, b: &Option<Sums<T>>| match (a, b) {
-            (Some(a), Some(b)) => a.elementwise.is_some() == b.elementwise.is_some(),
-            (a, b) => a.is_none() && b.is_none(),
-        };
-        if self.layout != other.layout || !same(&self.gradient, &other.gradient) || !same(&self.hvp, &other.hvp) {
+        if self.layout != other.layout || self.request != other.request {
             return Err(Error::State("moments of different parameters or requests cannot be merged".into()));
         }
         if other.count == 0 {
@@ -234,12 +239,12 @@ impl<T: Real> Moments<T> {
         self.loss_mean += gap * b / (a + b);
         self.loss_m2 += other.loss_m2 + gap * gap * a * b / (a + b);
         self.count += other.count;
-        self.losses.clone_from(&other.losses);
+        self.losses.extend_from_slice(&other.losses);
         for (mine, theirs) in [(&mut self.gradient, &other.gradient), (&mut self.hvp, &other.hvp)] {
             if let (Some(mine), Some(theirs)) = (mine, theirs) {
                 mine.sum.iter_mut().zip(&theirs.sum).for_each(|(x, &y)| *x += y);
                 mine.squares.iter_mut().zip(&theirs.squares).for_each(|(x, &y)| *x += y);
-                mine.norms.clone_from(&theirs.norms);
+                mine.norms.extend_from_slice(&theirs.norms);
                 if let (Some(mine), Some(theirs)) = (&mut mine.elementwise, &theirs.elementwise) {
                     mine.iter_mut().zip(theirs).for_each(|(x, &y)| *x += y);
                 }
@@ -247,200 +252,30 @@ impl<T: Real> Moments<T> {
         }
         Ok(())
     }
-}
 
-/// Results of a moments program: losses; then sums, factors of squared norms and second moments, of gradients and of products.
-type Results = (Spec, (Vec<Spec>, Vec<Spec>, Vec<Spec>), (Vec<Spec>, Vec<Spec>, Vec<Spec>));
-
-/// A compiled accumulation of [`Moments`] over minibatches of a fixed size.
-#[derive(Debug, Clone)]
-pub struct MomentsProgram<T, D> {
-    program: Program<T, (Vec<Spec>, Vec<Spec>), D, Results>,
-    layout: Layout,
-    request: Request,
-    n: usize,
-    /// Of gradients and of products: how squared norms are put together.
-    squares: [Squares; 2],
-}
-
-/// Squared norms as sums of products of per-example factors.
-#[derive(Debug, Clone, Default)]
-struct Squares {
-    /// One entry a product: its segment, coefficient, and the positions of its factors.
-    products: Vec<(usize, f64, Vec<usize>)>,
-    /// All factors, `[n]` each.
-    factors: Vec<f64>,
-}
-
-impl<T: Real, D: Signature> MomentsProgram<T, D> {
-    pub(crate) fn new<P: Signature>(
-        loss: &Func<P, D, Spec>,
-        n: usize,
-        request: Request,
-        device: &Device,
-    ) -> Result<Self> {
-        let one = loss.value_and_grad()?;
-        let leaves = specs(loss.params());
-        let directions = if request.hvp { leaves.clone() } else { Vec::new() };
-        let data = loss.vmap(n)?.data().clone();
-        let part = |wanted: bool, shape: &dyn Fn(&Spec) -> Spec| {
-            if wanted { leaves.iter().map(shape).collect() } else { Vec::new() }
-        };
-        let group = |wanted: bool| {
-            let sums = part(wanted, &Spec::clone);
-            (sums, Vec::new(), part(wanted && request.elementwise, &Spec::clone))
-        };
-        let mut results: Results = (Spec::real([n]), group(request.gradient), group(request.hvp));
-        let mut squares = [Squares::default(), Squares::default()];
-        let count = leaves.len();
-        // One example: value, gradient, and their tangents along v.
-        let pair = (leaves.clone(), directions);
-        let single = one.rebuild(pair.clone(), one.data().clone(), Vec::<Spec>::new(), |tape, params, data| {
-            let inputs = [&params[..count], &data].concat();
-            let along = (0..count).map(|at| params.get(count + at).copied());
-            let tangents: Vec<_> = along.chain(data.iter().map(|_| None)).collect();
-            let (mut outputs, moved) = jvp(one.graph(), tape, &inputs, &tangents);
-            if request.hvp {
-                let zero = |at: usize| tape.full(outputs[at].shape(), 0.0);
-                let products: Vec<_> = (1..=count).map(|at| moved[at].unwrap_or_else(|| zero(at))).collect();
-                outputs.extend(products);
-            }
-            outputs
-        })?;
-        let func = single.rebuild(pair, data, results.clone(), |tape, params, data| {
-            let batched: Vec<bool> = params.iter().map(|_| false).chain(data.iter().map(|_| true)).collect();
-            let each = vmap(single.graph(), tape, &[params, data].concat(), &batched, n);
-            let outer = outer_products(tape);
-            let mut results = vec![each[0]];
-            let parts = [(request.gradient, 1), (request.hvp, 1 + count)];
-            for ((wanted, from), squares) in parts.into_iter().zip(&mut squares) {
-                if wanted {
-                    let vectors = &each[from..from + count];
-                    let vectors: Vec<Vectors<'_>> = vectors.iter().map(|&x| Vectors::new(x, &outer)).collect();
-                    results.extend(vectors.iter().zip(&leaves).map(|(x, leaf)| x.sum(&leaf.shape)));
-                    results.extend(squares.collect(&vectors, n));
-                    if request.elementwise {
-                        results.extend(vectors.iter().zip(&leaves).map(|(x, leaf)| x.elementwise(&leaf.shape)));
-                    }
-                }
-            }
-            results
-        })?;
-        let factors = |squares: &Squares| vec![Spec::real([n]); squares.factors.len() / n];
-        (results.1.1, results.2.1) = (factors(&squares[0]), factors(&squares[1]));
-        // Losses and factors of norms are wanted in f64.
-        let wide =
-            |path: &str| path == "result.0" || path.starts_with("result.1.1.") || path.starts_with("result.2.1.");
-        let func = func.with_outputs(results).wide(wide)?;
-        Ok(MomentsProgram {
-            program: func.compile(device)?,
-            layout: Layout::of(loss.params(), "params"),
-            squares,
-            request,
-            n,
-        })
+    /// Forgets all examples, keeping the memory.
+    pub fn clear(&mut self) {
+        (self.count, self.loss_mean, self.loss_m2) = (0, 0.0, 0.0);
+        self.losses.clear();
+        for sums in self.gradient.iter_mut().chain(&mut self.hvp) {
+            sums.sum.fill(T::zero());
+            sums.squares.fill(0.0);
+            sums.norms.clear();
+            sums.elementwise.iter_mut().for_each(|e| e.fill(T::zero()));
+        }
     }
 
-    /// Moments of no examples, with the memory that a run needs.
-    pub fn moments(&self) -> Moments<T> {
-        let mut moments = Moments::empty(self.layout.clone(), self.request);
-        moments.losses = vec![0.0; self.n];
-        moments.gradient.iter_mut().chain(&mut moments.hvp).for_each(|sums| sums.norms = vec![0.0; self.n]);
-        moments
+    /// Room for `n` examples.
+    pub(crate) fn reserve(&mut self, n: usize) {
+        self.losses.reserve(n.saturating_sub(self.losses.len()));
+        let norms = self.gradient.iter_mut().chain(&mut self.hvp).map(|sums| &mut sums.norms);
+        norms.for_each(|norms| norms.reserve(n.saturating_sub(norms.len())));
     }
 
-    /// Bytes alive during a run.
-    pub fn peak_bytes(&self) -> usize {
-        self.program.peak_bytes() + 8 * self.squares.iter().map(|s| s.factors.len()).sum::<usize>()
-    }
-
-    /// Floating-point operations of one run.
-    pub fn flop(&self) -> u64 {
-        self.program.flop()
-    }
-
-    /// The moments of one minibatch at flat parameters, along a flat direction if products were asked for; `into` is overwritten.
-    ///
-    /// # Errors
-    /// A direction missing or not asked for, buffers of wrong lengths, an index out of range; `into` may then be overwritten in part.
-    pub fn run(&mut self, params: &[T], along: Option<&[T]>, batch: &Batch<T>, into: &mut Moments<T>) -> Result<()> {
-        if along.is_some() != self.request.hvp {
-            let why = "a direction is given exactly when Hessian-vector products are requested";
-            return Err(Error::State(why.into()));
-        }
-        let n = self.n;
-        let asked = |sums: &Option<Sums<T>>, wanted: bool| match sums {
-            Some(sums) => wanted && sums.elementwise.is_some() == self.request.elementwise,
-            None => !wanted,
-        };
-        let fits = asked(&into.gradient, self.request.gradient) && asked(&into.hvp, self.request.hvp);
-        if into.layout != self.layout || !fits {
-            return Err(Error::State("these moments are of other parameters or were requested differently".into()));
-        }
-        into.losses.resize(n, 0.0);
-        into.gradient.iter_mut().chain(&mut into.hvp).for_each(|sums| sums.norms.resize(n, 0.0));
-        let mut outputs: [Out<'_, T>; 7] = std::array::from_fn(|_| Out::Real(&mut []));
-        let mut used = 0;
-        let mut push = |out| {
-            outputs[used] = out;
-            used += 1;
-        };
-        push(Out::Wide(&mut into.losses));
-        for (sums, squares) in [&mut into.gradient, &mut into.hvp].into_iter().zip(&mut self.squares) {
-            if let Some(sums) = sums {
-                push(Out::Real(&mut sums.sum));
-                push(Out::Wide(&mut squares.factors));
-                if let Some(elementwise) = &mut sums.elementwise {
-                    push(Out::Real(elementwise));
-                }
-            }
-        }
-        let (program, outputs) = (&mut self.program, &mut outputs[..used]);
-        match along {
-            Some(v) => batch.feed([In::Real(params), In::Real(v)], |inputs| program.run_flat(inputs, outputs))?,
-            None => batch.feed([In::Real(params)], |inputs| program.run_flat(inputs, outputs))?,
-        }
-        into.count = n;
-        into.loss_mean = into.losses.iter().sum::<f64>() / n as f64;
-        into.loss_m2 = into.losses.iter().map(|l| (l - into.loss_mean).powi(2)).sum();
-        for (sums, squares) in [&mut into.gradient, &mut into.hvp].into_iter().zip(&self.squares) {
-            if let Some(sums) = sums {
-                squares.put_together(n, sums);
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Squares {
-    /// Notes how the squared norms of all segments are made, and returns the factors, each once.
-    fn collect<'t>(&mut self, vectors: &[Vectors<'t>], n: usize) -> Vec<Expr<'t>> {
-        let mut factors: Vec<Expr<'t>> = Vec::new();
-        for (segment, x) in vectors.iter().enumerate() {
-            for Square { coef, factors: parts } in x.norms() {
-                let mut place = |part: Expr<'t>| {
-                    factors.iter().position(|f| f.var == part.var).unwrap_or_else(|| {
-                        factors.push(part);
-                        factors.len() - 1
-                    })
-                };
-                let places = parts.into_iter().map(&mut place).collect();
-                self.products.push((segment, coef, places));
-            }
-        }
-        self.factors = vec![0.0; n * factors.len()];
-        factors
-    }
-
-    fn put_together<T>(&self, n: usize, sums: &mut Sums<T>) {
-        sums.norms.fill(0.0);
-        sums.squares.fill(0.0);
-        for (segment, coef, factors) in &self.products {
-            for (i, norm) in sums.norms.iter_mut().enumerate() {
-                let product = coef * factors.iter().map(|f| self.factors[f * n + i]).product::<f64>();
-                *norm += product;
-                sums.squares[*segment] += product;
-            }
-        }
+    /// Count, mean and spread of the losses that are there.
+    pub(crate) fn count_losses(&mut self) {
+        self.count = self.losses.len();
+        self.loss_mean = self.losses.iter().sum::<f64>() / self.count as f64;
+        self.loss_m2 = self.losses.iter().map(|l| (l - self.loss_mean).powi(2)).sum();
     }
 }

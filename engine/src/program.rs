@@ -5,7 +5,7 @@ use osculate_kernels::{Cpu, Out, Real, Reference, Slot};
 use crate::func::filled;
 use crate::graph::Graph;
 use crate::plan::{Value, lower};
-use crate::tree::{BufferSpec, Signature, Tree, buffers};
+use crate::tree::{BufferSpec, Signature, Tree, apart, buffers};
 use crate::{Array, Error, Kind, Result, Spec};
 
 /// Where programs run.
@@ -40,7 +40,7 @@ pub enum In<'a, T> {
 }
 
 /// Most buffers a program may read: their table lives on the stack, so that a run allocates nothing.
-pub(crate) const INPUTS: usize = 32;
+pub(crate) const INPUTS: usize = 64;
 
 #[derive(Debug, Clone)]
 enum Executor<T> {
@@ -67,10 +67,10 @@ pub struct Program<T, P, D, O> {
 }
 
 impl<T: Real, P: Signature, D: Signature, O: Signature> Program<T, P, D, O> {
-    pub(crate) fn new(graph: &Graph, params: P, data: D, outputs: O, device: &Device) -> Result<Self> {
+    pub(crate) fn new(graph: &Graph, params: P, data: D, outputs: O, device: &Device, threads: usize) -> Result<Self> {
         let mut reads = buffers(&params, "params");
         let leaves = params.leaves("").len();
-        for mut buffer in buffers(&data, "data") {
+        for mut buffer in apart(&data, "data") {
             buffer.leaves.iter_mut().for_each(|leaf| *leaf += leaves);
             reads.push(buffer);
         }
@@ -100,7 +100,7 @@ impl<T: Real, P: Signature, D: Signature, O: Signature> Program<T, P, D, O> {
         let flop = program.flop();
         let reference = program.owned_elements() * width;
         let executor = match device {
-            Device::Cpu => Executor::Cpu(Cpu::new(program)),
+            Device::Cpu => Executor::Cpu(Cpu::with_threads(program, threads)),
             Device::Reference => Executor::Reference(Reference::new(program)),
         };
         let owned = if let Executor::Cpu(cpu) = &executor { cpu.bytes() } else { reference };

@@ -280,6 +280,16 @@ pub(crate) struct BufferSpec {
     pub leaves: Vec<usize>,
 }
 
+/// The buffers of data: one a leaf, so that a range of examples is a range of each.
+pub(crate) fn apart<P: Signature>(tree: &P, root: &str) -> Vec<BufferSpec> {
+    let buffer = |(position, (path, spec)): (usize, (Path, &Spec))| {
+        let mut layout = Layout::default();
+        layout.push(&path, spec);
+        BufferSpec { kind: spec.kind, layout, leaves: vec![position] }
+    };
+    tree.leaves(root).into_iter().enumerate().map(buffer).collect()
+}
+
 /// The buffers of a tree: tuples bundle them, structs are one each, an index leaf is one of its own.
 pub(crate) fn buffers<P: Signature>(tree: &P, root: &str) -> Vec<BufferSpec> {
     let mut buffers: Vec<(Option<usize>, BufferSpec)> = Vec::new();

@@ -80,7 +80,7 @@ struct Programs<D, T> {
     gradient: Option<Program<T, Vec<Spec>, D, (Spec, Vec<Spec>)>>,
     hvp: Option<Program<T, (Vec<Spec>, Vec<Spec>), D, Vec<Spec>>>,
     directional: HashMap<usize, Program<T, (Vec<Spec>, Vec<Spec>), D, Vec<Spec>>>,
-    moments: HashMap<Request, (MomentsProgram<T, D>, Moments<T>)>,
+    moments: HashMap<Request, (MomentsProgram<T>, Moments<T>)>,
 }
 
 impl<T: Real, D: Signature> Minibatches<D, T> {

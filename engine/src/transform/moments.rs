@@ -50,8 +50,8 @@ pub(crate) fn outer_products(tape: &Tape) -> Vec<bool> {
 }
 
 impl<'t> Vectors<'t> {
-    /// Opens an array whose first axis counts examples.
-    pub fn new(x: Expr<'t>, outer: &[bool]) -> Vectors<'t> {
+    /// Opens an array whose first axis counts examples; whole if its squares are wanted and cheaper so.
+    pub fn new(x: Expr<'t>, outer: &[bool], squares: bool) -> Vectors<'t> {
         let whole = unreshaped(x);
         let rank = whole.shape().rank();
         let mut vectors = Vectors { whole, terms: None, rank };
@@ -59,7 +59,7 @@ impl<'t> Vectors<'t> {
         let made = ELEMENT * whole.shape().size();
         let pairs = terms.len() * (terms.len() + 1) / 2;
         // The pairs of many terms cost more to count than the array to make.
-        if pairs < 200 && vectors.squares_cost(&terms) < made {
+        if !squares || (pairs < 200 && vectors.squares_cost(&terms) < made) {
             vectors.terms = Some(terms);
         }
         vectors

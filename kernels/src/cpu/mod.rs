@@ -76,24 +76,29 @@ impl Step {
 
     fn run<T: Real>(&self, source: Source<'_, T>, scratch: &mut [Vec<T>], out: &mut [T]) {
         match self {
-            Step::Map(map) => map.run(source, out),
-            Step::Reduce(reduce) => reduce.run(source, out),
+            Step::Map(map) => map.run(source, scratch.len(), out),
+            Step::Reduce(reduce) => reduce.run(source, scratch.len(), out),
             Step::MatMul(matmul) => matmul.run(source, scratch, out),
         }
     }
 
-    fn run_wide<T: Real>(&self, source: Source<'_, T>, out: &mut [f64]) {
+    fn run_wide<T: Real>(&self, source: Source<'_, T>, threads: usize, out: &mut [f64]) {
         match self {
-            Step::Map(map) => map.run(source, out),
-            Step::Reduce(reduce) => reduce.run(source, out),
+            Step::Map(map) => map.run(source, threads, out),
+            Step::Reduce(reduce) => reduce.run(source, threads, out),
             Step::MatMul(_) => {} // refused by Program::new
         }
     }
 }
 
 impl<T: Real> Cpu<T> {
-    /// Takes a program, prepares its loops and allocates its scratch.
+    /// Takes a program, prepares its loops and allocates its scratch; commands share the threads of the current rayon pool.
     pub fn new(program: Program) -> Cpu<T> {
+        Cpu::with_threads(program, rayon::current_num_threads())
+    }
+
+    /// The same, with commands shared among a given number of threads (1: all on the caller's).
+    pub fn with_threads(program: Program, threads: usize) -> Cpu<T> {
         let owned = allocate(&program);
         let steps: Vec<Step> = (program.commands().iter())
             .map(|command| match command {
@@ -107,7 +112,7 @@ impl<T: Real> Cpu<T> {
             .collect();
         let packed = |step: &Step| if let Step::MatMul(matmul) = step { matmul.scratch() } else { 0 };
         let room = steps.iter().map(packed).max().unwrap_or(0);
-        let scratch = vec![vec![T::zero(); room]; rayon::current_num_threads()];
+        let scratch = vec![vec![T::zero(); room]; threads.max(1)];
         Cpu { program, steps, owned, scratch }
     }
 
@@ -130,7 +135,7 @@ impl<T: Real> Cpu<T> {
                 let source = Source { inputs, owned: &self.owned };
                 match &mut outputs[slot - inputs.len()] {
                     Out::Real(out) => step.run(source, &mut self.scratch, out),
-                    Out::Wide(out) => step.run_wide(source, out),
+                    Out::Wide(out) => step.run_wide(source, self.scratch.len(), out),
                 }
             } else {
                 let mut out = take(&mut self.owned[slot]);

@@ -101,9 +101,9 @@ impl Map {
         self.out.slot
     }
 
-    pub(super) fn run<T: Real, O: Real>(&self, source: Source<'_, T>, out: &mut [O]) {
+    pub(super) fn run<T: Real, O: Real>(&self, source: Source<'_, T>, threads: usize, out: &mut [O]) {
         let out = &mut out[self.out.offset..];
-        let threads = if self.total < PARALLEL { 1 } else { rayon::current_num_threads() };
+        let threads = if self.total < PARALLEL { 1 } else { threads };
         if self.contiguous {
             let out = &mut out[..self.total];
             let share = self.total.div_ceil(threads).next_multiple_of(BLOCK);
@@ -245,7 +245,7 @@ impl Reduce {
         self.out.slot
     }
 
-    pub(super) fn run<T: Real, O: Real>(&self, source: Source<'_, T>, out: &mut [O]) {
+    pub(super) fn run<T: Real, O: Real>(&self, source: Source<'_, T>, threads: usize, out: &mut [O]) {
         if !self.contiguous {
             return self.range::<T, O>(source, 0, self.total, |index, value| {
                 let (row, lane) = (index / self.kept_inner, index % self.kept_inner);
@@ -254,7 +254,7 @@ impl Reduce {
         }
         let out = &mut out[self.out.offset..][..self.total];
         let work = self.total * self.folded.iter().product::<usize>() * self.folded_inner;
-        let share = if work < PARALLEL { self.total } else { self.total.div_ceil(rayon::current_num_threads()) };
+        let share = if work < PARALLEL { self.total } else { self.total.div_ceil(threads) };
         let part = |part: usize, out: &mut [O]| {
             let start = part * share;
             self.range::<T, O>(source, start, start + out.len(), |index, value| out[index - start] = O::narrow(value));

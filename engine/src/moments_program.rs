@@ -1,0 +1,380 @@
+//! Programs that accumulate [`Moments`]: chunks of examples within a memory budget, shared among threads.
+
+use osculate_kernels::{Out, Real};
+use rayon::prelude::*;
+
+use crate::func::specs;
+use crate::program::{Device, In, Program};
+use crate::transform::{Square, Vectors, jvp, outer_products, vmap};
+use crate::tree::{Layout, Signature};
+use crate::{Batch, Error, Expr, Func, Moments, Request, Result, Spec, Sums};
+
+/// Memory that a moments program may hold, in bytes: minibatches that would need more are taken in chunks.
+///
+/// ```
+/// use osculate_engine::Budget;
+/// assert_eq!(Budget::mib(2).bytes(), 2 << 20);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget(usize);
+
+impl Budget {
+    /// A number of MiB.
+    pub fn mib(n: usize) -> Budget {
+        Budget(n.saturating_mul(1 << 20))
+    }
+
+    /// In bytes.
+    pub fn bytes(self) -> usize {
+        self.0
+    }
+}
+
+impl Default for Budget {
+    /// 64 MiB: what shared caches hold, or nearly.
+    fn default() -> Budget {
+        Budget::mib(64)
+    }
+}
+
+/// Results of a chunk's program: losses; then sums, factors of squared norms and second moments, of gradients and of products.
+type Results = (Spec, (Vec<Spec>, Vec<Spec>, Vec<Spec>), (Vec<Spec>, Vec<Spec>, Vec<Spec>));
+
+/// A compiled accumulation of [`Moments`] over minibatches of a fixed size.
+///
+/// A minibatch that fits the budget is one program whose commands share the threads. A larger one is taken in chunks: each thread
+/// has a lane of its own that works through consecutive chunks and adds them up, and the lanes are added in order. So results
+/// depend on the chunks and lanes, which are fixed when the program is made, and never on timing.
+#[derive(Debug, Clone)]
+pub struct MomentsProgram<T> {
+    lanes: Vec<Lane<T>>,
+    /// What is left of a minibatch after the lanes' equal shares.
+    tail: Option<Lane<T>>,
+    layout: Layout,
+    request: Request,
+    n: usize,
+}
+
+/// One thread's share.
+#[derive(Debug, Clone)]
+struct Lane<T> {
+    chunk: Chunk<T>,
+    /// Examples it takes, from the first.
+    from: usize,
+    to: usize,
+    part: Moments<T>,
+    total: Moments<T>,
+    failed: Option<Error>,
+}
+
+/// The program of `n` examples.
+#[derive(Debug, Clone)]
+struct Chunk<T> {
+    program: Program<T, (Vec<Spec>, Vec<Spec>), Vec<Spec>, Results>,
+    n: usize,
+    /// Of gradients and of products: how squared norms are put together.
+    squares: [Squares; 2],
+}
+
+/// Squared norms as sums of products of per-example factors.
+#[derive(Debug, Clone, Default)]
+struct Squares {
+    /// One entry a product: its segment, coefficient, and the positions of its factors.
+    products: Vec<(usize, f64, Vec<usize>)>,
+    /// All factors, `[n]` each.
+    factors: Vec<f64>,
+}
+
+/// Fewest examples of a chunk: products of fewer rows are slow.
+const FEWEST: usize = 8;
+
+impl<T: Real> MomentsProgram<T> {
+    pub(crate) fn new<P: Signature, D: Signature>(
+        loss: &Func<P, D, Spec>,
+        n: usize,
+        request: Request,
+        device: &Device,
+        budget: Budget,
+    ) -> Result<Self> {
+        let layout = Layout::of(loss.params(), "params");
+        let threads = if *device == Device::Reference { 1 } else { rayon::current_num_threads() };
+        let empty = Moments::empty(layout.clone(), request);
+        let lane = |chunk: Chunk<T>, from: usize, to: usize| {
+            let (mut part, mut total) = (empty.clone(), empty.clone());
+            part.reserve(chunk.n);
+            total.reserve(to - from);
+            Lane { chunk, from, to, part, total, failed: None }
+        };
+        let size = chunk_size(loss, n, request, device, budget, threads)?;
+        let (lanes, tail) = if size == n {
+            (vec![lane(Chunk::new(loss, n, request, device, threads)?, 0, n)], None)
+        } else {
+            let chunk = Chunk::new(loss, size, request, device, 1)?;
+            let chunks = n / size;
+            let count = threads.min(chunks);
+            let start = |l: usize| (l * chunks / count) * size;
+            let lanes = (0..count).map(|l| lane(chunk.clone(), start(l), start(l + 1))).collect();
+            let rest = chunks * size..n;
+            let tail = match rest.len() {
+                0 => None,
+                len => Some(lane(Chunk::new(loss, len, request, device, threads)?, rest.start, n)),
+            };
+            (lanes, tail)
+        };
+        Ok(MomentsProgram { lanes, tail, layout, request, n })
+    }
+
+    /// Moments of no examples, with the memory that a run needs.
+    pub fn moments(&self) -> Moments<T> {
+        let mut moments = Moments::empty(self.layout.clone(), self.request);
+        moments.reserve(self.n);
+        moments
+    }
+
+    /// Examples of a chunk.
+    pub fn chunk(&self) -> usize {
+        self.lanes.first().map_or(0, |lane| lane.chunk.n)
+    }
+
+    /// Bytes alive during a run, the minibatch and the parameters included.
+    pub fn peak_bytes(&self) -> usize {
+        let lanes = self.lanes.iter().chain(&self.tail);
+        lanes.map(|lane| lane.chunk.bytes() + 2 * self.layout.len() * size_of::<T>()).sum()
+    }
+
+    /// Floating-point operations of one run.
+    pub fn flop(&self) -> u64 {
+        let runs = |lane: &Lane<T>| ((lane.to - lane.from) / lane.chunk.n) as u64 * lane.chunk.program.flop();
+        self.lanes.iter().chain(&self.tail).map(runs).sum()
+    }
+
+    /// The moments of one minibatch at flat parameters, along a flat direction if products were asked for; `into` is overwritten.
+    ///
+    /// # Errors
+    /// A direction missing or not asked for, buffers of wrong lengths, an index out of range; `into` is then of no examples.
+    pub fn run(&mut self, params: &[T], along: Option<&[T]>, batch: &Batch<T>, into: &mut Moments<T>) -> Result<()> {
+        if along.is_some() != self.request.hvp {
+            let why = "a direction is given exactly when Hessian-vector products are requested";
+            return Err(Error::State(why.into()));
+        }
+        if into.layout != self.layout || into.request != self.request {
+            return Err(Error::State("these moments are of other parameters or were requested differently".into()));
+        }
+        if batch.count() != self.n {
+            return Err(Error::Signature {
+                path: "data".into(),
+                want: format!("a minibatch of {}", self.n),
+                got: batch.count().to_string(),
+            });
+        }
+        into.clear();
+        if let ([lane], None) = (&mut self.lanes[..], &self.tail) {
+            return lane.chunk.run(params, along, batch, 0, into);
+        }
+        self.lanes.par_iter_mut().for_each(|lane| lane.run(params, along, batch));
+        if let Some(tail) = &mut self.tail {
+            tail.run(params, along, batch);
+        }
+        for lane in self.lanes.iter_mut().chain(&mut self.tail) {
+            if let Some(error) = lane.failed.take() {
+                into.clear();
+                return Err(error);
+            }
+            into.merge(&lane.total)?;
+        }
+        Ok(())
+    }
+}
+
+impl<T: Real> Lane<T> {
+    fn run(&mut self, params: &[T], along: Option<&[T]>, batch: &Batch<T>) {
+        self.total.clear();
+        for from in (self.from..self.to).step_by(self.chunk.n) {
+            let done = self.chunk.run(params, along, batch, from, &mut self.part);
+            if let Err(error) = done.and_then(|()| self.total.merge(&self.part)) {
+                self.failed = Some(error);
+                return;
+            }
+        }
+    }
+}
+
+/// Examples of a chunk: all, if that fits the budget, else equal shares for every thread that do. Memory grows evenly with
+/// examples, so two small programs tell how.
+fn chunk_size<P: Signature, D: Signature>(
+    loss: &Func<P, D, Spec>,
+    n: usize,
+    request: Request,
+    device: &Device,
+    budget: Budget,
+    threads: usize,
+) -> Result<usize> {
+    if n <= FEWEST {
+        return Ok(n);
+    }
+    let bytes = |n: usize| Ok::<f64, Error>(Chunk::<f32>::new(loss, n, request, device, 1)?.bytes() as f64);
+    let (small, large) = (bytes(FEWEST / 2)?, bytes(FEWEST)?);
+    let each = (large - small) / (FEWEST - FEWEST / 2) as f64;
+    let fixed = large - each * FEWEST as f64;
+    let limit = budget.bytes() as f64;
+    if fixed + each * n as f64 <= limit {
+        return Ok(n);
+    }
+    let most = (((limit / threads as f64 - fixed) / each) as usize).clamp(FEWEST, n);
+    // As many chunks as keep every thread busy to the end, of nearly one size.
+    let chunks = n.div_ceil(most).next_multiple_of(threads);
+    Ok(n.div_ceil(chunks).max(FEWEST))
+}
+
+impl<T: Real> Chunk<T> {
+    fn new<P: Signature, D: Signature>(
+        loss: &Func<P, D, Spec>,
+        n: usize,
+        request: Request,
+        device: &Device,
+        threads: usize,
+    ) -> Result<Self> {
+        let one = loss.value_and_grad()?;
+        let leaves = specs(loss.params());
+        let directions = if request.hvp { leaves.clone() } else { Vec::new() };
+        // The data as a list: what a chunk reads does not depend on the user's tree.
+        let data: Vec<Spec> =
+            specs(loss.data()).into_iter().map(|s| Spec { shape: s.shape.batched(n), kind: s.kind }).collect();
+        let part = |wanted: bool, shape: &dyn Fn(&Spec) -> Spec| {
+            if wanted { leaves.iter().map(shape).collect() } else { Vec::new() }
+        };
+        let group = |wanted: bool| {
+            let sums = part(wanted, &Spec::clone);
+            (sums, Vec::new(), part(wanted && request.elementwise, &Spec::clone))
+        };
+        let mut results: Results = (Spec::real([n]), group(request.gradient), group(request.hvp));
+        let mut squares = [Squares::default(), Squares::default()];
+        let count = leaves.len();
+        // One example: value, gradient, and their tangents along v.
+        let pair = (leaves.clone(), directions);
+        let single = one.rebuild(pair.clone(), one.data().clone(), Vec::<Spec>::new(), |tape, params, data| {
+            let inputs = [&params[..count], &data].concat();
+            let along = (0..count).map(|at| params.get(count + at).copied());
+            let tangents: Vec<_> = along.chain(data.iter().map(|_| None)).collect();
+            let (mut outputs, moved) = jvp(one.graph(), tape, &inputs, &tangents);
+            if request.hvp {
+                let zero = |at: usize| tape.full(outputs[at].shape(), 0.0);
+                let products: Vec<_> = (1..=count).map(|at| moved[at].unwrap_or_else(|| zero(at))).collect();
+                outputs.extend(products);
+            }
+            outputs
+        })?;
+        let func = single.rebuild(pair, data, results.clone(), |tape, params, data| {
+            let batched: Vec<bool> = params.iter().map(|_| false).chain(data.iter().map(|_| true)).collect();
+            let each = vmap(single.graph(), tape, &[params, data].concat(), &batched, n);
+            let outer = outer_products(tape);
+            let mut results = vec![each[0]];
+            let parts = [(request.gradient, 1), (request.hvp, 1 + count)];
+            for ((wanted, from), squares) in parts.into_iter().zip(&mut squares) {
+                if wanted {
+                    let vectors = &each[from..from + count];
+                    let vectors: Vec<Vectors<'_>> =
+                        vectors.iter().map(|&x| Vectors::new(x, &outer, request.variances)).collect();
+                    results.extend(vectors.iter().zip(&leaves).map(|(x, leaf)| x.sum(&leaf.shape)));
+                    if request.variances {
+                        results.extend(squares.collect(&vectors, n));
+                    }
+                    if request.elementwise {
+                        results.extend(vectors.iter().zip(&leaves).map(|(x, leaf)| x.elementwise(&leaf.shape)));
+                    }
+                }
+            }
+            results
+        })?;
+        let factors = |squares: &Squares| vec![Spec::real([n]); squares.factors.len() / n];
+        (results.1.1, results.2.1) = (factors(&squares[0]), factors(&squares[1]));
+        // Losses and factors of norms are wanted in f64.
+        let wide =
+            |path: &str| path == "result.0" || path.starts_with("result.1.1.") || path.starts_with("result.2.1.");
+        let func = func.with_outputs(results).wide(wide)?;
+        Ok(Chunk { program: func.compile_shared(device, threads)?, n, squares })
+    }
+
+    fn bytes(&self) -> usize {
+        self.program.peak_bytes() + 8 * self.squares.iter().map(|s| s.factors.len()).sum::<usize>()
+    }
+
+    /// The moments of `n` examples from row `from` on; `into` is overwritten.
+    fn run(
+        &mut self,
+        params: &[T],
+        along: Option<&[T]>,
+        batch: &Batch<T>,
+        from: usize,
+        into: &mut Moments<T>,
+    ) -> Result<()> {
+        let n = self.n;
+        into.losses.resize(n, 0.0);
+        let mut outputs: [Out<'_, T>; 7] = std::array::from_fn(|_| Out::Real(&mut []));
+        let mut used = 0;
+        let mut push = |out| {
+            outputs[used] = out;
+            used += 1;
+        };
+        push(Out::Wide(&mut into.losses));
+        for (sums, squares) in [&mut into.gradient, &mut into.hvp].into_iter().zip(&mut self.squares) {
+            if let Some(sums) = sums {
+                push(Out::Real(&mut sums.sum));
+                if !squares.factors.is_empty() {
+                    push(Out::Wide(&mut squares.factors));
+                }
+                if let Some(elementwise) = &mut sums.elementwise {
+                    push(Out::Real(elementwise));
+                }
+            }
+        }
+        let (program, outputs, rows) = (&mut self.program, &mut outputs[..used], from..from + n);
+        match along {
+            Some(v) => {
+                batch.feed_rows(rows, [In::Real(params), In::Real(v)], |inputs| program.run_flat(inputs, outputs))?;
+            }
+            None => batch.feed_rows(rows, [In::Real(params)], |inputs| program.run_flat(inputs, outputs))?,
+        }
+        into.count_losses();
+        for (sums, squares) in [&mut into.gradient, &mut into.hvp].into_iter().zip(&self.squares) {
+            if let (Some(sums), true) = (sums, into.request.variances) {
+                squares.put_together(n, sums);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Squares {
+    /// Notes how the squared norms of all segments are made, and returns the factors, each once.
+    fn collect<'t>(&mut self, vectors: &[Vectors<'t>], n: usize) -> Vec<Expr<'t>> {
+        let mut factors: Vec<Expr<'t>> = Vec::new();
+        for (segment, x) in vectors.iter().enumerate() {
+            for Square { coef, factors: parts } in x.norms() {
+                let mut place = |part: Expr<'t>| {
+                    factors.iter().position(|f| f.var == part.var).unwrap_or_else(|| {
+                        factors.push(part);
+                        factors.len() - 1
+                    })
+                };
+                let places = parts.into_iter().map(&mut place).collect();
+                self.products.push((segment, coef, places));
+            }
+        }
+        self.factors = vec![0.0; n * factors.len()];
+        factors
+    }
+
+    fn put_together<T>(&self, n: usize, sums: &mut Sums<T>) {
+        sums.norms.clear();
+        sums.norms.resize(n, 0.0);
+        sums.squares.fill(0.0);
+        for (segment, coef, factors) in &self.products {
+            for (i, norm) in sums.norms.iter_mut().enumerate() {
+                let product = coef * factors.iter().map(|f| self.factors[f * n + i]).product::<f64>();
+                *norm += product;
+                sums.squares[*segment] += product;
+            }
+        }
+    }
+}
