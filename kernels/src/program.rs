@@ -1,6 +1,10 @@
 //! The seam to hardware: commands on slots.
 
+use crate::body::REGISTERS;
 use crate::{Body, Error, Instr};
+
+/// Most loops of a nest.
+pub(crate) const LOOPS: usize = 40;
 
 /// A strided window on a slot, in elements; one stride a loop of the command, so a stride of 0 repeats an element.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -242,6 +246,12 @@ impl Program {
             .find_map(|(i, view)| self.view_fault(view, &all, &format!("input {i}")))
             .or_else(|| self.out_fault(&nest.out, &nest.dims, &nest.inputs, accumulate))
             .or_else(|| nest.body.fault(nest.inputs.len()))
+            .or_else(|| (all.len() > LOOPS).then(|| format!("{} loops, but a nest has at most {LOOPS}", all.len())))
+            .or_else(|| {
+                let most = REGISTERS - 1;
+                (nest.inputs.len() > most)
+                    .then(|| format!("{} inputs, but a nest has at most {most}", nest.inputs.len()))
+            })
     }
 
     fn view_fault(&self, view: &View, dims: &[usize], what: &str) -> Option<String> {

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use super::{PARALLEL, Source};
 use crate::body::REGISTERS;
 use crate::nest::{coalesce, offset};
+use crate::program::LOOPS;
 use crate::{Body, Fold, Instr, Nest, Real, View};
 
 /// Elements worked on at once; also the block within which sums stay in the type of the buffers.
@@ -25,6 +26,42 @@ struct Path {
 impl Path {
     fn at(&self, row: usize, dims: &[usize]) -> usize {
         self.offset + offset(row, dims, &self.outer)
+    }
+}
+
+/// Offsets of several views, stepped together through the outer loops: a step costs an addition a view, not a division a loop.
+struct Walk<'a> {
+    dims: &'a [usize],
+    index: [usize; LOOPS],
+    offsets: [usize; REGISTERS],
+}
+
+impl<'a> Walk<'a> {
+    /// At a row, counted row-major.
+    fn at<'p>(dims: &'a [usize], mut row: usize, paths: impl Iterator<Item = &'p Path>) -> Walk<'a> {
+        let mut walk = Walk { dims, index: [0; LOOPS], offsets: [0; REGISTERS] };
+        for (view, path) in paths.enumerate() {
+            walk.offsets[view] = path.at(row, dims);
+        }
+        for (axis, &extent) in dims.iter().enumerate().rev() {
+            walk.index[axis] = row % extent;
+            row /= extent;
+        }
+        walk
+    }
+
+    /// To the next row.
+    #[inline]
+    fn step<'p>(&mut self, paths: impl Iterator<Item = &'p Path> + Clone) {
+        for (axis, &extent) in self.dims.iter().enumerate().rev() {
+            self.index[axis] += 1;
+            if self.index[axis] < extent {
+                self.offsets.iter_mut().zip(paths).for_each(|(o, path)| *o += path.outer[axis]);
+                return;
+            }
+            self.index[axis] = 0;
+            self.offsets.iter_mut().zip(paths.clone()).for_each(|(o, path)| *o -= path.outer[axis] * (extent - 1));
+        }
     }
 }
 
@@ -130,9 +167,12 @@ impl Map {
     /// Rows whose lanes do not lie side by side in the output, which starts at `base`.
     fn scatter<T: Real, O: Real>(&self, source: Source<'_, T>, from: usize, to: usize, base: usize, out: &mut [O]) {
         with_registers(&self.body, |registers: &mut [[O; BLOCK]]| {
-            for row in from..to {
-                let at = offset(row, &self.outer, &self.out.outer) - base;
-                self.row(source, registers, row, 0, self.inner, |from, values| {
+            let paths = || self.inputs.iter().chain([&self.out]);
+            let mut walk = Walk::at(&self.outer, from, paths());
+            for _ in from..to {
+                // The caller's slice starts at the output's first element.
+                let at = walk.offsets[self.inputs.len()] - self.out.offset - base;
+                self.row(source, registers, &walk.offsets, 0, self.inner, |from, values| {
                     let first = at + from * self.out.inner;
                     let lanes = out[first..].iter_mut().step_by(self.out.inner.max(1)).zip(values);
                     match (self.accumulate, self.out.inner) {
@@ -142,6 +182,7 @@ impl Map {
                         (true, _) => lanes.for_each(|(slot, &value)| *slot += value),
                     }
                 });
+                walk.step(paths());
             }
         });
     }
@@ -150,14 +191,16 @@ impl Map {
     fn range<T: Real, O: Real>(&self, source: Source<'_, T>, start: usize, out: &mut [O]) {
         with_registers(&self.body, |registers: &mut [[O; BLOCK]]| {
             let mut done = 0;
+            let mut walk = Walk::at(&self.outer, start / self.inner, self.inputs.iter());
             while done < out.len() {
-                let (row, from) = ((start + done) / self.inner, (start + done) % self.inner);
+                let from = (start + done) % self.inner;
                 let to = self.inner.min(from + out.len() - done);
                 let target = &mut out[done..done + to - from];
-                self.row(source, registers, row, from, to, |at, values| {
+                self.row(source, registers, &walk.offsets, from, to, |at, values| {
                     target[at - from..][..values.len()].copy_from_slice(values);
                 });
                 done += to - from;
+                walk.step(self.inputs.iter());
             }
         });
     }
@@ -167,7 +210,7 @@ impl Map {
         &self,
         source: Source<'_, T>,
         registers: &mut [[O; BLOCK]],
-        row: usize,
+        offsets: &[usize],
         from: usize,
         to: usize,
         mut store: impl FnMut(usize, &[O]),
@@ -177,7 +220,7 @@ impl Map {
             let len = BLOCK.min(to - at);
             let result = eval(&self.body, registers, len, |n, lanes| {
                 let path = &self.inputs[n];
-                gather(source.slot(path.slot), path.at(row, &self.outer) + at * path.inner, path.inner, lanes)
+                gather(source.slot(path.slot), offsets[n] + at * path.inner, path.inner, lanes)
             });
             store(at, result);
             at += len;
@@ -291,18 +334,29 @@ impl Reduce {
         });
     }
 
+    /// Where every input starts for an element.
+    fn base(&self, row: usize, lane: usize) -> [usize; REGISTERS] {
+        let mut base = [0; REGISTERS];
+        for (base, (kept, _)) in base.iter_mut().zip(&self.inputs) {
+            *base = kept.at(row, &self.kept) + lane * kept.inner;
+        }
+        base
+    }
+
     /// One element, blocks running along the folded loops.
     fn along<T: Real, O: Real>(&self, source: Source<'_, T>, registers: &mut [[O; BLOCK]], index: usize) -> f64 {
         let (row, lane) = (index / self.kept_inner, index % self.kept_inner);
+        let base = self.base(row, lane);
+        let folded = || self.inputs.iter().map(|(_, folded)| folded);
+        let mut walk = Walk::at(&self.folded, 0, folded());
         let mut total = Sum::new(self.fold);
-        for outer in 0..self.folded.iter().product() {
+        for _ in 0..self.folded.iter().product() {
             let mut at = 0;
             while at < self.folded_inner {
                 let len = BLOCK.min(self.folded_inner - at);
                 let result = eval(&self.body, registers, len, |n, lanes| {
                     let (kept, folded) = &self.inputs[n];
-                    let base = kept.at(row, &self.kept) + lane * kept.inner + folded.at(outer, &self.folded);
-                    gather(source.slot(kept.slot), base + at * folded.inner, folded.inner, lanes)
+                    gather(source.slot(kept.slot), base[n] + walk.offsets[n] + at * folded.inner, folded.inner, lanes)
                 });
                 match self.fold {
                     Fold::Sum => total.add(sum(result)),
@@ -310,6 +364,7 @@ impl Reduce {
                 }
                 at += len;
             }
+            walk.step(folded());
         }
         total.0
     }
@@ -328,13 +383,17 @@ impl Reduce {
         let mut block = [O::zero(); BLOCK];
         let (totals, block) = (&mut totals[..len], &mut block[..len]);
         let count = self.folded.iter().product::<usize>() * self.folded_inner;
+        let base = self.base(row, lane);
+        let folded = || self.inputs.iter().map(|(_, folded)| folded);
+        let mut walk = Walk::at(&self.folded, 0, folded());
         for index in 0..count {
-            let (outer, inner) = (index / self.folded_inner, index % self.folded_inner);
+            let inner = index % self.folded_inner;
+            if inner == 0 && index > 0 {
+                walk.step(folded());
+            }
             let result = eval(&self.body, registers, len, |n, lanes| {
                 let (kept, folded) = &self.inputs[n];
-                let base = folded.at(outer, &self.folded) + inner * folded.inner;
-                let at = kept.at(row, &self.kept) + lane * kept.inner + base;
-                gather(source.slot(kept.slot), at, kept.inner, lanes)
+                gather(source.slot(kept.slot), base[n] + walk.offsets[n] + inner * folded.inner, kept.inner, lanes)
             });
             match self.fold {
                 Fold::Max => totals.iter_mut().zip(result).for_each(|(t, v)| *t = larger(*t, v.wide())),
