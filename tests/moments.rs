@@ -4,7 +4,8 @@ mod support;
 
 use osculate::nn::{Init, Mlp, cross_entropy};
 use osculate::{
-    Array, Batch, Device, Examples, Flat, Func, Moments, Real, Request, Result, Rng, Spec, Tree, label, spec, tree,
+    Array, Batch, Budget, Device, Examples, Flat, Func, Moments, MomentsProgram, Real, Request, Result, Rng, Spec,
+    Tree, label, spec, tree,
 };
 use proptest::prelude::*;
 use support::*;
@@ -216,4 +217,44 @@ fn random_functions() {
             }
         }
     }
+}
+
+/// A small budget makes chunks; they change no result, and threads change no bit.
+#[test]
+fn chunks_within_a_budget() {
+    let (model, loss) = classifier(&[20, 30, 5]);
+    let (at, v) = (weights::<f32>(&model, 1), weights::<f32>(&model, 2));
+    for n in [9, 16, 43, 100] {
+        let batch = examples::<f32>(n, 20, 5, &mut Rng::new(3)).all().expect("a batch");
+        let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+        let tiny = Budget::mib(0);
+        let make = |budget| loss.moments_within::<f32>(n, everything(), &Device::cpu(), budget).expect("a program");
+        let (whole, chunked) = (make(Budget::default()), pool(4).install(|| make(tiny)));
+        assert_eq!(whole.chunk(), n);
+        assert!(chunked.chunk() < n.max(10) && chunked.chunk() >= 8, "{n}: {}", chunked.chunk());
+        let run = |program: &MomentsProgram<f32>, threads: usize| {
+            let mut program = program.clone();
+            let mut moments = program.moments();
+            pool(threads).install(|| program.run(&at, Some(&v), &batch, &mut moments)).expect("a run");
+            // Again, over what is there.
+            pool(threads).install(|| program.run(&at, Some(&v), &batch, &mut moments)).expect("a run");
+            moments
+        };
+        let one = run(&chunked, 1);
+        assert_eq!(one, run(&chunked, 2));
+        assert_eq!(one, run(&chunked, 4));
+        let all = run(&whole, 2);
+        assert_eq!((one.count(), one.losses().len()), (n, n));
+        assert!(near(one.loss(), all.loss(), 1e-6));
+        assert!(near(one.gradient_variance().expect("v").value, all.gradient_variance().expect("v").value, 1e-5));
+        assert!(near(one.hvp_variance().expect("v").value, all.hvp_variance().expect("v").value, 1e-5));
+    }
+    // Memory does not grow with the minibatch, once it is in chunks.
+    let bytes = |n| {
+        loss.moments_within::<f32>(n, everything(), &Device::cpu(), Budget::mib(0)).expect("a program").peak_bytes()
+    };
+    assert!(bytes(512) <= bytes(128) && bytes(128) <= bytes(64));
+    let text = loss.moments::<f32>(16, everything(), &Device::cpu()).expect("a program").plan();
+    assert!(text.contains("gradient of params.layers.0.w [20, 30]: factored: 1 term(s), 1 product(s)"), "{text}");
+    assert!(text.contains("matmul"));
 }

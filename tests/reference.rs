@@ -69,12 +69,32 @@ where
         close("second", along[2].values(), &file["dHd"]);
         close("third", along[3].values(), &file["third_directional"]);
 
-        let batch = Examples::new(data.clone(), (xs.clone(), ys.clone()))?.all()?;
-        let mut program = loss.moments::<f64>(n, Request::gradient().and_hvp(), &device)?;
-        let mut moments = program.moments();
+        // Chunks of any size add up to the same.
+        let examples = Examples::new(data.clone(), (xs.clone(), ys.clone()))?;
         let flat = |tree: &P::With<Array<f64>>| -> Vec<f64> {
             tree.leaves("").iter().flat_map(|(_, a)| a.values().to_vec()).collect()
         };
+        let request = Request::gradient().and_hvp();
+        for size in [1, 2, 4, 6] {
+            let mut merged = osculate::Moments::empty(osculate::Layout::of(&params, "params"), request);
+            let mut batch = osculate::Batch::default();
+            for rows in (0..n).collect::<Vec<_>>().chunks(size) {
+                examples.gather(rows, &mut batch)?;
+                let mut program = loss.moments::<f64>(rows.len(), request, &device)?;
+                let mut part = program.moments();
+                program.run(&flat(&p), Some(&flat(&v)), &batch, &mut part)?;
+                merged.merge(&part)?;
+            }
+            close("losses of chunks", merged.losses(), &file["loss"]);
+            close("gradient norms of chunks", &merged.gradient()?.norms, &file["grad_sq_norm"]);
+            close("hvp norms of chunks", &merged.hvp()?.norms, &file["hvp_sq_norm"]);
+            close("gradient variance of chunks", &[merged.gradient_variance()?.value], &file["mean_dim_grad_variance"]);
+            close("hvp variance of chunks", &[merged.hvp_variance()?.value], &file["mean_dim_hvp_variance"]);
+        }
+
+        let batch = examples.all()?;
+        let mut program = loss.moments::<f64>(n, Request::gradient().and_hvp(), &device)?;
+        let mut moments = program.moments();
         program.run(&flat(&p), Some(&flat(&v)), &batch, &mut moments)?;
         close("losses", moments.losses(), &file["loss"]);
         close("gradient norms", &moments.gradient()?.norms, &file["grad_sq_norm"]);

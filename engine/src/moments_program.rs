@@ -74,6 +74,8 @@ struct Chunk<T> {
     n: usize,
     /// Of gradients and of products: how squared norms are put together.
     squares: [Squares; 2],
+    /// Why each parameter's vectors are factored or made, of gradients, then of products.
+    reasons: Vec<String>,
 }
 
 /// Squared norms as sums of products of per-example factors.
@@ -140,6 +142,26 @@ impl<T: Real> MomentsProgram<T> {
     pub fn peak_bytes(&self) -> usize {
         let lanes = self.lanes.iter().chain(&self.tail);
         lanes.map(|lane| lane.chunk.bytes() + 2 * self.layout.len() * size_of::<T>()).sum()
+    }
+
+    /// The plan as text: why each parameter took its form, and every command of a chunk.
+    pub fn plan(&self) -> String {
+        let Some(lane) = self.lanes.first() else { return String::new() };
+        let mut text = format!(
+            "{} examples in chunks of {}, {} lane(s), {:.1} MiB, {:.3} GFLOP\n\n",
+            self.n,
+            lane.chunk.n,
+            self.lanes.len(),
+            self.peak_bytes() as f64 / 1_048_576.0,
+            self.flop() as f64 * 1e-9
+        );
+        let wanted = [(self.request.gradient, "gradient"), (self.request.hvp, "Hv product")];
+        let whats = wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, what)| what);
+        let segments = whats.flat_map(|what| self.layout.segments().iter().map(move |s| (what, s)));
+        for ((what, segment), reason) in segments.zip(&lane.chunk.reasons) {
+            text += &format!("{what:>10} of {} {}: {reason}\n", segment.name, segment.shape);
+        }
+        text + "\n" + &lane.chunk.program.plan()
     }
 
     /// Floating-point operations of one run.
@@ -249,6 +271,7 @@ impl<T: Real> Chunk<T> {
         };
         let mut results: Results = (Spec::real([n]), group(request.gradient), group(request.hvp));
         let mut squares = [Squares::default(), Squares::default()];
+        let mut reasons = Vec::new();
         let count = leaves.len();
         // One example: value, gradient, and their tangents along v.
         let pair = (leaves.clone(), directions);
@@ -275,6 +298,7 @@ impl<T: Real> Chunk<T> {
                     let vectors = &each[from..from + count];
                     let vectors: Vec<Vectors<'_>> =
                         vectors.iter().map(|&x| Vectors::new(x, &outer, request.variances)).collect();
+                    reasons.extend(vectors.iter().map(|x| x.reason.clone()));
                     results.extend(vectors.iter().zip(&leaves).map(|(x, leaf)| x.sum(&leaf.shape)));
                     if request.variances {
                         results.extend(squares.collect(&vectors, n));
@@ -292,7 +316,7 @@ impl<T: Real> Chunk<T> {
         let wide =
             |path: &str| path == "result.0" || path.starts_with("result.1.1.") || path.starts_with("result.2.1.");
         let func = func.with_outputs(results).wide(wide)?;
-        Ok(Chunk { program: func.compile_shared(device, threads)?, n, squares })
+        Ok(Chunk { program: func.compile_shared(device, threads)?, n, squares, reasons })
     }
 
     fn bytes(&self) -> usize {

@@ -127,6 +127,14 @@ impl<T: Real, P: Signature, D: Signature, O: Signature> Program<T, P, D, O> {
         self.flop
     }
 
+    /// The plan as text: one command a line, with its loops, slots, operations and bytes.
+    pub fn plan(&self) -> String {
+        match &self.executor {
+            Executor::Cpu(cpu) => cpu.program().to_string(),
+            Executor::Reference(reference) => reference.program().to_string(),
+        }
+    }
+
     /// Runs on trees of arrays.
     ///
     /// # Errors

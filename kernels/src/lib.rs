@@ -35,6 +35,7 @@ mod nest;
 mod program;
 mod real;
 mod reference;
+mod text;
 
 pub use body::{Body, Comparison, Instr, Scalar};
 pub use cpu::{Cpu, dot};

@@ -206,16 +206,19 @@ impl Program {
 
     /// Floating-point operations of one run: two a multiply-add of a product, one an instruction of a nest that computes.
     pub fn flop(&self) -> u64 {
+        self.commands.iter().map(|command| self.flop_of(command)).sum()
+    }
+
+    /// Those of one command.
+    pub(crate) fn flop_of(&self, command: &Command) -> u64 {
         let count = |dims: &[&Vec<usize>]| dims.iter().flat_map(|d| d.iter()).map(|&d| d as u64).product::<u64>();
         let work =
             |body: &Body| body.0.iter().filter(|i| !matches!(i, Instr::Load(_) | Instr::Const(_))).count() as u64;
-        (self.commands.iter())
-            .map(|command| match command {
-                Command::Map(nest) | Command::AddTo(nest) => count(&[&nest.dims]) * work(&nest.body),
-                Command::Reduce { nest, over, .. } => count(&[&nest.dims, over]) * (work(&nest.body) + 1),
-                Command::MatMul(p) => 2 * count(&[&p.batch, &p.sum, &p.rows, &p.inner, &p.cols]),
-            })
-            .sum()
+        match command {
+            Command::Map(nest) | Command::AddTo(nest) => count(&[&nest.dims]) * work(&nest.body),
+            Command::Reduce { nest, over, .. } => count(&[&nest.dims, over]) * (work(&nest.body) + 1),
+            Command::MatMul(p) => 2 * count(&[&p.batch, &p.sum, &p.rows, &p.inner, &p.cols]),
+        }
     }
 
     fn fault(&self, command: &Command) -> Option<String> {

@@ -28,6 +28,11 @@ impl Reference {
         Reference { program, owned }
     }
 
+    /// The program it runs.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
     /// Runs all commands in order.
     ///
     /// # Errors

@@ -66,6 +66,41 @@ enum What {
     All,
 }
 
+/// Options of `plan`.
+#[derive(Args, Debug)]
+pub struct Plan {
+    /// The model.
+    #[arg(long)]
+    model: Model,
+    /// Examples in a minibatch.
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u64).range(1..))]
+    batch: u64,
+}
+
+/// Prints the plan of a moments step, and how long it took to make.
+pub fn plan(options: &Plan) -> Result<()> {
+    fn show<P, F>(options: &Plan, model: P, input: &[usize], logits: F) -> Result<()>
+    where
+        P: Signature,
+        F: for<'t> Fn(P::With<Expr<'t>>, Expr<'t>) -> Expr<'t>,
+    {
+        let began = Instant::now();
+        let data = (spec(input.to_vec()), label(10));
+        let loss = Func::trace(model, data, |_, p, (x, y)| cross_entropy(logits(p, x), y))?;
+        let request = Request::gradient().and_hvp();
+        let program = loss.moments::<f32>(options.batch as usize, request, &Device::cpu())?;
+        println!("{}", program.plan());
+        println!("traced, transformed and planned in {:.3} s", began.elapsed().as_secs_f64());
+        Ok(())
+    }
+    match options.model {
+        Model::Logreg => show(options, Mlp::new(&[784, 10]), &[784], |p, x| p.apply(x, |h| h.relu())),
+        Model::Mlp => show(options, models::mlp(), &[784], |p, x| p.apply(x, |h| h.relu())),
+        Model::ThreeCThreeD => show(options, ThreeCThreeD::new(), &[3, 32, 32], |p, x| p.apply(x)),
+        Model::Resnet32 => show(options, ResNet32::new(), &[3, 32, 32], |p, x| p.apply(x)),
+    }
+}
+
 /// Measures.
 pub fn run(bench: &Bench) -> Result<()> {
     let Bench::Step(options) = bench;

@@ -34,6 +34,8 @@ enum Command {
     /// Measure what steps cost.
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Print the plan of a moments step: why each parameter took its form, and every command.
+    Plan(bench::Plan),
     /// Name all problems and optimizers.
     List,
 }
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Train(options) => train::run(&options),
         Command::Bench(bench) => bench::run(&bench),
+        Command::Plan(options) => bench::plan(&options),
         Command::List => output::list(),
     };
     match done {

@@ -123,7 +123,7 @@ fn joined(outer: &Nest, over: &[usize], input: usize, inner: &Nest) -> Option<(N
 fn axis_of(inner: &Nest, stride: usize) -> Option<usize> {
     (0..inner.dims.len()).find(|&axis| {
         let step = inner.out.strides[axis];
-        inner.dims[axis] > 1 && stride >= step && stride < step * inner.dims[axis] && stride % step == 0
+        inner.dims[axis] > 1 && stride >= step && stride < step * inner.dims[axis] && stride.is_multiple_of(step)
     })
 }
 

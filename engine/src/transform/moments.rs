@@ -26,6 +26,8 @@ pub(crate) struct Vectors<'t> {
     whole: Expr<'t>,
     terms: Option<Vec<Term<'t>>>,
     rank: usize,
+    /// Why it is made or opened.
+    pub reason: String,
 }
 
 /// Which nodes of the tape are sums of per-example outer products: there, two operands carry the example's axis and a kept axis
@@ -54,12 +56,22 @@ impl<'t> Vectors<'t> {
     pub fn new(x: Expr<'t>, outer: &[bool], squares: bool) -> Vectors<'t> {
         let whole = unreshaped(x);
         let rank = whole.shape().rank();
-        let mut vectors = Vectors { whole, terms: None, rank };
+        let mut vectors = Vectors { whole, terms: None, rank, reason: String::new() };
         let terms = open(whole, outer);
         let made = ELEMENT * whole.shape().size();
         let pairs = terms.len() * (terms.len() + 1) / 2;
         // The pairs of many terms cost more to count than the array to make.
-        if !squares || (pairs < 200 && vectors.squares_cost(&terms) < made) {
+        let opened = if !squares {
+            0
+        } else if pairs < 200 {
+            vectors.squares_cost(&terms)
+        } else {
+            usize::MAX
+        };
+        let cost = if opened == usize::MAX { "too many to count".into() } else { format!("{opened} multiply-adds") };
+        let verdict = if opened < made { "factored" } else { "made, example by example" };
+        vectors.reason = format!("{verdict}: {} term(s), {pairs} product(s): {cost}; made: {made}", terms.len());
+        if opened < made {
             vectors.terms = Some(terms);
         }
         vectors

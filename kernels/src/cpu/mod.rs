@@ -116,6 +116,11 @@ impl<T: Real> Cpu<T> {
         Cpu { program, steps, owned, scratch }
     }
 
+    /// The program it runs.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
     /// Bytes of scratch, packing room and constants that this executor holds.
     pub fn bytes(&self) -> usize {
         let packed: usize = self.scratch.iter().map(Vec::len).sum();
