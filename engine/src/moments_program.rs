@@ -31,9 +31,9 @@ impl Budget {
 }
 
 impl Default for Budget {
-    /// 64 MiB: what shared caches hold, or nearly.
+    /// 160 MiB: of 64, 160 and 400 the fastest for convolutional nets, whose chunks then stay in the caches without being small.
     fn default() -> Budget {
-        Budget::mib(64)
+        Budget::mib(160)
     }
 }
 

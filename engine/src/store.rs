@@ -109,7 +109,7 @@ impl Store {
     ///
     /// # Errors
     /// It is something else.
-    pub fn expect(&self, what: &str) -> Result<()> {
+    pub fn must_be(&self, what: &str) -> Result<()> {
         if self.what == what {
             return Ok(());
         }

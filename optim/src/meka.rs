@@ -484,7 +484,7 @@ impl<T: Real> Optimizer<T> for Meka<T> {
     }
 
     fn load(&mut self, state: &Store) -> Result<()> {
-        state.expect("osculate.meka")?;
+        state.must_be("osculate.meka")?;
         let mean = state.get("mean", self.mean.len())?;
         let previous = state.get("previous", self.previous.len())?;
         let f = state.get::<f64>("filter", 9)?;

@@ -50,7 +50,7 @@ impl<T: Real> Optimizer<T> for Sgd<T> {
     }
 
     fn load(&mut self, state: &Store) -> Result<()> {
-        Ok(state.expect("osculate.sgd")?)
+        Ok(state.must_be("osculate.sgd")?)
     }
 }
 

@@ -108,13 +108,14 @@ impl Map {
         let (mut outer, mut strides) = coalesce(&nest.dims, &strides);
         let mut plain = !accumulate && contiguous(&nest.dims, &nest.out.strides);
         if outer.last().is_some_and(|&inner| inner < SHORT) {
-            // The longest loop but the first, which threads share, makes the lanes.
-            let longest = (1..outer.len()).max_by_key(|&axis| (outer[axis], axis)).unwrap_or(0);
-            if longest > 0 && outer[longest] >= SHORT.min(2 * outer[outer.len() - 1]) {
-                let last = outer.len() - 1;
-                plain &= longest == last;
-                outer.swap(longest, last);
-                strides.iter_mut().for_each(|s| s.swap(longest, last));
+            // Short rows: the cheapest loop but the first, which threads share, makes the lanes.
+            let last = outer.len() - 1;
+            let cost = |axis: usize| lane_cost(outer[axis], strides.iter().map(|s| s[axis]));
+            let cheapest = (1..outer.len()).min_by(|&a, &b| cost(a).total_cmp(&cost(b)));
+            if let Some(lanes) = cheapest.filter(|&lanes| lanes != last) {
+                plain = false;
+                outer.swap(lanes, last);
+                strides.iter_mut().for_each(|s| s.swap(lanes, last));
             }
         }
         let reach = strides.last().map_or(0, |s| s.iter().zip(&outer).skip(1).map(|(s, d)| s * (d - 1)).sum());
@@ -228,6 +229,12 @@ impl Map {
     }
 }
 
+/// Cost of an element if a loop makes the lanes: the walk's share, and what far-apart elements cost every view.
+fn lane_cost(extent: usize, strides: impl Iterator<Item = usize>) -> f64 {
+    let far: usize = strides.map(|s| s.min(16)).sum();
+    40.0 / extent as f64 + far as f64
+}
+
 /// Rows shorter than this make the walk dearer than the work: a longer loop is taken for the lanes instead.
 const SHORT: usize = 16;
 
@@ -261,13 +268,10 @@ impl Reduce {
         let (mut folded, strides) = coalesce(over, &strides);
         let (folded_inner, mut rest) = split(&mut folded, strides, &views[..nest.inputs.len()]);
         rest.iter_mut().for_each(|path| path.offset = 0);
-        // Lanes go where memory is contiguous, and if that decides nothing where they are longer.
-        let unit =
-            |inner: fn(&(Path, Path)) -> usize, all: &[(Path, Path)]| all.iter().filter(|p| inner(p) == 1).count();
         let inputs: Vec<(Path, Path)> = paths.into_iter().zip(rest).collect();
-        let (along, across) = (unit(|p| p.1.inner, &inputs), unit(|p| p.0.inner, &inputs));
-        let across = kept_inner >= SHORT && folded_inner < SHORT
-            || if along == across { kept_inner > folded_inner } else { across > along } && kept_inner >= 8;
+        // Lanes go where they cost less: along the folded loop, or across the kept one.
+        let along = lane_cost(folded_inner, inputs.iter().map(|(_, folded)| folded.inner));
+        let across = lane_cost(kept_inner, inputs.iter().map(|(kept, _)| kept.inner)) < along;
         Reduce {
             body: nest.body.clone(),
             fold,
@@ -318,35 +322,34 @@ impl Reduce {
         mut store: impl FnMut(usize, f64),
     ) {
         with_registers(&self.body, |registers: &mut [[O; BLOCK]]| {
-            if !self.across {
-                for index in start..end {
-                    store(index, self.scale * self.along(source, registers, index));
-                }
-                return;
-            }
+            let kept = || self.inputs.iter().map(|(kept, _)| kept);
+            let mut walk = Walk::at(&self.kept, start / self.kept_inner, kept());
             let mut at = start;
             while at < end {
-                let (row, lane) = (at / self.kept_inner, at % self.kept_inner);
-                let len = BLOCK.min(self.kept_inner - lane).min(end - at);
-                self.across(source, registers, row, lane, len, |i, value| store(at + i, self.scale * value));
-                at += len;
+                let lane = at % self.kept_inner;
+                let rest = (self.kept_inner - lane).min(end - at);
+                let mut base = walk.offsets;
+                base.iter_mut().zip(kept()).for_each(|(base, kept)| *base += lane * kept.inner);
+                if self.across {
+                    let len = BLOCK.min(rest);
+                    self.across(source, registers, &base, len, |i, value| store(at + i, self.scale * value));
+                    at += len;
+                } else {
+                    for i in 0..rest {
+                        store(at + i, self.scale * self.along(source, registers, &base));
+                        base.iter_mut().zip(kept()).for_each(|(base, kept)| *base += kept.inner);
+                    }
+                    at += rest;
+                }
+                if at.is_multiple_of(self.kept_inner) {
+                    walk.step(kept());
+                }
             }
         });
     }
 
-    /// Where every input starts for an element.
-    fn base(&self, row: usize, lane: usize) -> [usize; REGISTERS] {
-        let mut base = [0; REGISTERS];
-        for (base, (kept, _)) in base.iter_mut().zip(&self.inputs) {
-            *base = kept.at(row, &self.kept) + lane * kept.inner;
-        }
-        base
-    }
-
-    /// One element, blocks running along the folded loops.
-    fn along<T: Real, O: Real>(&self, source: Source<'_, T>, registers: &mut [[O; BLOCK]], index: usize) -> f64 {
-        let (row, lane) = (index / self.kept_inner, index % self.kept_inner);
-        let base = self.base(row, lane);
+    /// The element whose inputs start at `base`, blocks running along the folded loops.
+    fn along<T: Real, O: Real>(&self, source: Source<'_, T>, registers: &mut [[O; BLOCK]], base: &[usize]) -> f64 {
         let folded = || self.inputs.iter().map(|(_, folded)| folded);
         let mut walk = Walk::at(&self.folded, 0, folded());
         let mut total = Sum::new(self.fold);
@@ -369,13 +372,12 @@ impl Reduce {
         total.0
     }
 
-    /// A block of elements, one a lane.
+    /// A block of elements from where inputs start at `base`, one a lane.
     fn across<T: Real, O: Real>(
         &self,
         source: Source<'_, T>,
         registers: &mut [[O; BLOCK]],
-        row: usize,
-        lane: usize,
+        base: &[usize],
         len: usize,
         mut store: impl FnMut(usize, f64),
     ) {
@@ -383,7 +385,6 @@ impl Reduce {
         let mut block = [O::zero(); BLOCK];
         let (totals, block) = (&mut totals[..len], &mut block[..len]);
         let count = self.folded.iter().product::<usize>() * self.folded_inner;
-        let base = self.base(row, lane);
         let folded = || self.inputs.iter().map(|(_, folded)| folded);
         let mut walk = Walk::at(&self.folded, 0, folded());
         for index in 0..count {
