@@ -80,25 +80,36 @@ proptest! {
             gs.push(g);
             hs.push(h);
         }
-        for (sums, vectors, variance) in [
-            (moments.gradient().unwrap(), &gs, moments.gradient_variance().unwrap()),
-            (moments.hvp().unwrap(), &hs, moments.hvp_variance().unwrap()),
+        for (sums, vectors, variance, parts, each) in [
+            (
+                moments.gradient()?,
+                &gs,
+                moments.gradient_variance()?,
+                moments.gradient_variances()?,
+                moments.gradient_elementwise_variance()?,
+            ),
+            (moments.hvp()?, &hs, moments.hvp_variance()?, moments.hvp_variances()?, moments.hvp_elementwise_variance()?),
         ] {
             let d = at.len();
-            let mut total = 0.0;
+            let mut spreads = Vec::new();
             for j in 0..d {
                 let column: Vec<f64> = vectors.iter().map(|x| x[j]).collect();
                 let sum: f64 = column.iter().sum();
                 prop_assert!((sums.sum[j] - sum).abs() < 1e-12);
                 let second: f64 = column.iter().map(|x| x * x).sum();
                 prop_assert!((sums.elementwise.as_ref().unwrap()[j] - second).abs() < 1e-12);
-                total += column.iter().map(|x| (x - sum / n as f64).powi(2)).sum::<f64>();
+                spreads.push(column.iter().map(|x| (x - sum / n as f64).powi(2)).sum::<f64>() / (n - 1) as f64);
+                prop_assert!((each[j] - spreads[j]).abs() < 1e-12);
             }
             for (norm, x) in sums.norms.iter().zip(vectors) {
                 prop_assert!(near(*norm, x.iter().map(|v| v * v).sum(), 1e-12));
             }
-            prop_assert!(near(variance.value, total / (n - 1) as f64 / d as f64, 1e-10));
+            let mean = |s: &[f64]| s.iter().sum::<f64>() / s.len() as f64;
+            prop_assert!(near(variance.value, mean(&spreads), 1e-10));
             prop_assert!(variance.trusted && variance.amplification >= 1.0 - 1e-12);
+            for (segment, part) in moments.layout().segments().iter().zip(parts) {
+                prop_assert!((part.value - mean(&spreads[segment.range()])).abs() < 1e-12);
+            }
         }
 
         // Chunks of any size, merged in order.

@@ -189,23 +189,75 @@ impl<T: Real> Moments<T> {
         self.variance("the Hv product", self.hvp()?)
     }
 
+    /// The same of every segment of the layout, averaged over its own coordinates.
+    ///
+    /// # Errors
+    /// Fewer than two examples, or variances of gradients not asked for.
+    pub fn gradient_variances(&self) -> Result<Vec<Variance>> {
+        self.variances("the gradient", self.gradient()?)
+    }
+
+    /// The same of every segment of the layout, averaged over its own coordinates.
+    ///
+    /// # Errors
+    /// Fewer than two examples, or variances of products not asked for.
+    pub fn hvp_variances(&self) -> Result<Vec<Variance>> {
+        self.variances("the Hv product", self.hvp()?)
+    }
+
+    /// Unbiased variance of every coordinate of one example's gradient, `[D]`.
+    ///
+    /// # Errors
+    /// Fewer than two examples, or second moments of coordinates not asked for.
+    pub fn gradient_elementwise_variance(&self) -> Result<Vec<f64>> {
+        self.elementwise("the gradient", self.gradient()?)
+    }
+
+    /// Unbiased variance of every coordinate of one example's Hessian-vector product, `[D]`.
+    ///
+    /// # Errors
+    /// Fewer than two examples, or second moments of coordinates not asked for.
+    pub fn hvp_elementwise_variance(&self) -> Result<Vec<f64>> {
+        self.elementwise("the Hv product", self.hvp()?)
+    }
+
     fn variance(&self, what: &'static str, sums: &Sums<T>) -> Result<Variance> {
         self.needs_two(what)?;
-        if !self.request.variances {
-            return Err(Error::State(format!("the variance of {what} was not requested")));
-        }
+        self.needs_squares(what)?;
+        Ok(self.spread(sums.squares.iter().sum(), &sums.sum))
+    }
+
+    fn variances(&self, what: &'static str, sums: &Sums<T>) -> Result<Vec<Variance>> {
+        self.needs_two(what)?;
+        self.needs_squares(what)?;
+        let segments = self.layout.segments().iter().zip(&sums.squares);
+        Ok(segments.map(|(segment, &square)| self.spread(square, &sums.sum[segment.range()])).collect())
+    }
+
+    fn elementwise(&self, what: &'static str, sums: &Sums<T>) -> Result<Vec<f64>> {
+        self.needs_two(what)?;
+        let Some(second) = &sums.elementwise else {
+            return Err(Error::State(format!("the second moments of {what}'s coordinates were not requested")));
+        };
         let n = self.count as f64;
-        let total: f64 = sums.squares.iter().sum();
-        let spread = total - dot(&sums.sum, &sums.sum) / n;
-        // A NaN must stay one: max would drop it.
-        let m2 = if spread < 0.0 { 0.0 } else { spread };
+        let one = |(&q, &s): (&T, &T)| positive(q.wide() - s.wide() * s.wide() / n) / (n - 1.0);
+        Ok(second.iter().zip(&sums.sum).map(one).collect())
+    }
+
+    /// The variance that a sum of squared norms and the sum of the vectors make.
+    fn spread(&self, total: f64, sum: &[T]) -> Variance {
+        let n = self.count as f64;
+        let m2 = positive(total - dot(sum, sum) / n);
         let amplification = if total == 0.0 { 1.0 } else { total / m2 };
         let unit = if size_of::<T>() == 4 { 2f64.powi(-24) } else { 2f64.powi(-53) };
-        Ok(Variance {
-            value: m2 / (n - 1.0) / self.layout.len() as f64,
-            amplification,
-            trusted: amplification * unit <= 1e-2,
-        })
+        Variance { value: m2 / (n - 1.0) / sum.len() as f64, amplification, trusted: amplification * unit <= 1e-2 }
+    }
+
+    fn needs_squares(&self, what: &str) -> Result<()> {
+        if self.request.variances {
+            return Ok(());
+        }
+        Err(Error::State(format!("the variance of {what} was not requested")))
     }
 
     fn needs_two(&self, what: &'static str) -> Result<()> {
@@ -278,4 +330,9 @@ impl<T: Real> Moments<T> {
         self.loss_mean = self.losses.iter().sum::<f64>() / self.count as f64;
         self.loss_m2 = self.losses.iter().map(|l| (l - self.loss_mean).powi(2)).sum();
     }
+}
+
+/// What rounding made negative is 0; a NaN stays one, as `max` would not let it.
+fn positive(x: f64) -> f64 {
+    if x < 0.0 { 0.0 } else { x }
 }
