@@ -39,8 +39,7 @@ pub struct Order {
     pub derivative: f64,
     /// Central difference (five points) of the order below.
     pub difference: f64,
-    /// Their difference, relative to the larger, or to a thousandth of the order below if that is larger; 0 if it is no more than
-    /// rounding makes of a difference.
+    /// Their difference, relative to the larger (or to what rounding makes of a difference, if that is larger still).
     pub error: f64,
 }
 
@@ -133,9 +132,10 @@ fn dot(a: &[Array<f64>], b: &[Array<f64>]) -> f64 {
 }
 
 fn compare(order: usize, derivative: f64, difference: f64, below: f64, noise: f64) -> Result<Order> {
-    let scale = derivative.abs().max(difference.abs()).max(1e-3 * below);
+    // A gap that rounding alone explains is within tolerance whatever the size of the derivative.
+    let scale = derivative.abs().max(difference.abs()).max(1e-3 * below).max(noise / TOLERANCE);
     let gap = (derivative - difference).abs();
-    let error = if gap <= noise { 0.0 } else { gap / scale };
+    let error = if gap == 0.0 { 0.0 } else { gap / scale };
     if error <= TOLERANCE {
         return Ok(Order { order, derivative, difference, error });
     }
