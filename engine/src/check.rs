@@ -39,7 +39,7 @@ pub struct Order {
     pub derivative: f64,
     /// Central difference (five points) of the order below.
     pub difference: f64,
-    /// Their difference, relative to the larger (or to what rounding makes of a difference, if that is larger still).
+    /// Their difference, relative to the largest of both, a thousandth of the order below, and what rounding alone would excuse.
     pub error: f64,
 }
 
