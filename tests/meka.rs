@@ -202,7 +202,7 @@ proptest! {
                 prop_assert!((f.p - (1.0 - f.gain) * predicted).abs() <= 1e-12 * f.p / (1.0 - f.gain));
             }
             for (m, k) in a.mean().iter().zip(b.mean()) {
-                prop_assert!((m - k).abs() <= 1e-11 * (1.0 + m.abs()), "{m} and {k}");
+                prop_assert!((m - k).abs() <= 1e-12 * (1.0 + m.abs()), "{m} and {k}");
             }
         }
     }
