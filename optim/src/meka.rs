@@ -226,7 +226,8 @@ pub struct Meka<T> {
     next_params: Vec<T>,
     zero: Vec<T>,
     update: Update<T>,
-    subtract: Program<T, (Spec, Spec), Spec, Spec>,
+    /// x + step · d; with step −1 the displacement since the last step.
+    advance: Program<T, (Spec, Spec), Spec, Spec>,
 }
 
 impl<T: Real> Meka<T> {
@@ -275,7 +276,7 @@ impl<T: Real> Meka<T> {
                 (m, d)
             },
         )?;
-        let subtract = Func::trace((vector(), vector()), spec([]), |_, (x, d), step| x + step * d)?;
+        let advance = Func::trace((vector(), vector()), spec([]), |_, (x, d), step| x + step * d)?;
         let zeros = || vec![T::zero(); len];
         Ok(Meka {
             now: Scalars {
@@ -295,7 +296,7 @@ impl<T: Real> Meka<T> {
             next_params: zeros(),
             zero: zeros(),
             update: update.compile(&Device::cpu())?,
-            subtract: subtract.compile(&Device::cpu())?,
+            advance: advance.compile(&Device::cpu())?,
         })
     }
 
@@ -327,7 +328,7 @@ impl<T: Real> Meka<T> {
             self.displacement.fill(T::zero());
         } else {
             let inputs = [In::Real(params), In::Real(&self.previous), In::Real(&[T::one().neg()] as &[T])];
-            self.subtract.run_flat(&inputs, &mut [Out::Real(&mut self.displacement)])?;
+            self.advance.run_flat(&inputs, &mut [Out::Real(&mut self.displacement)])?;
         }
         let delta = &self.displacement;
         let request = if first { Request::gradient() } else { Request::gradient().and_hvp() };
@@ -453,7 +454,7 @@ impl<T: Real> Optimizer<T> for Meka<T> {
         }
         let scaled = [T::narrow(self.config.scale * step)];
         let inputs = [In::Real(params as &[T]), In::Real(&self.direction), In::Real(&scaled)];
-        self.subtract.run_flat(&inputs, &mut [Out::Real(&mut self.next_params)])?;
+        self.advance.run_flat(&inputs, &mut [Out::Real(&mut self.next_params)])?;
         if self.next_params.iter().any(|x| !x.is_finite()) {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }

@@ -54,7 +54,7 @@ fn emit(cx: &mut Lowering, c: &Contract, args: &[Value], windows: Option<&Value>
         return cx.fill(&shape, coef);
     }
     while operands.len() > 2 && !one_nest(&operands, c) {
-        let (i, j) = cheapest_pair(&operands, c);
+        let (i, j) = cheapest_pair(&operands.iter().map(|(_, labels)| labels).collect::<Vec<_>>(), &c.dims);
         let (b, a) = (operands.remove(j), operands.remove(i));
         let needed = |l: &u8| c.out.contains(l) || operands.iter().any(|(_, ls)| ls.contains(l));
         let mut out: Labels = a.1.clone();
@@ -88,9 +88,9 @@ fn drop_units((value, labels): &mut Operand, dims: &[usize]) {
     *labels = kept.iter().map(|&a| labels[a]).collect();
 }
 
-fn union(operands: &[&Operand]) -> Labels {
+fn union<'l>(operands: impl IntoIterator<Item = &'l Labels>) -> Labels {
     let mut all = Labels::new();
-    for l in operands.iter().flat_map(|(_, labels)| labels) {
+    for l in operands.into_iter().flatten() {
         if !all.contains(l) {
             all.push(*l);
         }
@@ -104,15 +104,29 @@ fn size(labels: &[u8], dims: &[usize]) -> usize {
 
 /// Whether the whole product, element by element, is no larger than what must be touched anyway.
 fn one_nest(operands: &[Operand], c: &Contract) -> bool {
-    let all = size(&union(&operands.iter().collect::<Vec<_>>()), &c.dims);
+    let all = size(&union(operands.iter().map(|(_, labels)| labels)), &c.dims);
     let largest = operands.iter().map(|(_, labels)| size(labels, &c.dims)).max().unwrap_or(0);
     operands.len() <= NEST && all <= largest.max(size(&c.out, &c.dims))
 }
 
 /// The pair whose product takes the fewest multiplications.
-fn cheapest_pair(operands: &[Operand], c: &Contract) -> (usize, usize) {
+fn cheapest_pair(operands: &[&Labels], dims: &[usize]) -> (usize, usize) {
     let pairs = (0..operands.len()).flat_map(|j| (0..j).map(move |i| (i, j)));
-    pairs.min_by_key(|&(i, j)| size(&union(&[&operands[i], &operands[j]]), &c.dims)).unwrap_or((0, 1))
+    pairs.min_by_key(|&(i, j)| size(&union([operands[i], operands[j]]), dims)).unwrap_or((0, 1))
+}
+
+/// Multiply-adds of a product of operands, multiplied pair by pair in the order in which they would be emitted.
+pub(crate) fn cost(mut operands: Vec<Labels>, out: &[u8], dims: &[usize]) -> usize {
+    let mut total = 0usize;
+    while operands.len() > 1 {
+        let (i, j) = cheapest_pair(&operands.iter().collect::<Vec<_>>(), dims);
+        let (b, a) = (operands.remove(j), operands.remove(i));
+        let mut both = union([&a, &b]);
+        total = total.saturating_add(size(&both, dims));
+        both.retain(|l| out.contains(l) || operands.iter().any(|labels| labels.contains(l)));
+        operands.push(both);
+    }
+    total
 }
 
 /// Emits the product of operands that fit one nest, or of two.
@@ -125,7 +139,8 @@ fn multiply(
     place: Place<'_>,
 ) -> Value {
     let shape: Shape = out.iter().map(|&l| dims[l as usize]).collect::<Vec<_>>().into();
-    let summed: Labels = union(&operands.iter().collect::<Vec<_>>()).into_iter().filter(|l| !out.contains(l)).collect();
+    let summed: Labels =
+        union(operands.iter().map(|(_, labels)| labels)).into_iter().filter(|l| !out.contains(l)).collect();
     if let [(value, labels)] = &operands[..]
         && summed.is_empty()
         && coef == 1.0

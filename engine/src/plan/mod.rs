@@ -10,7 +10,7 @@ use crate::graph::{Graph, Var};
 use crate::ops::Op;
 use crate::{Result, Shape};
 
-pub(crate) use contract::{add_to, contract, contract_into};
+pub(crate) use contract::{add_to, contract, contract_into, cost};
 
 /// Where a node's elements are: a strided window on a slot.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,6 +8,7 @@
 use crate::expr::labels;
 use crate::graph::{Node, Var};
 use crate::ops::{Labels, Op, contract, sum};
+use crate::plan::cost;
 use crate::{Expr, Tape};
 
 /// Multiply-adds that one element of a made vector costs: written, read for its square and for its sum.
@@ -228,22 +229,4 @@ fn pair<'t>(t: &Term<'t>, s: &Term<'t>, rank: usize) -> (Vec<(Expr<'t>, Labels)>
     let moved = |l: u8| if (l as usize) < rank { l } else { l + shift };
     let second = s.operands.iter().map(|(x, ls)| (*x, ls.iter().map(|&l| moved(l)).collect()));
     (t.operands.iter().cloned().chain(second).collect(), [&t.dims[..], &s.dims[rank..]].concat())
-}
-
-/// Multiply-adds of a product of operands, contracted in the planner's order: cheapest pair first.
-pub(crate) fn cost(mut operands: Vec<Labels>, out: &[u8], dims: &[usize]) -> usize {
-    let size = |ls: &Labels| ls.iter().map(|&l| dims[l as usize]).product::<usize>();
-    let union =
-        |a: &Labels, b: &Labels| -> Labels { a.iter().chain(b.iter().filter(|l| !a.contains(l))).copied().collect() };
-    let mut total = 0usize;
-    while operands.len() > 1 {
-        let pairs = (0..operands.len()).flat_map(|j| (0..j).map(move |i| (i, j)));
-        let Some((i, j)) = pairs.min_by_key(|&(i, j)| size(&union(&operands[i], &operands[j]))) else { break };
-        let (b, a) = (operands.remove(j), operands.remove(i));
-        let mut both = union(&a, &b);
-        total = total.saturating_add(size(&both));
-        both.retain(|l| out.contains(l) || operands.iter().any(|ls| ls.contains(l)));
-        operands.push(both);
-    }
-    total
 }
