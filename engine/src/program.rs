@@ -1,6 +1,6 @@
 //! Compiled functions: a program, an executor, and the buffers between them and the user.
 
-use osculate_kernels::{Cpu, Out, Real, Reference, Slot};
+use osculate_kernels::{Cpu, Out, Real, Reference, Simd, Slot};
 
 use crate::func::filled;
 use crate::graph::Graph;
@@ -100,7 +100,7 @@ impl<T: Real, P: Signature, D: Signature, O: Signature> Program<T, P, D, O> {
         let flop = program.flop();
         let reference = program.owned_elements() * width;
         let executor = match device {
-            Device::Cpu => Executor::Cpu(Cpu::with_threads(program, threads)),
+            Device::Cpu => Executor::Cpu(Cpu::with(program, threads, Simd::chosen()?)),
             Device::Reference => Executor::Reference(Reference::new(program)),
         };
         let owned = if let Executor::Cpu(cpu) = &executor { cpu.bytes() } else { reference };

@@ -27,4 +27,14 @@ pub enum Error {
     /// `run` was given the wrong number of buffers, or an f64 output where the program has a plain one.
     #[error("{0}")]
     Signature(String),
+    /// An instruction set was asked for that this machine has not.
+    #[error("{variable}={got}: this machine has {have}; name one of these, or unset it")]
+    Simd {
+        /// The environment variable.
+        variable: &'static str,
+        /// What it says.
+        got: String,
+        /// What there is.
+        have: String,
+    },
 }

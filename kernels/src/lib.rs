@@ -6,7 +6,7 @@
 //! | executor | what it is for |
 //! |---|---|
 //! | [`Reference`] | naive loops in f64: the oracle that every other executor is tested against |
-//! | [`Cpu`] | rayon and matrixmultiply, f32 or f64 |
+//! | [`Cpu`] | rayon and vector instructions, f32 or f64 |
 //!
 //! Everything about a program that could go wrong (a view outside its slot, an output read back, a body that names a missing
 //! register) is refused by [`Program::new`], so running one has only its argument lengths left to check.
@@ -38,7 +38,7 @@ mod reference;
 mod text;
 
 pub use body::{Body, Comparison, Instr, Scalar};
-pub use cpu::{Cpu, dot};
+pub use cpu::{Cpu, Simd, dot};
 pub use error::Error;
 pub use memory::Out;
 pub use program::{Command, Fold, Nest, Product, Program, Slot, View};

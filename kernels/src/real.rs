@@ -5,6 +5,8 @@ use std::ops::{AddAssign, MulAssign};
 
 use num_traits::Float;
 
+use crate::cpu::{Level, Simd, Tile, tile};
+
 /// `f32` or `f64`: what buffers hold.
 pub trait Real: Float + AddAssign + MulAssign + Default + Debug + Display + Send + Sync + 'static {
     /// The type's name as users write it.
@@ -15,27 +17,25 @@ pub trait Real: Float + AddAssign + MulAssign + Default + Debug + Display + Send
     fn wide(self) -> f64;
     /// Picks the instance of an elementwise function for this type.
     fn apply(scalar: &crate::Scalar, values: &mut [Self]);
-    /// `c = alpha a b + beta c` (c unread if beta is 0) with strides in elements: `a` is m×k, `b` is k×n, `c` is m×n.
+    /// Computes a tile of a matrix product.
     ///
     /// # Safety
-    /// Every element addressed through the pointers and strides must be inside its allocation; elements of `c` must be distinct
-    /// and not overlap `a` or `b`.
-    #[allow(unsafe_code, clippy::too_many_arguments)]
-    unsafe fn gemm(
-        size: [usize; 3],
-        alpha: Self,
-        a: *const Self,
-        a_strides: [isize; 2],
-        b: *const Self,
-        b_strides: [isize; 2],
-        beta: Self,
-        c: *mut Self,
-        c_strides: [isize; 2],
-    );
+    /// Every element that the tile's rows, panel and runs address is inside its allocation; the panel has whole tiles' width; rows of
+    /// `c` hold whole vectors (of `cols` elements if the set is portable), apart from `a` and `b`. There are no more rows than
+    /// `tile::shape` says; if the set is portable, there is one run, rows of `a` start side by side, and rows of `c` evenly spaced.
+    #[doc(hidden)]
+    #[allow(unsafe_code)]
+    unsafe fn tile(simd: Simd, tile: &Tile<'_, Self>);
+    /// Rows and columns of the squares that `turn` takes.
+    #[doc(hidden)]
+    const SQUARE: usize;
+    /// Writes a square of elements, given by rows, to columns: row `i` goes to `to[i]`, `to[i + step]`, …
+    #[doc(hidden)]
+    fn turn<'d>(simd: Simd, rows: impl Fn(usize) -> &'d [Self], to: &mut [Self], step: usize);
 }
 
 macro_rules! real {
-    ($type:ident, $gemm:path) => {
+    ($type:ident, $gemm:path, $avx2:path, $avx512:path, $square:literal, $turn:path) => {
         impl Real for $type {
             const NAME: &'static str = stringify!($type);
             #[inline(always)]
@@ -49,24 +49,47 @@ macro_rules! real {
             fn apply(scalar: &crate::Scalar, values: &mut [Self]) {
                 (scalar.$type)(values)
             }
+            #[inline]
             #[allow(unsafe_code)]
-            unsafe fn gemm(
-                [m, k, n]: [usize; 3],
-                alpha: Self,
-                a: *const Self,
-                [rsa, csa]: [isize; 2],
-                b: *const Self,
-                [rsb, csb]: [isize; 2],
-                beta: Self,
-                c: *mut Self,
-                [rsc, csc]: [isize; 2],
-            ) {
-                // SAFETY: the caller's contract is matrixmultiply's.
-                unsafe { $gemm(m, k, n, alpha, a, rsa, csa, b, rsb, csb, beta, c, rsc, csc) }
+            unsafe fn tile(simd: Simd, t: &Tile<'_, Self>) {
+                match simd.level() {
+                    Level::Portable => {
+                        let a = t.rows[0].wrapping_add(t.runs[0]);
+                        let c = t.c[0].wrapping_add(t.column);
+                        let down =
+                            t.c.get(1).map_or(1, |row| (*row as isize - t.c[0] as isize) / size_of::<Self>() as isize);
+                        let (step, width) = (t.step as isize, t.width as isize);
+                        let beta = if t.add { 1.0 } else { 0.0 };
+                        let (m, k, n) = (t.rows.len(), t.len, t.cols);
+                        // SAFETY: the caller's contract is matrixmultiply's.
+                        unsafe { $gemm(m, k, n, t.scale, a, 1, step, t.b, width, 1, beta, c, down, 1) }
+                    }
+                    // SAFETY: such a `Simd` exists only where the features do; the rest is the caller's contract.
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx2 => unsafe { $avx2(t) },
+                    // SAFETY: as above.
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx512 => unsafe { $avx512(t) },
+                }
+            }
+            const SQUARE: usize = $square;
+            #[inline(always)]
+            fn turn<'d>(simd: Simd, rows: impl Fn(usize) -> &'d [Self], to: &mut [Self], step: usize) {
+                let to = &mut to[..($square - 1) * step + $square];
+                #[cfg(target_arch = "x86_64")]
+                if simd.level() != Level::Portable {
+                    let rows: [*const Self; $square] = std::array::from_fn(|i| rows(i)[..$square].as_ptr());
+                    // SAFETY: such a `Simd` exists only where the features do; rows and columns were sliced to their lengths.
+                    #[allow(unsafe_code)]
+                    return unsafe { $turn(rows, to.as_mut_ptr(), step) };
+                }
+                for i in 0..$square {
+                    rows(i)[..$square].iter().zip(to[i..].iter_mut().step_by(step)).for_each(|(&v, to)| *to = v);
+                }
             }
         }
     };
 }
 
-real!(f32, matrixmultiply::sgemm);
-real!(f64, matrixmultiply::dgemm);
+real!(f32, matrixmultiply::sgemm, tile::f32_avx2, tile::f32_avx512, 8, tile::f32_turn);
+real!(f64, matrixmultiply::dgemm, tile::f64_avx2, tile::f64_avx512, 4, tile::f64_turn);

@@ -1,337 +1,483 @@
-//! Matrix products of strided views: packed where they are no plain matrices, matrixmultiply for large ones, a plain loop for
-//! small ones, rayon over batches or rows.
+//! Matrix products of strided views, by tiles: rows of one operand read in place, columns of the other packed into panels.
+//!
+//! Either operand may be the one that is packed; what costs less is decided once, from the strides. The windows of a convolution
+//! are thus never a matrix: they are read where they lie, or packed a block at a time. Small plain products are loops.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::pack::{Offsets, Panels, Runs, copy, pack};
+use super::simd::{Simd, Work};
+use super::tile::{Tile, reads_rows_in_place, shape};
 use super::{PARALLEL, Source};
-use crate::nest::{coalesce, offset};
+use crate::nest::offset;
 use crate::{Product, Real, View};
 
 /// Multiply-adds below which packing costs more than it saves.
 const SMALL: usize = 16 * 16 * 16;
 
+/// Inner indices of a block: its panels stay in the first cache.
+const DEPTH: usize = 256;
+
+/// Columns of a block: with `DEPTH` they stay in the second cache.
+const COLUMNS: usize = 512;
+
+/// Most rows of a block, and so of a tile.
+const ROWS: usize = 64;
+
 #[derive(Debug, Clone)]
 pub(super) struct MatMul {
+    simd: Simd,
     batch: Vec<usize>,
     sum: Vec<usize>,
+    /// Rows, inner, columns.
     size: [usize; 3],
     scale: f64,
-    a: Matrix,
-    b: Matrix,
-    out: Matrix,
     accumulate: bool,
-    /// Whether products are too small for matrixmultiply; decided for the whole, so that sharing rows changes no bit.
-    small: bool,
-    /// Step of the first batch loop in `out`, if all that one index writes lies within it: then threads may share the batch.
-    apart: Option<usize>,
-    /// Whether `out` is one row-major matrix that rows can be shared of.
-    plain: bool,
+    a: Operand,
+    b: Operand,
+    out: Operand,
+    /// Columns of `out`.
+    out_cols: Offsets,
+    /// Inner loops of `a` and of `b`.
+    runs: [Runs; 2],
+    /// What tiles are; none if the product is a loop.
+    tiles: Option<Tiles>,
+    /// Step of the first batch loop in `out`, if all that one index writes lies within it.
+    apart: bool,
 }
 
-/// A view as matrices: strides of the loops around it, and two groups of loops, each joined as far as it goes.
+/// A view: strides of the loops around it, and the offsets of its rows (of `b`: columns).
 #[derive(Debug, Clone)]
-struct Matrix {
+struct Operand {
     slot: usize,
     offset: usize,
     batch: Vec<usize>,
     sum: Vec<usize>,
-    groups: [Group; 2],
+    lanes: Offsets,
 }
 
+/// How a product is tiled.
 #[derive(Debug, Clone)]
-struct Group {
-    dims: Vec<usize>,
-    strides: Vec<usize>,
+struct Tiles {
+    rows: usize,
+    cols: usize,
+    /// Panels of `a`, if its rows are not read in place.
+    a: Option<Panels>,
+    b: Panels,
+    out: Panels,
+    /// Inner indices of a block; if rows are in place, whole runs of them or parts of one.
+    depth: usize,
 }
 
-impl Group {
-    fn new(dims: &[usize], strides: &[usize]) -> Group {
-        let (dims, mut strides) = coalesce(dims, &[strides]);
-        Group { dims, strides: strides.remove(0) }
-    }
-
-    /// The one stride, if the group is evenly spaced.
-    fn stride(&self) -> Option<usize> {
-        match self.strides[..] {
-            [] => Some(1),
-            [stride] => Some(stride),
-            _ => None,
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.dims.iter().product()
-    }
-
-    fn offset(&self, index: usize) -> usize {
-        offset(index, &self.dims, &self.strides)
-    }
-
-    /// Length and stride of the innermost loop.
-    fn run(&self) -> (usize, usize) {
-        match (self.dims.last(), self.strides.last()) {
-            (Some(&len), Some(&stride)) => (len, stride),
-            _ => (1, 0),
-        }
-    }
-}
-
-impl Matrix {
-    fn new(view: &View, batch: usize, sum: usize, groups: [&[usize]; 2]) -> Matrix {
-        let (batch, rest) = view.strides.split_at(batch);
-        let (sum, rest) = rest.split_at(sum);
-        let (first, second) = rest.split_at(groups[0].len());
-        Matrix {
+impl Operand {
+    fn new(view: &View, batch: usize, sum: usize, dims: &[usize], at: usize) -> Operand {
+        Operand {
             slot: view.slot,
             offset: view.offset,
-            batch: batch.to_vec(),
-            sum: sum.to_vec(),
-            groups: [Group::new(groups[0], first), Group::new(groups[1], second)],
+            batch: view.strides[..batch].to_vec(),
+            sum: view.strides[batch..batch + sum].to_vec(),
+            lanes: Offsets::new(dims, &view.strides[at..at + dims.len()]),
         }
-    }
-
-    /// Row and column stride, if it is a plain matrix.
-    fn plain(&self) -> Option<[usize; 2]> {
-        Some([self.groups[0].stride()?, self.groups[1].stride()?])
-    }
-
-    fn elements(&self) -> usize {
-        self.groups[0].len() * self.groups[1].len()
-    }
-
-    /// Copies one matrix into `room`, the group with the longer even run innermost; returns its strides there.
-    fn pack<T: Real>(&self, data: &[T], room: &mut [T]) -> [usize; 2] {
-        let [rows, cols] = &self.groups;
-        let quality = |g: &Group| if g.run().1 == 1 { g.run().0 * 4 } else { g.run().0 };
-        let (outer, inner, strides) =
-            if quality(cols) >= quality(rows) { (rows, cols, [cols.len(), 1]) } else { (cols, rows, [1, rows.len()]) };
-        let (run, step) = inner.run();
-        let runs = inner.len() / run;
-        let mut filled = 0;
-        for o in 0..outer.len() {
-            let from = outer.offset(o);
-            for r in 0..runs {
-                let at = from + inner.offset(r * run);
-                let to = &mut room[filled..filled + run];
-                if step == 1 {
-                    to.copy_from_slice(&data[at..at + run]);
-                } else {
-                    to.iter_mut().enumerate().for_each(|(i, v)| *v = data[at + i * step]);
-                }
-                filled += run;
-            }
-        }
-        strides
     }
 }
 
 impl MatMul {
-    pub(super) fn new(product: &Product) -> MatMul {
+    pub(super) fn new<T: Real>(product: &Product, simd: Simd) -> MatMul {
         let Product { batch, sum, rows, inner, cols, scale, a, b, out, accumulate } = product;
         let size @ [m, k, n] = [rows, inner, cols].map(|dims| dims.iter().product());
         let within: usize = out.strides.iter().zip(&product.dims()[2]).skip(1).map(|(s, d)| s * (d - 1)).sum();
-        let out = Matrix::new(out, batch.len(), 0, [rows, cols]);
-        let apart = out.batch.first().copied().filter(|&step| within < step);
-        let plain = batch.is_empty() && !accumulate && out.plain() == Some([size[2], 1]);
-        MatMul {
+        let around = batch.len() + sum.len();
+        let inner_of = |view: &View, at: usize| view.strides[around + at..around + at + inner.len()].to_vec();
+        let mut matmul = MatMul {
+            simd,
             batch: batch.clone(),
             sum: sum.clone(),
             size,
             scale: *scale,
-            a: Matrix::new(a, batch.len(), sum.len(), [rows, inner]),
-            b: Matrix::new(b, batch.len(), sum.len(), [inner, cols]),
-            out,
             accumulate: *accumulate,
-            small: m == 1 || n == 1 || m * k * n < SMALL,
-            apart,
-            plain,
+            a: Operand::new(a, batch.len(), sum.len(), rows, around),
+            b: Operand::new(b, batch.len(), sum.len(), cols, around + inner.len()),
+            out: Operand::new(out, batch.len(), 0, rows, batch.len()),
+            out_cols: Offsets::new(cols, &out.strides[batch.len() + rows.len()..]),
+            runs: [Runs::new(inner, &inner_of(a, rows.len())), Runs::new(inner, &inner_of(b, 0))],
+            tiles: None,
+            apart: out.strides.first().is_some_and(|&step| !batch.is_empty() && within < step),
+        };
+        if (m == 1 || n == 1 || m * k * n < SMALL) && matmul.plain().is_some() {
+            return matmul;
         }
+        let swapped = matmul.swapped();
+        let (straight, turned) = (Tiles::new::<T>(&matmul), Tiles::new::<T>(&swapped));
+        let tiles = if turned.cost::<T>(&swapped) < straight.cost::<T>(&matmul) {
+            matmul = swapped;
+            turned
+        } else {
+            straight
+        };
+        matmul.tiles = Some(tiles);
+        matmul
+    }
+
+    /// The transposed product: what were rows are columns.
+    fn swapped(&self) -> MatMul {
+        let mut swapped = self.clone();
+        swapped.size.reverse();
+        swapped.runs.reverse();
+        std::mem::swap(&mut swapped.a, &mut swapped.b);
+        std::mem::swap(&mut swapped.out.lanes, &mut swapped.out_cols);
+        swapped
     }
 
     pub(super) fn out_slot(&self) -> usize {
         self.out.slot
     }
 
-    /// Elements of packing room that one thread needs.
-    pub(super) fn scratch(&self) -> usize {
-        let packed = |m: &Matrix| if m.plain().is_none() { m.elements() } else { 0 };
-        let result = if self.direct().is_some() { 0 } else { self.out.elements() };
-        packed(&self.a) + packed(&self.b) + result
+    /// Row and column strides of `a`, `b` and `out`, if they are plain matrices.
+    fn plain(&self) -> Option<[[usize; 2]; 3]> {
+        let [a, b] = &self.runs;
+        let matrices = [
+            [self.a.lanes.step()?, a.step],
+            [b.step, self.b.lanes.step()?],
+            [self.out.lanes.step()?, self.out_cols.step()?],
+        ];
+        (a.even() && b.even()).then_some(matrices)
     }
 
-    /// Strides of the result, if products can be written straight there.
-    fn direct(&self) -> Option<[usize; 2]> {
-        self.out.plain().filter(|_| !self.accumulate)
+    /// Elements of packing room that one thread needs.
+    pub(super) fn scratch(&self) -> usize {
+        self.tiles.as_ref().map_or(0, |tiles| tiles.room(self.size[2]).iter().sum::<usize>() + ALIGN)
     }
 
     pub(super) fn run<T: Real>(&self, source: Source<'_, T>, scratch: &mut [Vec<T>], out: &mut [T]) {
         let [m, k, n] = self.size;
-        let count: usize = self.batch.iter().product();
-        let sums: usize = self.sum.iter().product();
+        let [count, sums]: [usize; 2] = [&self.batch, &self.sum].map(|dims| dims.iter().product());
         let threads = scratch.len();
-        let out = &mut out[self.out.offset..];
+        let place = Place(out.as_mut_ptr());
+        let whole = |scratch| Part { matmul: self, source, products: 0..count, rows: 0..m, cols: 0..n, scratch, place };
         if threads == 1 || count * sums * m * k * n / 16 < PARALLEL {
-            return (0..count).for_each(|p| self.product(source, p, [0, m], &mut scratch[0], self.result(p, out)));
+            return self.simd.run(whole(&mut scratch[0]));
         }
-        match self.apart {
-            Some(step) if self.batch[0] > 1 => {
-                let first = self.batch[0];
-                let within = count / first;
-                let share = first.div_ceil(threads);
-                out.par_chunks_mut(share * step).zip(scratch).enumerate().for_each(|(part, (out, scratch))| {
-                    for p in part * share * within..((part + 1) * share).min(first) * within {
-                        let at = offset(p, &self.batch, &self.out.batch) - part * share * step;
-                        self.product(source, p, [0, m], scratch, &mut out[at..]);
-                    }
-                });
+        let first = self.batch.first().copied().unwrap_or(1);
+        let [tall, wide] = self.tiles.as_ref().map_or([1, 1], |tiles| [tiles.rows, tiles.cols]);
+        let by_product = if self.accumulate { self.apart && first > 1 } else { first >= 2 * threads };
+        let by_column = n.div_ceil(wide) >= m.div_ceil(tall);
+        let share = |total: usize, unit: usize, part: usize| {
+            let units = total.div_ceil(unit);
+            let bound = |part: usize| (units * part / threads * unit).min(total);
+            bound(part)..bound(part + 1)
+        };
+        if self.accumulate && !by_product {
+            return self.simd.run(whole(&mut scratch[0]));
+        }
+        // Parts write elements of their own: products of their own first batch indices, or rows or columns of their own.
+        scratch.par_iter_mut().enumerate().for_each(|(part, scratch)| {
+            let mut work = whole(scratch);
+            if by_product {
+                let (range, within) = (share(first, 1, part), count / first);
+                work.products = range.start * within..range.end * within;
+            } else if by_column {
+                work.cols = share(n, wide, part);
+            } else {
+                work.rows = share(m, tall, part);
             }
-            _ if self.plain && m > 1 => {
-                // Multiples of 16 rows keep the register tiles of every share full.
-                let share = m.div_ceil(threads).next_multiple_of(16);
-                out[..m * n].par_chunks_mut(share * n).zip(scratch).enumerate().for_each(|(part, (out, scratch))| {
-                    self.product(source, 0, [part * share, (part * share + share).min(m)], scratch, out);
-                });
-            }
-            _ => (0..count).for_each(|p| self.product(source, p, [0, m], &mut scratch[0], self.result(p, out))),
+            self.simd.run(work);
+        });
+    }
+}
+
+impl Tiles {
+    fn new<T: Real>(matmul: &MatMul) -> Tiles {
+        let [rows, cols] = shape::<T>(matmul.simd);
+        let runs = &matmul.runs[0];
+        // A row in place costs a stream of memory, and every run a start; other rows are packed.
+        let in_place = reads_rows_in_place(matmul.simd)
+            && (runs.step <= 4 || matmul.size[2] <= 2 * cols)
+            && (runs.len >= 3 || runs.even());
+        let depth = match in_place {
+            true if runs.len <= DEPTH => DEPTH / runs.len * runs.len,
+            true if !runs.even() => runs.len.div_ceil(runs.len.div_ceil(DEPTH)),
+            _ => DEPTH,
+        };
+        Tiles {
+            rows,
+            cols,
+            a: (!in_place).then(|| Panels::new(&matmul.a.lanes, rows)),
+            b: Panels::new(&matmul.b.lanes, cols),
+            out: Panels::new(&matmul.out_cols, cols),
+            depth: depth.min(matmul.size[1]),
         }
     }
 
-    fn result<'o, T>(&self, p: usize, out: &'o mut [T]) -> &'o mut [T] {
-        &mut out[offset(p, &self.batch, &self.out.batch)..]
+    /// The inner indices, in blocks.
+    fn blocks(&self, matmul: &MatMul) -> impl Iterator<Item = Range<usize>> {
+        let (k, depth) = (matmul.size[1], self.depth);
+        // Parts of long runs start anew with every run.
+        let run = match matmul.runs[0].len {
+            len if self.a.is_none() && len > depth => len,
+            _ => k,
+        };
+        let per_run = run.div_ceil(depth);
+        (0..k / run * per_run).map(move |index| {
+            let (start, from) = (index / per_run * run, index % per_run * depth);
+            start + from..start + run.min(from + depth)
+        })
     }
 
-    /// Rows `from..to` of product `p`, summed over the sum loops, to the start of `out`.
-    fn product<T: Real>(&self, source: Source<'_, T>, p: usize, rows: [usize; 2], scratch: &mut [T], out: &mut [T]) {
-        let [from, to] = rows;
-        let [_, k, n] = self.size;
-        let m = to - from;
-        let scale = T::narrow(self.scale);
-        let (a_room, rest) = scratch.split_at_mut(if self.a.plain().is_none() { self.a.elements() } else { 0 });
-        let (b_room, c_room) = rest.split_at_mut(if self.b.plain().is_none() { self.b.elements() } else { 0 });
-        let direct = self.direct();
-        for s in 0..self.sum.iter().product() {
-            let at = |x: &Matrix| x.offset + offset(p, &self.batch, &x.batch) + offset(s, &self.sum, &x.sum);
-            let (a, [ra, ca]) = matrix(&self.a, &source.slot(self.a.slot)[at(&self.a)..], a_room);
-            let (b, b_strides) = matrix(&self.b, &source.slot(self.b.slot)[at(&self.b)..], b_room);
-            let beta = if s == 0 { T::zero() } else { T::one() };
-            let multiply = if self.small { small } else { gemm };
-            match direct {
-                Some(strides) => {
-                    multiply([m, k, n], scale, &a[from * ra..], [ra, ca], b, b_strides, beta, out, strides)
+    /// Columns packed at once, of `n`.
+    fn block(&self, n: usize) -> usize {
+        COLUMNS.min(n).next_multiple_of(self.cols)
+    }
+
+    /// Elements of a block of `b`, a panel of `a` and a tile of the result.
+    fn room(&self, n: usize) -> [usize; 3] {
+        let a = if self.a.is_some() { ROWS * self.depth } else { 0 };
+        [self.depth * self.block(n), a, self.rows * self.cols]
+    }
+
+    /// Rough cycles of a product: multiply-adds of vectors, two a cycle if their operands come as fast, packing, and results.
+    fn cost<T: Real>(&self, matmul: &MatMul) -> f64 {
+        let [m, k, n] = matmul.size.map(|x| x as f64);
+        let vector = (self.cols / 2) as f64;
+        let tile = |rows: f64, cols: f64| {
+            let vectors = (cols / vector).ceil();
+            (rows * vectors / 2.0).max((rows + vectors) / 2.0).max(4.0)
+        };
+        let parts = |total: usize, unit: usize| [(total / unit, unit), (1, total % unit)];
+        let mut cycles = 0.0;
+        for (tall, rows) in parts(matmul.size[0], self.rows.min(8)) {
+            for (wide, cols) in parts(matmul.size[2], self.cols) {
+                if rows > 0 && cols > 0 {
+                    cycles += k * (tall * wide) as f64 * tile(rows as f64, cols as f64);
                 }
-                None => multiply([m, k, n], scale, &a[from * ra..], [ra, ca], b, b_strides, beta, c_room, [n, 1]),
             }
         }
-        if direct.is_none() {
-            let [rows, cols] = &self.out.groups;
-            let (run, step) = cols.run();
-            for (r, values) in c_room[..m * n].chunks(n).enumerate() {
-                let row = rows.offset(from + r);
-                for (c, values) in values.chunks(run).enumerate() {
-                    let to = out[row + cols.offset(c * run)..].iter_mut().step_by(step.max(1));
-                    if self.accumulate {
-                        to.zip(values).for_each(|(o, &v)| *o += v);
-                    } else {
-                        to.zip(values).for_each(|(o, &v)| *o = v);
-                    }
+        let copied = |panels: &Panels, step: usize| match (panels.even, step) {
+            (true, _) => 0.25,
+            (false, 1) => 0.4,
+            (false, _) => 2.0,
+        };
+        let a = self.a.as_ref().map_or(0.0, |a| copied(a, matmul.runs[0].step) * (n / COLUMNS as f64).ceil());
+        let b = copied(&self.b, matmul.runs[1].step);
+        let blocks = (k / DEPTH as f64).ceil();
+        let result = if self.out.even { 0.15 } else { 1.5 };
+        cycles + a * m * k + b * k * n + result * blocks * m * n
+    }
+}
+
+/// Where the result goes, for several threads.
+#[derive(Debug)]
+struct Place<T>(*mut T);
+
+impl<T> Clone for Place<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Place<T> {}
+
+// SAFETY: threads write elements of their own, see `MatMul::run`.
+#[allow(unsafe_code)]
+unsafe impl<T: Send> Send for Place<T> {}
+// SAFETY: as above.
+#[allow(unsafe_code)]
+unsafe impl<T: Send> Sync for Place<T> {}
+
+/// What one thread computes.
+struct Part<'p, T> {
+    matmul: &'p MatMul,
+    source: Source<'p, T>,
+    products: Range<usize>,
+    rows: Range<usize>,
+    cols: Range<usize>,
+    scratch: &'p mut Vec<T>,
+    place: Place<T>,
+}
+
+/// Elements that packed panels are aligned to: a cache line's.
+const ALIGN: usize = 16;
+
+impl<T: Real> Work for Part<'_, T> {
+    #[inline(always)]
+    fn run(mut self) {
+        for p in self.products.clone() {
+            let out = self.matmul.out.offset + offset(p, &self.matmul.batch, &self.matmul.out.batch);
+            for s in 0..self.matmul.sum.iter().product() {
+                let at = |x: &Operand| {
+                    x.offset + offset(p, &self.matmul.batch, &x.batch) + offset(s, &self.matmul.sum, &x.sum)
+                };
+                let (a, b) = (&self.matmul.a, &self.matmul.b);
+                let (a, b) = (&self.source.slot(a.slot)[at(a)..], &self.source.slot(b.slot)[at(b)..]);
+                let add = self.matmul.accumulate || s > 0;
+                match &self.matmul.tiles {
+                    Some(tiles) => self.tiled(tiles, a, b, out, add),
+                    None => self.small(a, b, out, add),
                 }
             }
         }
     }
 }
 
-/// One matrix: where it lies, or packed.
-fn matrix<'d, T: Real>(x: &Matrix, data: &'d [T], room: &'d mut [T]) -> (&'d [T], [usize; 2]) {
-    match x.plain() {
-        Some(strides) => (data, strides),
-        None => {
-            let strides = x.pack(data, room);
-            (room, strides)
-        }
-    }
-}
-
-/// `out = scale · a b + beta · out`.
-#[allow(clippy::too_many_arguments)]
-fn gemm<T: Real>(
-    [m, k, n]: [usize; 3],
-    scale: T,
-    a: &[T],
-    [ra, ca]: [usize; 2],
-    b: &[T],
-    [rb, cb]: [usize; 2],
-    beta: T,
-    out: &mut [T],
-    [ro, co]: [usize; 2],
-) {
-    // matrixmultiply trusts its arguments; this is where they are checked, once a product.
-    assert!((m - 1) * ra + (k - 1) * ca < a.len());
-    assert!((k - 1) * rb + (n - 1) * cb < b.len());
-    assert!((m - 1) * ro + (n - 1) * co < out.len());
-    let signed = |[r, c]: [usize; 2]| [r as isize, c as isize];
-    // SAFETY: the assertions above keep every element inside its slice; `out` is a unique slice, so it overlaps neither operand,
-    // and its elements are distinct: `Program::new` refuses a result whose loops overlap, and packed results are row-major.
+impl<T: Real> Part<'_, T> {
+    /// One product by tiles, to the elements from `out` on.
+    #[inline(always)]
     #[allow(unsafe_code)]
-    unsafe {
-        T::gemm(
-            [m, k, n],
-            scale,
-            a.as_ptr(),
-            signed([ra, ca]),
-            b.as_ptr(),
-            signed([rb, cb]),
-            beta,
-            out.as_mut_ptr(),
-            signed([ro, co]),
-        );
+    fn tiled(&mut self, tiles: &Tiles, a: &[T], b: &[T], out: usize, add: bool) {
+        let matmul = self.matmul;
+        let MatMul { simd, size, runs, out: target, .. } = matmul;
+        let scale = T::narrow(matmul.scale);
+        let aligned = self.scratch.as_ptr().align_offset(ALIGN * size_of::<T>()).min(ALIGN);
+        let [b_room, a_room, c_room] = tiles.room(size[2]);
+        let (b_room, rest) = self.scratch[aligned..aligned + b_room + a_room + c_room].split_at_mut(b_room);
+        let (a_room, c_room) = rest.split_at_mut(a_room);
+        let aside: [*mut T; ROWS] = {
+            let c = c_room.as_mut_ptr();
+            std::array::from_fn(|i| c.wrapping_add(i.min(tiles.rows - 1) * tiles.cols))
+        };
+        // matrixmultiply writes rows that are evenly spaced.
+        let free = reads_rows_in_place(*simd) || target.lanes.step().is_some();
+        let (tall, wide) = (ROWS / tiles.rows * tiles.rows, tiles.block(size[2]));
+        for from in self.cols.clone().step_by(wide) {
+            let cols = from..self.cols.end.min(from + wide);
+            let (first, last) = (cols.start / tiles.cols, cols.end.div_ceil(tiles.cols));
+            for block in tiles.blocks(matmul) {
+                let add = add || block.start > 0;
+                let depth = block.len();
+                pack(*simd, b, &tiles.b, first..last, tiles.cols, &runs[1], block.clone(), b_room);
+                // A block of rows meets one panel after the other, which stays in the first cache meanwhile.
+                for row in self.rows.clone().step_by(tall) {
+                    let rows = row..self.rows.end.min(row + tall);
+                    let mut to = [self.place.0; ROWS];
+                    let mut from = [a.as_ptr(); ROWS];
+                    for ((to, from), row) in to.iter_mut().zip(&mut from).zip(rows.clone()) {
+                        *to = to.wrapping_add(out + target.lanes.at(row));
+                        *from = from.wrapping_add(matmul.a.lanes.at(row));
+                    }
+                    let part = [runs[0].starts[0] + block.start * runs[0].step];
+                    let (inner, len, step) = match &tiles.a {
+                        None if runs[0].even() => (&part[..], depth, runs[0].step),
+                        None if depth < runs[0].len => {
+                            let skip = block.start % runs[0].len * runs[0].step;
+                            from.iter_mut().for_each(|from| *from = from.wrapping_add(skip));
+                            let run = block.start / runs[0].len;
+                            (&runs[0].starts[run..=run], depth, runs[0].step)
+                        }
+                        None => {
+                            let len = runs[0].len;
+                            (&runs[0].starts[block.start / len..block.end / len], len, runs[0].step)
+                        }
+                        Some(panels) => {
+                            let chosen = row / tiles.rows..rows.end.div_ceil(tiles.rows);
+                            pack(*simd, a, panels, chosen, tiles.rows, &runs[0], block.clone(), a_room);
+                            for (i, from) in from[..rows.len()].iter_mut().enumerate() {
+                                let (panel, lane) = (i / tiles.rows, i % tiles.rows);
+                                *from = a_room.as_ptr().wrapping_add(panel * depth * tiles.rows + lane);
+                            }
+                            (&[0][..], depth, tiles.rows)
+                        }
+                    };
+                    for p in first..last {
+                        let segments = tiles.out.segments(p);
+                        let lanes = tiles.cols.min(cols.end - p * tiles.cols);
+                        // Straight to where it belongs, if that is whole vectors side by side.
+                        let straight = free && segments.len() == 1 && lanes.is_multiple_of(tiles.cols / 2);
+                        for row in (0..rows.len()).step_by(tiles.rows) {
+                            let chosen = row..rows.len().min(row + tiles.rows);
+                            let tile = Tile {
+                                rows: &from[chosen.clone()],
+                                runs: inner,
+                                len,
+                                step,
+                                b: b_room.as_ptr().wrapping_add((p - first) * depth * tiles.cols),
+                                width: tiles.cols,
+                                c: if straight { &to[chosen.clone()] } else { &aside[..chosen.len()] },
+                                column: if straight { segments[0].from } else { 0 },
+                                cols: lanes,
+                                scale,
+                                add: add && straight,
+                            };
+                            // SAFETY: `Program::new` checked every view against its slot and `run` the slots' lengths, so rows,
+                            // runs and results lie inside; panels are as wide as tiles; no other thread writes these elements.
+                            unsafe { T::tile(*simd, &tile) };
+                            if straight {
+                                continue;
+                            }
+                            for (to, values) in to[chosen].iter().zip(c_room.chunks_exact(tiles.cols)) {
+                                for s in segments {
+                                    let values = &values[s.lane..s.lane + s.len];
+                                    // SAFETY: as above; a segment's elements lie side by side and are this thread's alone.
+                                    let to = unsafe { std::slice::from_raw_parts_mut(to.wrapping_add(s.from), s.len) };
+                                    match add {
+                                        true => to.iter_mut().zip(values).for_each(|(t, &v)| *t += v),
+                                        false => copy(to, values),
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
     }
-}
 
-/// Products too small to pack: sums of scaled rows where those are contiguous, else dot products of rows and columns.
-#[allow(clippy::too_many_arguments)]
-fn small<T: Real>(
-    [m, k, n]: [usize; 3],
-    scale: T,
-    a: &[T],
-    [ra, ca]: [usize; 2],
-    b: &[T],
-    [rb, cb]: [usize; 2],
-    beta: T,
-    out: &mut [T],
-    [ro, co]: [usize; 2],
-) {
-    for i in 0..m {
-        if cb == 1 && co == 1 && n > 1 {
-            let row = &mut out[i * ro..i * ro + n];
-            if beta == T::zero() {
-                row.fill(T::zero());
-            }
-            for l in 0..k {
-                let factor = scale * a[i * ra + l * ca];
-                row.iter_mut().zip(&b[l * rb..]).for_each(|(o, &v)| *o += factor * v);
-            }
-        } else {
-            for j in 0..n {
-                let value = scale * dot(k, &a[i * ra..], ca, &b[j * cb..], rb);
-                let element = &mut out[i * ro + j * co];
-                *element = if beta == T::zero() { value } else { *element + value };
+    /// One product too small to pack: sums of scaled rows where those are contiguous, else dot products of rows and columns.
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    fn small(&mut self, a: &[T], b: &[T], out: usize, add: bool) {
+        let Some([[ra, ca], [rb, cb], [ro, co]]) = self.matmul.plain() else { return };
+        let k = self.matmul.size[1];
+        let scale = T::narrow(self.matmul.scale);
+        let cols = self.cols.clone();
+        for i in self.rows.clone() {
+            let row = self.place.0.wrapping_add(out + i * ro);
+            if cb == 1 && co == 1 && cols.len() > 1 {
+                // SAFETY: `Program::new` and `run` checked that results lie inside; these elements belong to this thread alone.
+                let row = unsafe { std::slice::from_raw_parts_mut(row.wrapping_add(cols.start), cols.len()) };
+                if !add {
+                    row.fill(T::zero());
+                }
+                for l in 0..k {
+                    let factor = scale * a[i * ra + l * ca];
+                    row.iter_mut().zip(&b[l * rb + cols.start..]).for_each(|(o, &v)| *o += factor * v);
+                }
+            } else {
+                for j in cols.clone() {
+                    let value = scale * dot(k, &a[i * ra..], ca, &b[j * cb..], rb);
+                    // SAFETY: as above.
+                    let element = unsafe { &mut *row.wrapping_add(j * co) };
+                    *element = if add { *element + value } else { value };
+                }
             }
         }
     }
 }
 
-/// Dot product in eight fixed lanes.
+/// Dot product in sixteen fixed lanes.
+#[inline(always)]
 fn dot<T: Real>(k: usize, a: &[T], sa: usize, b: &[T], sb: usize) -> T {
-    let mut lanes = [T::zero(); 8];
+    let mut lanes = [T::zero(); 16];
     if sa == 1 && sb == 1 {
-        for (a, b) in a[..k].chunks(8).zip(b[..k].chunks(8)) {
-            lanes.iter_mut().zip(a).zip(b).for_each(|((l, &x), &y)| *l += x * y);
+        let (a16, a) = a[..k].as_chunks::<16>();
+        let (b16, b) = b[..k].as_chunks::<16>();
+        for (a, b) in a16.iter().zip(b16) {
+            for l in 0..16 {
+                lanes[l] += a[l] * b[l];
+            }
         }
+        lanes.iter_mut().zip(a).zip(b).for_each(|((l, &x), &y)| *l += x * y);
     } else {
         for l in 0..k {
-            lanes[l % 8] += a[l * sa] * b[l * sb];
+            lanes[l % 16] += a[l * sa] * b[l * sb];
         }
     }
-    let [a, b, c, d, e, f, g, h] = lanes;
-    ((a + e) + (c + g)) + ((b + f) + (d + h))
+    let mut width = 16;
+    while width > 1 {
+        width /= 2;
+        for l in 0..width {
+            let other = lanes[l + width];
+            lanes[l] += other;
+        }
+    }
+    lanes[0]
 }

@@ -1,12 +1,18 @@
-//! The CPU executor: blocks of elements for nests, matrixmultiply for products, rayon over independent output elements.
+//! The CPU executor: blocks of elements for nests, tiles for products, rayon over independent output elements.
 //!
 //! Every output element is computed by one thread in one order, so results do not depend on the number of threads.
 
 mod dot;
 mod matmul;
 mod nest;
+mod pack;
+mod simd;
+pub(crate) mod tile;
 
 pub use dot::dot;
+pub(crate) use simd::Level;
+pub use simd::Simd;
+pub use tile::Tile;
 
 use std::mem::take;
 
@@ -16,7 +22,8 @@ use crate::{Command, Error, Out, Program, Real, Slot};
 /// Work (elements, or multiply-adds over 16) below which a command stays on the calling thread.
 const PARALLEL: usize = 1 << 15;
 
-/// Runs a program on the CPU in `f32` or `f64`; a run allocates nothing but the packing buffer of each large product.
+/// Runs a program on the CPU in `f32` or `f64`; a run allocates nothing (but for matrixmultiply's packing buffers, which serve
+/// machines that there are no tiles of our own for).
 ///
 /// ```
 /// # use osculate_kernels::*;
@@ -94,11 +101,11 @@ impl Step {
 impl<T: Real> Cpu<T> {
     /// Takes a program, prepares its loops and allocates its scratch; commands share the threads of the current rayon pool.
     pub fn new(program: Program) -> Cpu<T> {
-        Cpu::with_threads(program, rayon::current_num_threads())
+        Cpu::with(program, rayon::current_num_threads(), Simd::best())
     }
 
-    /// The same, with commands shared among a given number of threads (1: all on the caller's).
-    pub fn with_threads(program: Program, threads: usize) -> Cpu<T> {
+    /// The same, with commands shared among a given number of threads (1: all on the caller's), by a set of instructions.
+    pub fn with(program: Program, threads: usize, simd: Simd) -> Cpu<T> {
         let owned = allocate(&program);
         let steps: Vec<Step> = (program.commands().iter())
             .map(|command| match command {
@@ -107,7 +114,7 @@ impl<T: Real> Cpu<T> {
                 Command::Reduce { nest, over, fold, scale } => {
                     Step::Reduce(nest::Reduce::new(nest, over, *fold, *scale))
                 }
-                Command::MatMul(product) => Step::MatMul(Box::new(matmul::MatMul::new(product))),
+                Command::MatMul(product) => Step::MatMul(Box::new(matmul::MatMul::new::<T>(product, simd))),
             })
             .collect();
         let packed = |step: &Step| if let Step::MatMul(matmul) = step { matmul.scratch() } else { 0 };

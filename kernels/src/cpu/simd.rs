@@ -1,0 +1,121 @@
+//! Instruction sets: kernels are compiled for each, and the widest that the machine has is chosen when an executor is made.
+
+use crate::Error;
+
+/// An instruction set that this machine has.
+///
+/// Elementwise results have the same bits with every set; products may differ in the last digits, for want of fused multiply-adds.
+///
+/// ```
+/// use osculate_kernels::Simd;
+/// assert!(Simd::available().contains(&Simd::best()));
+/// println!("{}", Simd::best()); // "avx512"
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Simd(Level);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub(crate) enum Level {
+    /// What the build assumes: SSE2 on x86-64, NEON on aarch64.
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+/// The variable that narrows the choice.
+const VARIABLE: &str = "OSCULATE_SIMD";
+
+impl Simd {
+    /// All that this machine has, the narrowest first.
+    pub fn available() -> Vec<Simd> {
+        let mut found = vec![Simd(Level::Portable)];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                found.push(Simd(Level::Avx2));
+            }
+            let wide = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl");
+            if wide && is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512bw") {
+                found.push(Simd(Level::Avx512));
+            }
+        }
+        found
+    }
+
+    /// The widest.
+    pub fn best() -> Simd {
+        let last = Simd::available().into_iter().next_back();
+        last.unwrap_or(Simd(Level::Portable))
+    }
+
+    /// The widest, or the one that the environment variable `OSCULATE_SIMD` names: `portable`, `avx2` or `avx512`.
+    ///
+    /// # Errors
+    /// [`Error::Simd`]: the variable names a set that this machine has not, or that there is not.
+    pub fn chosen() -> Result<Simd, Error> {
+        let Some(wanted) = std::env::var_os(VARIABLE).filter(|v| !v.is_empty()) else { return Ok(Simd::best()) };
+        let available = Simd::available();
+        let found = available.iter().copied().find(|simd| wanted == simd.name());
+        found.ok_or_else(|| Error::Simd {
+            variable: VARIABLE,
+            got: wanted.to_string_lossy().into_owned(),
+            have: available.iter().map(|simd| simd.name()).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    /// Its name, as the environment variable takes it.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Level::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => "avx512",
+        }
+    }
+
+    pub(crate) fn level(self) -> Level {
+        self.0
+    }
+
+    /// Runs work in the version compiled for this set.
+    #[inline]
+    pub(crate) fn run<W: Work>(self, work: W) {
+        match self.0 {
+            Level::Portable => work.run(),
+            // SAFETY: only `available` makes these, after it found the features on this machine.
+            #[cfg(target_arch = "x86_64")]
+            #[allow(unsafe_code)]
+            Level::Avx2 => unsafe { avx2(work) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            #[allow(unsafe_code)]
+            Level::Avx512 => unsafe { avx512(work) },
+        }
+    }
+}
+
+impl std::fmt::Display for Simd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A loop to be compiled once for every instruction set; it and what it calls must be `#[inline(always)]` to be so.
+pub(crate) trait Work {
+    fn run(self);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn avx2<W: Work>(work: W) {
+    work.run();
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,fma")]
+fn avx512<W: Work>(work: W) {
+    work.run();
+}
