@@ -1,5 +1,6 @@
 //! The two scalar types programs run in.
 
+use std::any::TypeId;
 use std::fmt::{Debug, Display};
 use std::ops::{AddAssign, MulAssign};
 
@@ -17,6 +18,9 @@ pub trait Real: Float + AddAssign + MulAssign + Default + Debug + Display + Send
     fn wide(self) -> f64;
     /// Picks the instance of an elementwise function for this type.
     fn apply(scalar: &crate::Scalar, values: &mut [Self]);
+    /// These values, if they are of type `O`.
+    #[doc(hidden)]
+    fn same<O: Real>(values: &[Self]) -> Option<&[O]>;
     /// Computes a tile of a matrix product.
     ///
     /// # Safety
@@ -48,6 +52,13 @@ macro_rules! real {
             }
             fn apply(scalar: &crate::Scalar, values: &mut [Self]) {
                 (scalar.$type)(values)
+            }
+            #[inline(always)]
+            fn same<O: Real>(values: &[Self]) -> Option<&[O]> {
+                // SAFETY: the types are the same.
+                #[allow(unsafe_code)]
+                let cast = || unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<O>(), values.len()) };
+                (TypeId::of::<O>() == TypeId::of::<$type>()).then(cast)
             }
             #[inline]
             #[allow(unsafe_code)]

@@ -1,6 +1,7 @@
 //! Inner products: in the type of the vectors within blocks, in f64 across them.
 
-use super::nest::{BLOCK, sum};
+use super::block::{BLOCK, STEP, halve};
+use super::simd::{Simd, Work};
 use crate::Real;
 
 /// ⟨a, b⟩ with f64 sums across blocks of 256 elements; the shorter length counts.
@@ -13,11 +14,32 @@ use crate::Real;
 /// assert!((osculate_kernels::dot(&a, &a) - exact).abs() < 1e-6 * exact);
 /// ```
 pub fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
-    let mut products = [T::zero(); BLOCK];
+    let len = a.len().min(b.len());
+    let (a, b) = (&a[..len], &b[..len]);
     let mut total = 0.0;
-    for (a, b) in a.chunks(BLOCK).zip(b.chunks(BLOCK)) {
-        products.iter_mut().zip(a).zip(b).for_each(|((p, &x), &y)| *p = x * y);
-        total += sum(&products[..a.len().min(b.len())]);
-    }
+    Simd::best().run(Dot { a, b, total: &mut total });
     total
+}
+
+struct Dot<'w, T> {
+    a: &'w [T],
+    b: &'w [T],
+    total: &'w mut f64,
+}
+
+impl<T: Real> Work for Dot<'_, T> {
+    #[inline(always)]
+    fn run(self) {
+        for (a, b) in self.a.chunks(BLOCK).zip(self.b.chunks(BLOCK)) {
+            let mut sums = [T::zero(); STEP];
+            let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<STEP>(), b.as_chunks::<STEP>());
+            for (a, b) in a.iter().zip(b) {
+                for lane in 0..STEP {
+                    sums[lane] += a[lane] * b[lane];
+                }
+            }
+            sums.iter_mut().zip(a_rest.iter().zip(b_rest)).for_each(|(sum, (&x, &y))| *sum += x * y);
+            *self.total += halve(sums, |x, y| x + y).wide();
+        }
+    }
 }

@@ -110,7 +110,7 @@ impl MatMul {
         }
         let swapped = matmul.swapped();
         let (straight, turned) = (Tiles::new::<T>(&matmul), Tiles::new::<T>(&swapped));
-        let tiles = if turned.cost::<T>(&swapped) < straight.cost::<T>(&matmul) {
+        let tiles = if turned.cost(&swapped) < straight.cost(&matmul) {
             matmul = swapped;
             turned
         } else {
@@ -237,7 +237,7 @@ impl Tiles {
     }
 
     /// Rough cycles of a product: multiply-adds of vectors, two a cycle if their operands come as fast, packing, and results.
-    fn cost<T: Real>(&self, matmul: &MatMul) -> f64 {
+    fn cost(&self, matmul: &MatMul) -> f64 {
         let [m, k, n] = matmul.size.map(|x| x as f64);
         let vector = (self.cols / 2) as f64;
         let tile = |rows: f64, cols: f64| {

@@ -2,12 +2,15 @@
 //!
 //! Every output element is computed by one thread in one order, so results do not depend on the number of threads.
 
+mod block;
 mod dot;
+mod map;
 mod matmul;
-mod nest;
 mod pack;
+mod reduce;
 mod simd;
 pub(crate) mod tile;
+mod walk;
 
 pub use dot::dot;
 pub(crate) use simd::Level;
@@ -15,6 +18,8 @@ pub use simd::Simd;
 pub use tile::Tile;
 
 use std::mem::take;
+
+use block::Registers;
 
 use crate::memory::{allocate, check};
 use crate::{Command, Error, Out, Program, Real, Slot};
@@ -43,15 +48,14 @@ pub struct Cpu<T> {
     program: Program,
     steps: Vec<Step>,
     owned: Vec<Vec<T>>,
-    /// Room for packed operands, one a thread.
-    scratch: Vec<Vec<T>>,
+    scratch: Scratch<T>,
 }
 
 /// A command made ready: loops joined, shapes of loops decided.
 #[derive(Debug, Clone)]
 enum Step {
-    Map(nest::Map),
-    Reduce(nest::Reduce),
+    Map(map::Map),
+    Reduce(reduce::Reduce),
     MatMul(Box<matmul::MatMul>),
 }
 
@@ -81,21 +85,33 @@ impl Step {
         }
     }
 
-    fn run<T: Real>(&self, source: Source<'_, T>, scratch: &mut [Vec<T>], out: &mut [T]) {
+    fn run<T: Real>(&self, source: Source<'_, T>, scratch: &mut Scratch<T>, out: &mut [T]) {
         match self {
-            Step::Map(map) => map.run(source, scratch.len(), out),
-            Step::Reduce(reduce) => reduce.run(source, scratch.len(), out),
-            Step::MatMul(matmul) => matmul.run(source, scratch, out),
+            Step::Map(map) => map.run(scratch.simd, source, &mut scratch.registers, out),
+            Step::Reduce(reduce) => reduce.run(scratch.simd, source, &mut scratch.registers, out),
+            Step::MatMul(matmul) => matmul.run(source, &mut scratch.packed, out),
         }
     }
 
-    fn run_wide<T: Real>(&self, source: Source<'_, T>, threads: usize, out: &mut [f64]) {
+    fn run_wide<T: Real>(&self, source: Source<'_, T>, scratch: &mut Scratch<T>, out: &mut [f64]) {
         match self {
-            Step::Map(map) => map.run(source, threads, out),
-            Step::Reduce(reduce) => reduce.run(source, threads, out),
+            Step::Map(map) => map.run(scratch.simd, source, &mut scratch.wide, out),
+            Step::Reduce(reduce) => reduce.run(scratch.simd, source, &mut scratch.wide, out),
             Step::MatMul(_) => {} // refused by Program::new
         }
     }
+}
+
+/// Working room, one of each a thread.
+#[derive(Debug, Clone)]
+struct Scratch<T> {
+    simd: Simd,
+    /// Packed operands of products.
+    packed: Vec<Vec<T>>,
+    /// Blocks of lanes.
+    registers: Vec<Registers<T>>,
+    /// The same for what is computed in f64.
+    wide: Vec<Registers<f64>>,
 }
 
 impl<T: Real> Cpu<T> {
@@ -109,17 +125,33 @@ impl<T: Real> Cpu<T> {
         let owned = allocate(&program);
         let steps: Vec<Step> = (program.commands().iter())
             .map(|command| match command {
-                Command::Map(nest) => Step::Map(nest::Map::new(nest, false)),
-                Command::AddTo(nest) => Step::Map(nest::Map::new(nest, true)),
+                Command::Map(nest) => Step::Map(map::Map::new(nest, false)),
+                Command::AddTo(nest) => Step::Map(map::Map::new(nest, true)),
                 Command::Reduce { nest, over, fold, scale } => {
-                    Step::Reduce(nest::Reduce::new(nest, over, *fold, *scale))
+                    Step::Reduce(reduce::Reduce::new(nest, over, *fold, *scale))
                 }
                 Command::MatMul(product) => Step::MatMul(Box::new(matmul::MatMul::new::<T>(product, simd))),
             })
             .collect();
-        let packed = |step: &Step| if let Step::MatMul(matmul) = step { matmul.scratch() } else { 0 };
-        let room = steps.iter().map(packed).max().unwrap_or(0);
-        let scratch = vec![vec![T::zero(); room]; threads.max(1)];
+        let (mut packed, mut registers, mut wide) = (0, 0, 0);
+        for (step, command) in steps.iter().zip(program.commands()) {
+            match (step, command) {
+                (Step::MatMul(matmul), _) => packed = matmul.scratch().max(packed),
+                (_, Command::Map(nest) | Command::AddTo(nest) | Command::Reduce { nest, .. }) => {
+                    let is_wide = matches!(program.slots()[step.out_slot()], Slot::Output { wide: true, .. });
+                    let most = if is_wide { &mut wide } else { &mut registers };
+                    *most = nest.body.0.len().max(*most);
+                }
+                _ => {}
+            }
+        }
+        let threads = threads.max(1);
+        let scratch = Scratch {
+            simd,
+            packed: vec![vec![T::zero(); packed]; threads],
+            registers: vec![Registers::new(registers); threads],
+            wide: vec![Registers::new(wide); threads],
+        };
         Cpu { program, steps, owned, scratch }
     }
 
@@ -130,8 +162,10 @@ impl<T: Real> Cpu<T> {
 
     /// Bytes of scratch, packing room and constants that this executor holds.
     pub fn bytes(&self) -> usize {
-        let packed: usize = self.scratch.iter().map(Vec::len).sum();
-        (self.program.owned_elements() + packed) * size_of::<T>()
+        let Scratch { packed, registers, wide, .. } = &self.scratch;
+        let packed: usize = packed.iter().map(Vec::len).sum();
+        let registers = registers.iter().map(Registers::bytes).chain(wide.iter().map(Registers::bytes));
+        (self.program.owned_elements() + packed) * size_of::<T>() + registers.sum::<usize>()
     }
 
     /// Runs all commands in order.
@@ -147,7 +181,7 @@ impl<T: Real> Cpu<T> {
                 let source = Source { inputs, owned: &self.owned };
                 match &mut outputs[slot - inputs.len()] {
                     Out::Real(out) => step.run(source, &mut self.scratch, out),
-                    Out::Wide(out) => step.run_wide(source, self.scratch.len(), out),
+                    Out::Wide(out) => step.run_wide(source, &mut self.scratch, out),
                 }
             } else {
                 let mut out = take(&mut self.owned[slot]);

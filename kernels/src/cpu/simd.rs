@@ -24,30 +24,45 @@ pub(crate) enum Level {
     Avx512,
 }
 
+impl Level {
+    const ALL: &[Level] = &[
+        Level::Portable,
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2,
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512,
+    ];
+
+    fn is_here(self) -> bool {
+        match self {
+            Level::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => {
+                let wide = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl");
+                wide && is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512bw")
+            }
+        }
+    }
+}
+
 /// The variable that narrows the choice.
 const VARIABLE: &str = "OSCULATE_SIMD";
 
 impl Simd {
     /// All that this machine has, the narrowest first.
     pub fn available() -> Vec<Simd> {
-        let mut found = vec![Simd(Level::Portable)];
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                found.push(Simd(Level::Avx2));
-            }
-            let wide = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl");
-            if wide && is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512bw") {
-                found.push(Simd(Level::Avx512));
-            }
-        }
-        found
+        Simd::found().collect()
     }
 
     /// The widest.
     pub fn best() -> Simd {
-        let last = Simd::available().into_iter().next_back();
-        last.unwrap_or(Simd(Level::Portable))
+        Simd::found().last().unwrap_or(Simd(Level::Portable))
+    }
+
+    fn found() -> impl Iterator<Item = Simd> {
+        Level::ALL.iter().copied().filter(|level| level.is_here()).map(Simd)
     }
 
     /// The widest, or the one that the environment variable `OSCULATE_SIMD` names: `portable`, `avx2` or `avx512`.
@@ -85,7 +100,7 @@ impl Simd {
     pub(crate) fn run<W: Work>(self, work: W) {
         match self.0 {
             Level::Portable => work.run(),
-            // SAFETY: only `available` makes these, after it found the features on this machine.
+            // SAFETY: only `found` makes these, of what `is_here` found on this machine.
             #[cfg(target_arch = "x86_64")]
             #[allow(unsafe_code)]
             Level::Avx2 => unsafe { avx2(work) },

@@ -191,8 +191,7 @@ pub(crate) unsafe fn f32_turn(rows: [*const f32; 8], to: *mut f32, step: usize) 
         let high = |x, y| _mm256_shuffle_ps::<0xee>(x, y);
         [low(a, c), high(a, c), low(b, d), high(b, d)]
     });
-    for i in 0..4 {
-        let (x, y) = (fours[0][i], fours[1][i]);
+    for (i, (x, y)) in fours[0].into_iter().zip(fours[1]).enumerate() {
         // SAFETY: the caller's contract.
         unsafe {
             _mm256_storeu_ps(to.add(i * step), _mm256_permute2f128_ps::<0x20>(x, y));
@@ -214,8 +213,7 @@ pub(crate) unsafe fn f64_turn(rows: [*const f64; 4], to: *mut f64, step: usize) 
         let (x, y) = (r[2 * i], r[2 * i + 1]);
         [_mm256_unpacklo_pd(x, y), _mm256_unpackhi_pd(x, y)]
     });
-    for i in 0..2 {
-        let (x, y) = (pairs[0][i], pairs[1][i]);
+    for (i, (x, y)) in pairs[0].into_iter().zip(pairs[1]).enumerate() {
         // SAFETY: the caller's contract.
         unsafe {
             _mm256_storeu_pd(to.add(i * step), _mm256_permute2f128_pd::<0x20>(x, y));
