@@ -23,6 +23,20 @@ impl View {
         View { slot, offset, strides: strides.to_vec() }
     }
 
+    /// Whether loops of these extents might reach an element twice: sorted by stride, each must step over all that the smaller
+    /// ones reach.
+    pub(crate) fn overlaps(&self, dims: &[usize]) -> bool {
+        let mut loops: Vec<(usize, usize)> =
+            self.strides.iter().copied().zip(dims.iter().copied()).filter(|&(_, d)| d > 1).collect();
+        loops.sort_unstable();
+        let mut reach = 0;
+        loops.into_iter().any(|(stride, extent)| {
+            let meets = stride <= reach;
+            reach += stride * (extent - 1);
+            meets
+        })
+    }
+
     /// One past the last element that loops of these extents reach, if it can be counted.
     fn end(&self, dims: &[usize]) -> Option<usize> {
         let start = self.offset.checked_add(1)?;
@@ -77,16 +91,14 @@ pub enum Command {
     MatMul(Product),
 }
 
-/// Batched matrix products `out = scale · Σ a b`: one result for every index of `batch`, the sum over all indices of `sum`.
+/// Batched matrix products `out = scale · a b`, one for every index of `batch`.
 ///
 /// Rows, inner and columns are groups of loops, so that an operand may be any strided view: the windows of a convolution are one
-/// with overlapping strides. What is not a plain matrix is packed product by product, never whole.
+/// with overlapping strides. What executors pack of one is a block at a time, never the whole.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Product {
     /// Loops of separate products.
     pub batch: Vec<usize>,
-    /// Loops whose products are added up, outside `inner`.
-    pub sum: Vec<usize>,
     /// Rows of `a` and `out`.
     pub rows: Vec<usize>,
     /// Columns of `a`, rows of `b`: summed over.
@@ -95,9 +107,9 @@ pub struct Product {
     pub cols: Vec<usize>,
     /// Multiplies every product.
     pub scale: f64,
-    /// Strides for batch, sum, rows, inner.
+    /// Strides for batch, rows, inner.
     pub a: View,
-    /// Strides for batch, sum, inner, cols.
+    /// Strides for batch, inner, cols.
     pub b: View,
     /// Strides for batch, rows, cols.
     pub out: View,
@@ -108,12 +120,8 @@ pub struct Product {
 impl Product {
     /// Loops of `a`, of `b` and of `out`.
     pub(crate) fn dims(&self) -> [Vec<usize>; 3] {
-        let Product { batch, sum, rows, inner, cols, .. } = self;
-        [
-            [&batch[..], sum, rows, inner].concat(),
-            [&batch[..], sum, inner, cols].concat(),
-            [&batch[..], rows, cols].concat(),
-        ]
+        let Product { batch, rows, inner, cols, .. } = self;
+        [[&batch[..], rows, inner].concat(), [&batch[..], inner, cols].concat(), [&batch[..], rows, cols].concat()]
     }
 }
 
@@ -217,7 +225,7 @@ impl Program {
         match command {
             Command::Map(nest) | Command::AddTo(nest) => count(&[&nest.dims]) * work(&nest.body),
             Command::Reduce { nest, over, .. } => count(&[&nest.dims, over]) * (work(&nest.body) + 1),
-            Command::MatMul(p) => 2 * count(&[&p.batch, &p.sum, &p.rows, &p.inner, &p.cols]),
+            Command::MatMul(p) => 2 * count(&[&p.batch, &p.rows, &p.inner, &p.cols]),
         }
     }
 
@@ -228,7 +236,7 @@ impl Program {
             Command::Reduce { nest, over, .. } => self.nest_fault(nest, over, false),
             Command::MatMul(product) => {
                 let [a, b, out] = product.dims();
-                let all = [&product.batch[..], &product.sum, &product.rows, &product.inner, &product.cols].concat();
+                let all = [&product.batch[..], &product.rows, &product.inner, &product.cols].concat();
                 if all.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).is_none() {
                     return Some("a product of more multiply-adds than can be counted".into());
                 }
@@ -302,17 +310,6 @@ impl Program {
         if accumulate {
             return None;
         }
-        // Sorted by stride, each loop must step over all that the smaller ones reach: then no element is written twice.
-        let mut loops: Vec<(usize, usize)> =
-            out.strides.iter().copied().zip(dims.iter().copied()).filter(|&(_, d)| d > 1).collect();
-        loops.sort_unstable();
-        let mut reach = 0;
-        for (stride, extent) in loops {
-            if stride <= reach {
-                return Some("the output's loops overlap".into());
-            }
-            reach += stride * (extent - 1);
-        }
-        None
+        out.overlaps(dims).then(|| "the output's loops overlap".into())
     }
 }

@@ -121,18 +121,16 @@ fn reduce(nest: &Nest, over: &[usize], fold: Fold, scale: f64, read: impl Fn(&Vi
 fn matmul(product: &Product, read: impl Fn(&View, usize) -> f64) -> Vec<f64> {
     let [a_dims, b_dims, _] = product.dims();
     let size = |dims: &[usize]| dims.iter().product::<usize>();
-    let [sums, m, k, n] = [&product.sum, &product.rows, &product.inner, &product.cols].map(|d| size(d));
+    let [m, k, n] = [&product.rows, &product.inner, &product.cols].map(|d| size(d));
     let mut values = Vec::new();
     for p in 0..size(&product.batch) {
         for i in 0..m {
             for j in 0..n {
                 let mut total = 0.0;
-                for s in 0..sums {
-                    for l in 0..k {
-                        let (a, b) = (&product.a, &product.b);
-                        total += read(a, offset(((p * sums + s) * m + i) * k + l, &a_dims, &a.strides))
-                            * read(b, offset(((p * sums + s) * k + l) * n + j, &b_dims, &b.strides));
-                    }
+                for l in 0..k {
+                    let (a, b) = (&product.a, &product.b);
+                    total += read(a, offset((p * m + i) * k + l, &a_dims, &a.strides))
+                        * read(b, offset((p * k + l) * n + j, &b_dims, &b.strides));
                 }
                 values.push(product.scale * total);
             }

@@ -50,8 +50,7 @@ impl fmt::Display for Program {
                 }
                 Command::MatMul(p) => {
                     let [a, b, out] = p.dims().map(|d| size(&d));
-                    let sum = if p.sum.is_empty() { String::new() } else { format!(" sum {:?}", p.sum) };
-                    let text = format!("matmul {:?}{sum} {:?} x {:?} x {:?}", p.batch, p.rows, p.inner, p.cols);
+                    let text = format!("matmul {:?} {:?} x {:?} x {:?}", p.batch, p.rows, p.inner, p.cols);
                     (text, vec![&p.a, &p.b], &p.out, a + b + out)
                 }
             };

@@ -214,77 +214,41 @@ fn is_product(operands: &[Operand], out: &[u8]) -> bool {
     shared && out.iter().any(|l| a.contains(l) != b.contains(l))
 }
 
-/// Whether a group of an operand's axes is evenly spaced.
-fn spaced((value, labels): &Operand, group: &[u8]) -> bool {
-    let axis = |l: &u8| labels.iter().position(|o| o == l);
-    group.windows(2).all(|w| match (axis(&w[0]), axis(&w[1])) {
-        (Some(i), Some(j)) => value.strides[i] == value.strides[j] * value.shape[j],
-        _ => false,
-    })
-}
-
 /// Emits a batched matrix product.
 ///
-/// An operand that is no plain matrix (the windows of a convolution) is packed by the executor one product at a time; its
-/// outermost loop becomes one over products, so that no packed operand is ever whole.
+/// Operands may be any views (the windows of a convolution); what executors pack of them is a block at a time.
 fn matmul(cx: &mut Lowering, coef: f64, a: Operand, b: Operand, out: &[u8], dims: &[usize], place: Place<'_>) -> Value {
     let in_order = |keep: &dyn Fn(&u8) -> bool| out.iter().copied().filter(|l| keep(l)).collect::<Labels>();
-    let mut batch = in_order(&|l| a.1.contains(l) && b.1.contains(l));
-    let mut rows = in_order(&|l| a.1.contains(l) && !b.1.contains(l));
-    let mut cols = in_order(&|l| !a.1.contains(l) && b.1.contains(l));
-    let mut inner: Labels = a.1.iter().copied().filter(|l| b.1.contains(l) && !out.contains(l)).collect();
-    let mut sum = Labels::new();
-    for (operand, kept) in [(&a, &mut rows), (&b, &mut cols)] {
-        if spaced(operand, kept) && spaced(operand, &inner) {
-            continue;
-        }
-        let outermost = |group: &Labels| {
-            let stride = |l: &u8| operand.1.iter().position(|o| o == l).map_or(0, |at| operand.0.strides[at]);
-            group.iter().copied().max_by_key(stride).map(|l| (stride(&l), l))
-        };
-        match (outermost(kept), outermost(&inner)) {
-            (Some((s, l)), other) if kept.len() > 1 && other.is_none_or(|o| s >= o.0) => {
-                kept.retain(|k| *k != l);
-                batch.push(l);
-            }
-            (_, Some((_, l))) if inner.len() > 1 => {
-                inner.retain(|k| *k != l);
-                sum.push(l);
-            }
-            _ => {}
-        }
-    }
-    batch.sort_by_key(|l| out.iter().position(|o| o == l));
+    let batch = in_order(&|l| a.1.contains(l) && b.1.contains(l));
+    let rows = in_order(&|l| a.1.contains(l) && !b.1.contains(l));
+    let cols = in_order(&|l| !a.1.contains(l) && b.1.contains(l));
+    let inner: Labels = a.1.iter().copied().filter(|l| b.1.contains(l) && !out.contains(l)).collect();
     // The side whose labels come first in the result gives the rows.
     let first = |labels: &Labels| labels.first().and_then(|l| out.iter().position(|o| o == l)).unwrap_or(usize::MAX);
     let (a, b, rows, cols) = if first(&cols) < first(&rows) { (b, a, cols, rows) } else { (a, b, rows, cols) };
-    let order: Labels = [&batch[..], &rows, &cols].concat();
     let extents = |labels: &[u8]| labels.iter().map(|&l| dims[l as usize]).collect::<Vec<_>>();
-    let shape: Shape = extents(&order).into();
-    let at: Vec<usize> = out.iter().filter_map(|l| order.iter().position(|o| o == l)).collect();
+    let shape: Shape = extents(out).into();
     let (target, accumulate) = match place {
-        Place::Windows(windows) => {
-            let back: Vec<usize> = order.iter().filter_map(|l| out.iter().position(|o| o == l)).collect();
-            (windows.axes(&back, &[]), true)
-        }
-        Place::Result if order == out => {
+        Place::Windows(windows) => (windows.clone(), true),
+        Place::Result => {
             let target = cx.product_result(&shape);
             (Value::contiguous(target.slot, target.offset, &shape), false)
         }
-        _ => (cx.temp(&shape), false),
+        Place::Temp => (cx.temp(&shape), false),
     };
-    let view = |operand: &Operand, groups: [&[u8]; 4]| expand(operand, &groups.concat(), &[], dims).view();
+    let order: Vec<usize> =
+        batch.iter().chain(&rows).chain(&cols).filter_map(|l| out.iter().position(|o| o == l)).collect();
+    let view = |operand: &Operand, groups: [&[u8]; 3]| expand(operand, &groups.concat(), &[], dims).view();
     cx.commands.push(Command::MatMul(Product {
-        a: view(&a, [&batch, &sum, &rows, &inner]),
-        b: view(&b, [&batch, &sum, &inner, &cols]),
-        out: target.view(),
+        a: view(&a, [&batch, &rows, &inner]),
+        b: view(&b, [&batch, &inner, &cols]),
+        out: target.axes(&order, &[]).view(),
         batch: extents(&batch),
-        sum: extents(&sum),
         rows: extents(&rows),
         inner: extents(&inner),
         cols: extents(&cols),
         scale: coef,
         accumulate,
     }));
-    target.axes(&at, &[])
+    target
 }

@@ -3,6 +3,7 @@
 mod contract;
 mod fuse;
 mod memory;
+mod merge;
 
 use osculate_kernels::{Body, Command, Fold, Nest, Program, Slot, View};
 
@@ -155,14 +156,18 @@ pub(crate) fn lower(graph: &Graph, slots: Vec<Slot>, inputs: &[Value], outputs: 
     let mut uses = vec![0; graph.len()];
     graph.nodes.iter().flat_map(|n| &n.args).chain(&graph.outputs).for_each(|v| uses[v.index()] += 1);
     let mut folded = vec![false; graph.len()];
-    let folds = graph.nodes.iter().filter(|n| matches!(n.op, Op::Fold(_)));
-    folds.for_each(|n| folded[n.args[0].index()] = true);
+    for (at, node) in graph.nodes.iter().enumerate().rev() {
+        let adds = matches!(node.op, Op::Add(_)) && uses[at] == 1 && folded[at];
+        if adds || matches!(node.op, Op::Fold(_)) {
+            node.args.iter().for_each(|v| folded[v.index()] = true);
+        }
+    }
     for (at, node) in graph.nodes.iter().enumerate() {
         if values[at].is_some() {
             continue;
         }
-        // A product that only a fold wants is added up in place, window by window.
-        if matches!(node.op, Op::Contract(_)) && uses[at] == 1 && folded[at] {
+        // Products and sums of them that only a fold wants are added up in place, window by window.
+        if matches!(node.op, Op::Contract(_) | Op::Add(_)) && uses[at] == 1 && folded[at] {
             continue;
         }
         // A result that only one output wants is computed where it is wanted; output slots are never read back.
@@ -170,14 +175,19 @@ pub(crate) fn lower(graph: &Graph, slots: Vec<Slot>, inputs: &[Value], outputs: 
         cx.target = wanted.filter(|_| uses[at] == 1).map(|output| outputs[output].clone());
         let ready = |args: &[Var]| args.iter().filter_map(|v| values[v.index()].clone()).collect::<Vec<Value>>();
         if let (Op::Fold(fold), None) = (&node.op, node.args.first().and_then(|v| values[v.index()].as_ref())) {
-            let inner = graph.node(node.args[0]);
-            if let Op::Contract(c) = &inner.op {
-                let args = ready(&inner.args);
-                let value =
-                    fold.lower_into(&mut cx, &inner.spec.shape, |cx, target| contract_into(cx, c, &args, target));
-                values[at] = Some(value);
-                continue;
-            }
+            let shape = &graph.node(node.args[0]).spec.shape;
+            let mut parts = vec![node.args[0]];
+            values[at] = Some(fold.lower_into(&mut cx, shape, |cx, windows| {
+                while let Some(part) = parts.pop() {
+                    let inner = graph.node(part);
+                    match (&values[part.index()], &inner.op) {
+                        (Some(value), _) => add_to(cx, value, windows),
+                        (None, Op::Contract(c)) => contract_into(cx, c, &ready(&inner.args), windows),
+                        (None, _) => parts.extend(inner.args.iter().rev()),
+                    }
+                }
+            }));
+            continue;
         }
         let args = ready(&node.args);
         values[at] = Some(node.op.primitive().lower(&mut cx, &args, &node.spec));
@@ -190,7 +200,8 @@ pub(crate) fn lower(graph: &Graph, slots: Vec<Slot>, inputs: &[Value], outputs: 
             cx.map_into(Body::product(1), std::slice::from_ref(value), target);
         }
     }
-    let commands = fuse::fuse(&cx.slots, cx.commands);
+    let commands = merge::merge(&cx.slots, cx.commands);
+    let commands = fuse::fuse(&cx.slots, commands);
     let (slots, commands) = memory::reuse(cx.slots, commands);
     Ok(Program::new(slots, commands)?)
 }

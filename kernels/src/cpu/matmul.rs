@@ -30,7 +30,6 @@ const ROWS: usize = 64;
 pub(super) struct MatMul {
     simd: Simd,
     batch: Vec<usize>,
-    sum: Vec<usize>,
     /// Rows, inner, columns.
     size: [usize; 3],
     scale: f64,
@@ -44,7 +43,8 @@ pub(super) struct MatMul {
     runs: [Runs; 2],
     /// What tiles are; none if the product is a loop.
     tiles: Option<Tiles>,
-    /// Step of the first batch loop in `out`, if all that one index writes lies within it.
+    /// Whether no element of `out` is reached twice, and whether at least none is from two indices of the first batch loop.
+    distinct: bool,
     apart: bool,
 }
 
@@ -54,7 +54,6 @@ struct Operand {
     slot: usize,
     offset: usize,
     batch: Vec<usize>,
-    sum: Vec<usize>,
     lanes: Offsets,
 }
 
@@ -72,12 +71,11 @@ struct Tiles {
 }
 
 impl Operand {
-    fn new(view: &View, batch: usize, sum: usize, dims: &[usize], at: usize) -> Operand {
+    fn new(view: &View, batch: usize, dims: &[usize], at: usize) -> Operand {
         Operand {
             slot: view.slot,
             offset: view.offset,
             batch: view.strides[..batch].to_vec(),
-            sum: view.strides[batch..batch + sum].to_vec(),
             lanes: Offsets::new(dims, &view.strides[at..at + dims.len()]),
         }
     }
@@ -85,24 +83,24 @@ impl Operand {
 
 impl MatMul {
     pub(super) fn new<T: Real>(product: &Product, simd: Simd) -> MatMul {
-        let Product { batch, sum, rows, inner, cols, scale, a, b, out, accumulate } = product;
+        let Product { batch, rows, inner, cols, scale, a, b, out, accumulate } = product;
         let size @ [m, k, n] = [rows, inner, cols].map(|dims| dims.iter().product());
         let within: usize = out.strides.iter().zip(&product.dims()[2]).skip(1).map(|(s, d)| s * (d - 1)).sum();
-        let around = batch.len() + sum.len();
+        let around = batch.len();
         let inner_of = |view: &View, at: usize| view.strides[around + at..around + at + inner.len()].to_vec();
         let mut matmul = MatMul {
             simd,
             batch: batch.clone(),
-            sum: sum.clone(),
             size,
             scale: *scale,
             accumulate: *accumulate,
-            a: Operand::new(a, batch.len(), sum.len(), rows, around),
-            b: Operand::new(b, batch.len(), sum.len(), cols, around + inner.len()),
-            out: Operand::new(out, batch.len(), 0, rows, batch.len()),
+            a: Operand::new(a, batch.len(), rows, around),
+            b: Operand::new(b, batch.len(), cols, around + inner.len()),
+            out: Operand::new(out, batch.len(), rows, batch.len()),
             out_cols: Offsets::new(cols, &out.strides[batch.len() + rows.len()..]),
             runs: [Runs::new(inner, &inner_of(a, rows.len())), Runs::new(inner, &inner_of(b, 0))],
             tiles: None,
+            distinct: !out.overlaps(&product.dims()[2]),
             apart: out.strides.first().is_some_and(|&step| !batch.is_empty() && within < step),
         };
         if (m == 1 || n == 1 || m * k * n < SMALL) && matmul.plain().is_some() {
@@ -152,23 +150,23 @@ impl MatMul {
 
     pub(super) fn run<T: Real>(&self, source: Source<'_, T>, scratch: &mut [Vec<T>], out: &mut [T]) {
         let [m, k, n] = self.size;
-        let [count, sums]: [usize; 2] = [&self.batch, &self.sum].map(|dims| dims.iter().product());
+        let count: usize = self.batch.iter().product();
         let threads = scratch.len();
         let place = Place(out.as_mut_ptr());
         let whole = |scratch| Part { matmul: self, source, products: 0..count, rows: 0..m, cols: 0..n, scratch, place };
-        if threads == 1 || count * sums * m * k * n / 16 < PARALLEL {
+        if threads == 1 || count * m * k * n / 16 < PARALLEL {
             return self.simd.run(whole(&mut scratch[0]));
         }
         let first = self.batch.first().copied().unwrap_or(1);
         let [tall, wide] = self.tiles.as_ref().map_or([1, 1], |tiles| [tiles.rows, tiles.cols]);
-        let by_product = if self.accumulate { self.apart && first > 1 } else { first >= 2 * threads };
+        let by_product = if self.distinct { first >= 2 * threads } else { self.apart && first > 1 };
         let by_column = n.div_ceil(wide) >= m.div_ceil(tall);
         let share = |total: usize, unit: usize, part: usize| {
             let units = total.div_ceil(unit);
             let bound = |part: usize| (units * part / threads * unit).min(total);
             bound(part)..bound(part + 1)
         };
-        if self.accumulate && !by_product {
+        if !self.distinct && !by_product {
             return self.simd.run(whole(&mut scratch[0]));
         }
         // Parts write elements of their own: products of their own first batch indices, or rows or columns of their own.
@@ -303,17 +301,12 @@ impl<T: Real> Work for Part<'_, T> {
     fn run(mut self) {
         for p in self.products.clone() {
             let out = self.matmul.out.offset + offset(p, &self.matmul.batch, &self.matmul.out.batch);
-            for s in 0..self.matmul.sum.iter().product() {
-                let at = |x: &Operand| {
-                    x.offset + offset(p, &self.matmul.batch, &x.batch) + offset(s, &self.matmul.sum, &x.sum)
-                };
-                let (a, b) = (&self.matmul.a, &self.matmul.b);
-                let (a, b) = (&self.source.slot(a.slot)[at(a)..], &self.source.slot(b.slot)[at(b)..]);
-                let add = self.matmul.accumulate || s > 0;
-                match &self.matmul.tiles {
-                    Some(tiles) => self.tiled(tiles, a, b, out, add),
-                    None => self.small(a, b, out, add),
-                }
+            let at = |x: &Operand| x.offset + offset(p, &self.matmul.batch, &x.batch);
+            let (a, b) = (&self.matmul.a, &self.matmul.b);
+            let (a, b) = (&self.source.slot(a.slot)[at(a)..], &self.source.slot(b.slot)[at(b)..]);
+            match &self.matmul.tiles {
+                Some(tiles) => self.tiled(tiles, a, b, out),
+                None => self.small(a, b, out),
             }
         }
     }
@@ -323,7 +316,7 @@ impl<T: Real> Part<'_, T> {
     /// One product by tiles, to the elements from `out` on.
     #[inline(always)]
     #[allow(unsafe_code)]
-    fn tiled(&mut self, tiles: &Tiles, a: &[T], b: &[T], out: usize, add: bool) {
+    fn tiled(&mut self, tiles: &Tiles, a: &[T], b: &[T], out: usize) {
         let matmul = self.matmul;
         let MatMul { simd, size, runs, out: target, .. } = matmul;
         let scale = T::narrow(matmul.scale);
@@ -342,7 +335,7 @@ impl<T: Real> Part<'_, T> {
             let cols = from..self.cols.end.min(from + wide);
             let (first, last) = (cols.start / tiles.cols, cols.end.div_ceil(tiles.cols));
             for block in tiles.blocks(matmul) {
-                let add = add || block.start > 0;
+                let add = matmul.accumulate || block.start > 0;
                 let depth = block.len();
                 pack(*simd, b, &tiles.b, first..last, tiles.cols, &runs[1], block.clone(), b_room);
                 // A block of rows meets one panel after the other, which stays in the first cache meanwhile.
@@ -424,9 +417,9 @@ impl<T: Real> Part<'_, T> {
     /// One product too small to pack: sums of scaled rows where those are contiguous, else dot products of rows and columns.
     #[inline(always)]
     #[allow(unsafe_code)]
-    fn small(&mut self, a: &[T], b: &[T], out: usize, add: bool) {
+    fn small(&mut self, a: &[T], b: &[T], out: usize) {
         let Some([[ra, ca], [rb, cb], [ro, co]]) = self.matmul.plain() else { return };
-        let k = self.matmul.size[1];
+        let (k, add) = (self.matmul.size[1], self.matmul.accumulate);
         let scale = T::narrow(self.matmul.scale);
         let cols = self.cols.clone();
         for i in self.rows.clone() {
