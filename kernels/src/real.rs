@@ -6,7 +6,9 @@ use std::ops::{AddAssign, MulAssign};
 
 use num_traits::Float;
 
-use crate::cpu::{Level, Simd, Tile, tile};
+use crate::cpu::{Level, Simd, Tile};
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::{tile, vector};
 
 /// `f32` or `f64`: what buffers hold.
 pub trait Real: Float + AddAssign + MulAssign + Default + Debug + Display + Send + Sync + 'static {
@@ -36,10 +38,13 @@ pub trait Real: Float + AddAssign + MulAssign + Default + Debug + Display + Send
     /// Writes a square of elements, given by rows, to columns: row `i` goes to `to[i]`, `to[i + step]`, …
     #[doc(hidden)]
     fn turn<'d>(simd: Simd, rows: impl Fn(usize) -> &'d [Self], to: &mut [Self], step: usize);
+    /// Every other element.
+    #[doc(hidden)]
+    fn evens(simd: Simd, from: &[Self; 32], to: &mut [Self; 16]);
 }
 
 macro_rules! real {
-    ($type:ident, $gemm:path, $avx2:path, $avx512:path, $square:literal, $turn:path) => {
+    ($type:ident, $gemm:path, $avx2:ident, $avx512:ident, $square:literal, $turn:ident, $evens2:ident, $evens512:ident) => {
         impl Real for $type {
             const NAME: &'static str = stringify!($type);
             #[inline(always)]
@@ -77,10 +82,24 @@ macro_rules! real {
                     }
                     // SAFETY: such a `Simd` exists only where the features do; the rest is the caller's contract.
                     #[cfg(target_arch = "x86_64")]
-                    Level::Avx2 => unsafe { $avx2(t) },
+                    Level::Avx2 => unsafe { tile::$avx2(t) },
                     // SAFETY: as above.
                     #[cfg(target_arch = "x86_64")]
-                    Level::Avx512 => unsafe { $avx512(t) },
+                    Level::Avx512 => unsafe { tile::$avx512(t) },
+                }
+            }
+            #[inline(always)]
+            fn evens(simd: Simd, from: &[Self; 32], to: &mut [Self; 16]) {
+                match simd.level() {
+                    Level::Portable => to.iter_mut().zip(from.iter().step_by(2)).for_each(|(to, &v)| *to = v),
+                    // SAFETY: such a `Simd` exists only where the features do.
+                    #[cfg(target_arch = "x86_64")]
+                    #[allow(unsafe_code)]
+                    Level::Avx2 => unsafe { vector::$evens2(from, to) },
+                    // SAFETY: as above.
+                    #[cfg(target_arch = "x86_64")]
+                    #[allow(unsafe_code)]
+                    Level::Avx512 => unsafe { vector::$evens512(from, to) },
                 }
             }
             const SQUARE: usize = $square;
@@ -92,7 +111,7 @@ macro_rules! real {
                     let rows: [*const Self; $square] = std::array::from_fn(|i| rows(i)[..$square].as_ptr());
                     // SAFETY: such a `Simd` exists only where the features do; rows and columns were sliced to their lengths.
                     #[allow(unsafe_code)]
-                    return unsafe { $turn(rows, to.as_mut_ptr(), step) };
+                    return unsafe { vector::$turn(rows, to.as_mut_ptr(), step) };
                 }
                 for i in 0..$square {
                     rows(i)[..$square].iter().zip(to[i..].iter_mut().step_by(step)).for_each(|(&v, to)| *to = v);
@@ -102,5 +121,5 @@ macro_rules! real {
     };
 }
 
-real!(f32, matrixmultiply::sgemm, tile::f32_avx2, tile::f32_avx512, 8, tile::f32_turn);
-real!(f64, matrixmultiply::dgemm, tile::f64_avx2, tile::f64_avx512, 4, tile::f64_turn);
+real!(f32, matrixmultiply::sgemm, f32_avx2, f32_avx512, 8, f32_turn, f32_evens_avx2, f32_evens_avx512);
+real!(f64, matrixmultiply::dgemm, f64_avx2, f64_avx512, 4, f64_turn, f64_evens_avx2, f64_evens_avx512);

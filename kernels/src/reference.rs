@@ -111,7 +111,7 @@ fn reduce(nest: &Nest, over: &[usize], fold: Fold, scale: f64, read: impl Fn(&Vi
             });
             scale
                 * match fold {
-                    Fold::Sum => values.sum::<f64>(),
+                    Fold::Sum => sum(values),
                     Fold::Max => values.fold(f64::NEG_INFINITY, |a, b| if a > b || a.is_nan() { a } else { b }),
                 }
         })
@@ -126,15 +126,26 @@ fn matmul(product: &Product, read: impl Fn(&View, usize) -> f64) -> Vec<f64> {
     for p in 0..size(&product.batch) {
         for i in 0..m {
             for j in 0..n {
-                let mut total = 0.0;
-                for l in 0..k {
-                    let (a, b) = (&product.a, &product.b);
-                    total += read(a, offset((p * m + i) * k + l, &a_dims, &a.strides))
-                        * read(b, offset((p * k + l) * n + j, &b_dims, &b.strides));
-                }
+                let (a, b) = (&product.a, &product.b);
+                let total = sum((0..k).map(|l| {
+                    read(a, offset((p * m + i) * k + l, &a_dims, &a.strides))
+                        * read(b, offset((p * k + l) * n + j, &b_dims, &b.strides))
+                }));
                 values.push(product.scale * total);
             }
         }
     }
     values
+}
+
+/// Neumaier's compensated sum: what it rounds off does not grow with the number of terms.
+fn sum(values: impl Iterator<Item = f64>) -> f64 {
+    let (mut total, mut lost) = (0.0f64, 0.0);
+    for value in values {
+        let next = total + value;
+        lost += if total.abs() >= value.abs() { (total - next) + value } else { (value - next) + total };
+        total = next;
+    }
+    // Infinities leave NaN in what was lost.
+    if total.is_finite() { total + lost } else { total }
 }

@@ -1,6 +1,7 @@
 //! Fusion: an elementwise command moves into the only command that reads it.
 //!
-//! A temporary that one map writes and one map or reduction reads is never stored: the reader computes it in its own body. The
+//! A temporary that one map writes and one map or reduction reads is never stored: the reader computes it in its own body; so are
+//! cheap ones that several read. The
 //! reader's loops are matched with the writer's, splitting loops where a reshape lies between them; a reader that would compute an
 //! element more than once is left alone.
 
@@ -11,62 +12,74 @@ use super::memory::views;
 /// Longest body that fusion makes.
 const LONGEST: usize = 20;
 
-/// Moves every map it can into its reader; commands keep their order.
+/// Moves every map it can into its reader, and copies cheap ones into all of theirs; commands keep their order.
 pub(super) fn fuse(slots: &[Slot], mut commands: Vec<Command>) -> Vec<Command> {
     let mut writers = vec![0; slots.len()];
-    let mut readers = vec![0; slots.len()];
+    let mut cx = Fusion { kept: Vec::new(), written: vec![None; slots.len()], readers: vec![0; slots.len()] };
     for command in &mut commands {
         let (out, inputs) = views(command);
         writers[out.slot] += 1;
-        inputs.iter().for_each(|v| readers[v.slot] += 1);
+        inputs.iter().for_each(|v| cx.readers[v.slot] += 1);
     }
-    // Where each temporary that could move is written, among the commands kept so far.
-    let mut written: Vec<Option<usize>> = vec![None; slots.len()];
-    let mut kept: Vec<Option<Command>> = Vec::new();
     for mut command in commands {
-        let moved = match &mut command {
-            Command::Map(nest) | Command::AddTo(nest) => take_in(nest, &mut Vec::new(), &mut kept, &written),
-            Command::Reduce { nest, over, .. } => take_in(nest, over, &mut kept, &written),
-            Command::MatMul(_) => Vec::new(),
-        };
-        for at in moved {
-            kept[at] = None;
+        match &mut command {
+            Command::Map(nest) | Command::AddTo(nest) => cx.take_in(nest, &mut Vec::new()),
+            Command::Reduce { nest, over, .. } => cx.take_in(nest, over),
+            Command::MatMul(_) => {}
         }
         if let Command::Map(nest) = &command {
             let slot = nest.out.slot;
-            if matches!(slots[slot], Slot::Temp(_)) && writers[slot] == 1 && readers[slot] == 1 {
-                written[slot] = Some(kept.len());
+            let alone = matches!(slots[slot], Slot::Temp(_)) && writers[slot] == 1;
+            if alone && (cx.readers[slot] == 1 || cheap(nest, slots)) {
+                cx.written[slot] = Some(cx.kept.len());
             }
         }
-        kept.push(Some(command));
+        cx.kept.push(Some(command));
     }
-    kept.into_iter().flatten().collect()
+    cx.kept.into_iter().flatten().collect()
 }
 
-/// Takes writers into a reader as long as one fits; returns which commands are gone.
-fn take_in(
-    nest: &mut Nest,
-    over: &mut Vec<usize>,
-    kept: &mut [Option<Command>],
-    written: &[Option<usize>],
-) -> Vec<usize> {
-    let mut gone = Vec::new();
-    let mut input = 0;
-    while input < nest.inputs.len() {
-        let writer = written[nest.inputs[input].slot].filter(|at| !gone.contains(at));
-        let fused = writer.and_then(|at| match &kept[at] {
-            Some(Command::Map(inner)) => joined(nest, over, input, inner).map(|fused| (at, fused)),
-            _ => None,
-        });
-        match fused {
-            Some((at, (outer, folded))) => {
-                (*nest, *over) = (outer, folded);
-                gone.push(at);
+/// Whether computing the elements again costs less than storing and reading them: a single operation on less than they are (the
+/// mask of a maximum's windows).
+fn cheap(nest: &Nest, slots: &[Slot]) -> bool {
+    let read: usize = nest.inputs.iter().map(|v| slots[v.slot].len()).sum();
+    nest.body.0.len() <= 3 && read < nest.dims.iter().product()
+}
+
+/// Commands so far, and what of them could still move.
+struct Fusion {
+    kept: Vec<Option<Command>>,
+    /// Where each temporary that could move is written.
+    written: Vec<Option<usize>>,
+    /// Views that read each slot.
+    readers: Vec<usize>,
+}
+
+impl Fusion {
+    /// Takes writers into a reader as long as one fits.
+    fn take_in(&mut self, nest: &mut Nest, over: &mut Vec<usize>) {
+        let mut input = 0;
+        while input < nest.inputs.len() {
+            let slot = nest.inputs[input].slot;
+            let writer = self.written[slot].and_then(|at| match &self.kept[at] {
+                Some(Command::Map(inner)) => Some((at, inner)),
+                _ => None,
+            });
+            let fused = writer.and_then(|(at, inner)| Some((at, joined(nest, over, input, inner)?)));
+            let Some((at, (outer, folded))) = fused else {
+                input += 1;
+                continue;
+            };
+            (*nest, *over) = (outer, folded);
+            self.readers[slot] -= 1;
+            if self.readers[slot] == 0 {
+                self.kept[at] = None;
+            } else if let Some(Command::Map(inner)) = &self.kept[at] {
+                // A copy reads what it reads once more.
+                inner.inputs.iter().for_each(|v| self.readers[v.slot] += 1);
             }
-            None => input += 1,
         }
     }
-    gone
 }
 
 /// The reader with one of its inputs computed in place, if their loops match.

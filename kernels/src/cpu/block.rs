@@ -1,8 +1,10 @@
 //! A body evaluated over a block of lanes: every instruction is a loop over vectors.
 
 use super::pack::copy;
+use super::simd::Simd;
+use super::walk::Patch;
 use crate::body::REGISTERS;
-use crate::{Body, Instr, Real};
+use crate::{Body, Comparison, Instr, Real};
 
 /// Elements worked on at once; also the block within which sums stay in the type of the buffers.
 pub(super) const BLOCK: usize = 256;
@@ -13,6 +15,7 @@ pub(super) const STEP: usize = 16;
 /// One block a register.
 #[derive(Debug, Clone)]
 pub(super) struct Registers<O> {
+    simd: Simd,
     blocks: Vec<[O; BLOCK]>,
 }
 
@@ -21,132 +24,158 @@ pub(super) struct Registers<O> {
 pub(super) struct Lanes<'d, T> {
     /// From the first lane on.
     pub data: &'d [T],
-    pub step: usize,
+    /// From one row to the next.
+    pub row: usize,
+    pub lane: usize,
 }
 
 impl<O: Real> Registers<O> {
-    pub fn new(count: usize) -> Registers<O> {
-        Registers { blocks: vec![[O::zero(); BLOCK]; count] }
+    pub fn new(simd: Simd, count: usize) -> Registers<O> {
+        Registers { simd, blocks: vec![[O::zero(); BLOCK]; count] }
     }
 
     pub fn bytes(&self) -> usize {
         size_of_val(&self.blocks[..])
     }
 
-    /// Runs the body over `len` lanes; the result is the last register, in whole steps: lanes beyond `len` mean nothing.
+    /// Runs the body over a patch; the result is the last register, in whole steps: lanes beyond the patch mean nothing.
+    ///
+    /// Plain loops over slices of one length: closures might not be inlined, and then not be compiled for the instruction set;
+    /// chunks of lanes would be gathered.
     #[inline(always)]
-    pub fn eval<'r, T: Real>(
-        &'r mut self,
-        body: &Body,
-        len: usize,
-        load: impl Fn(usize) -> Lanes<'r, T>,
-    ) -> &'r [[O; STEP]] {
-        let steps = len.div_ceil(STEP);
-        let mut done: [&'r [[O; STEP]]; REGISTERS] = [&[]; REGISTERS];
+    pub fn eval<'r, T: Real>(&'r mut self, body: &Body, patch: Patch, load: impl Fn(usize) -> Lanes<'r, T>) -> &'r [O] {
+        let len = patch.len();
+        let whole = len.next_multiple_of(STEP);
+        let mut done: [&'r [O]; REGISTERS] = [&[]; REGISTERS];
         let mut last = 0;
         for ((at, instr), block) in body.0.iter().enumerate().zip(&mut self.blocks) {
-            let (to, _) = block.as_chunks_mut::<STEP>();
-            let to = &mut to[..steps];
+            last = at;
+            if let Instr::Load(input) = *instr {
+                done[at] = loaded(self.simd, load(input), patch, block);
+                continue;
+            }
+            let to = &mut block[..whole];
             match *instr {
-                Instr::Load(input) => {
-                    let lanes = load(input);
-                    // What lies side by side in whole steps is read in place.
-                    if let (1, true, Some(data)) = (lanes.step, len.is_multiple_of(STEP), T::same::<O>(lanes.data)) {
-                        done[at] = data[..len].as_chunks::<STEP>().0;
-                        last = at;
-                        continue;
-                    }
-                    gather(lanes, &mut to.as_flattened_mut()[..len]);
-                }
-                Instr::Const(value) => to.fill([O::narrow(value); STEP]),
+                Instr::Load(_) => {} // above
+                Instr::Const(value) => to.fill(O::narrow(value)),
                 Instr::Apply(scalar, a) => {
                     to.copy_from_slice(done[a]);
-                    O::apply(scalar, &mut to.as_flattened_mut()[..len]);
+                    O::apply(scalar, &mut to[..len]);
                 }
-                Instr::Add(a, b) => zip(to, done[a], done[b], |x, y| x + y),
-                Instr::Mul(a, b) => zip(to, done[a], done[b], |x, y| x * y),
-                Instr::Compare(how, a, b) => {
-                    zip(to, done[a], done[b], |x, y| if how.holds(x, y) { O::one() } else { O::zero() });
+                Instr::Add(a, b) => {
+                    for ((to, &a), &b) in to.iter_mut().zip(done[a]).zip(done[b]) {
+                        *to = a + b;
+                    }
+                }
+                Instr::Mul(a, b) => {
+                    for ((to, &a), &b) in to.iter_mut().zip(done[a]).zip(done[b]) {
+                        *to = a * b;
+                    }
+                }
+                Instr::Compare(Comparison::Less, a, b) => {
+                    for ((to, &a), &b) in to.iter_mut().zip(done[a]).zip(done[b]) {
+                        *to = if a < b { O::one() } else { O::zero() };
+                    }
+                }
+                Instr::Compare(Comparison::LessEqual, a, b) => {
+                    for ((to, &a), &b) in to.iter_mut().zip(done[a]).zip(done[b]) {
+                        *to = if a <= b { O::one() } else { O::zero() };
+                    }
+                }
+                Instr::Compare(Comparison::Equal, a, b) => {
+                    for ((to, &a), &b) in to.iter_mut().zip(done[a]).zip(done[b]) {
+                        *to = if a == b { O::one() } else { O::zero() };
+                    }
                 }
                 Instr::Select(mask, a, b) => {
-                    let sides = done[a].iter().zip(done[b]);
-                    for ((to, mask), (a, b)) in to.iter_mut().zip(done[mask]).zip(sides) {
-                        for lane in 0..STEP {
-                            to[lane] = if mask[lane] != O::zero() { a[lane] } else { b[lane] };
-                        }
+                    for (((to, &mask), &a), &b) in to.iter_mut().zip(done[mask]).zip(done[a]).zip(done[b]) {
+                        *to = if mask != O::zero() { a } else { b };
                     }
                 }
             }
             done[at] = to;
-            last = at;
         }
         done[last]
     }
 }
 
+/// The lanes of an input: in place where they lie side by side in whole steps, else copied.
 #[inline(always)]
-fn zip<O: Real>(to: &mut [[O; STEP]], a: &[[O; STEP]], b: &[[O; STEP]], f: impl Fn(O, O) -> O) {
-    for ((to, a), b) in to.iter_mut().zip(a).zip(b) {
-        for lane in 0..STEP {
-            to[lane] = f(a[lane], b[lane]);
-        }
+fn loaded<'r, T: Real, O: Real>(simd: Simd, lanes: Lanes<'r, T>, patch: Patch, block: &'r mut [O; BLOCK]) -> &'r [O] {
+    let len = patch.len();
+    let joined = patch.rows == 1 || lanes.row == patch.lanes * lanes.lane;
+    if let (1, true, true, Some(data)) = (lanes.lane, joined, len.is_multiple_of(STEP), T::same::<O>(lanes.data)) {
+        return &data[..len];
     }
+    let (rows, width) = if joined { (1, len) } else { (patch.rows, patch.lanes) };
+    for row in 0..rows {
+        gather(simd, &lanes.data[row * lanes.row..], lanes.lane, width, &mut block[row * width..]);
+    }
+    &block[..len.next_multiple_of(STEP)]
 }
 
-/// Copies lanes, in the type of the output: what is wanted in f64 is computed in f64.
+/// Copies a row of lanes, in the type of the output: what is wanted in f64 is computed in f64. Whole steps are written where there
+/// is room, since what comes after is written later.
 #[inline(always)]
-fn gather<T: Real, O: Real>(lanes: Lanes<'_, T>, to: &mut [O]) {
-    let convert = |v: T| O::narrow(v.wide());
-    match (lanes.step, T::same::<O>(lanes.data)) {
-        (0, _) => to.fill(convert(lanes.data[0])),
-        (1, Some(data)) => copy(to, data),
-        (1, None) => to.iter_mut().zip(lanes.data).for_each(|(to, &v)| *to = convert(v)),
-        (2, Some(data)) => {
-            // Pairs of vectors, of which every other element is taken.
-            let (whole, rest) = to.as_chunks_mut::<STEP>();
-            let (pairs, _) = data.as_chunks::<{ 2 * STEP }>();
-            let mut filled = 0;
-            for (to, from) in whole.iter_mut().zip(pairs) {
-                for lane in 0..STEP {
-                    to[lane] = from[2 * lane];
+fn gather<T: Real, O: Real>(simd: Simd, data: &[T], step: usize, len: usize, to: &mut [O]) {
+    match (step, T::same::<O>(data)) {
+        (0, _) => to[..len].fill(O::narrow(data[0].wide())),
+        (1, Some(data)) => {
+            for at in (0..len).step_by(STEP) {
+                match (data[at..].first_chunk::<STEP>(), to[at..].first_chunk_mut::<STEP>()) {
+                    (Some(data), Some(to)) => *to = *data,
+                    _ => copy(&mut to[at..len], &data[at..]),
                 }
-                filled += STEP;
             }
-            let left = whole[filled / STEP..].as_flattened_mut().iter_mut().chain(rest);
-            left.zip(data[2 * filled..].iter().step_by(2)).for_each(|(to, &v)| *to = v);
         }
-        (step, _) => to.iter_mut().zip(lanes.data.iter().step_by(step)).for_each(|(to, &v)| *to = convert(v)),
+        (2, Some(data)) => {
+            for at in (0..len).step_by(STEP) {
+                match (data[2 * at..].first_chunk::<{ 2 * STEP }>(), to[at..].first_chunk_mut::<STEP>()) {
+                    (Some(data), Some(to)) => O::evens(simd, data, to),
+                    _ => {
+                        for lane in at..len.min(at + STEP) {
+                            to[lane] = data[2 * lane];
+                        }
+                    }
+                }
+            }
+        }
+        _ => {
+            for (to, &v) in to[..len].iter_mut().zip(data.iter().step_by(step)) {
+                *to = O::narrow(v.wide());
+            }
+        }
     }
 }
 
-/// Sum of `len` lanes, in their own type, in sixteen fixed lanes.
+/// Sum of lanes, in their own type, in sixteen fixed lanes.
 #[inline(always)]
-pub(super) fn sum<O: Real>(values: &[[O; STEP]], len: usize) -> f64 {
+pub(super) fn sum<O: Real>(values: &[O]) -> f64 {
     let mut sums = [O::zero(); STEP];
-    let (whole, rest) = values.split_at(len / STEP);
+    let (whole, rest) = values.as_chunks::<STEP>();
     for step in whole {
         for lane in 0..STEP {
             sums[lane] += step[lane];
         }
     }
-    if let Some(step) = rest.first() {
-        sums.iter_mut().zip(&step[..len % STEP]).for_each(|(sum, &v)| *sum += v);
+    for (sum, &v) in sums.iter_mut().zip(rest) {
+        *sum += v;
     }
     halve(sums, |a, b| a + b).wide()
 }
 
-/// The largest of `len` lanes, or the NaN among them.
+/// The largest of the lanes, or the NaN among them.
 #[inline(always)]
-pub(super) fn largest<O: Real>(values: &[[O; STEP]], len: usize) -> f64 {
+pub(super) fn largest<O: Real>(values: &[O]) -> f64 {
     let mut most = [O::neg_infinity(); STEP];
-    let (whole, rest) = values.split_at(len / STEP);
+    let (whole, rest) = values.as_chunks::<STEP>();
     for step in whole {
         for lane in 0..STEP {
             most[lane] = larger(most[lane], step[lane]);
         }
     }
-    if let Some(step) = rest.first() {
-        most.iter_mut().zip(&step[..len % STEP]).for_each(|(most, &v)| *most = larger(*most, v));
+    for (most, &v) in most.iter_mut().zip(rest) {
+        *most = larger(*most, v);
     }
     halve(most, larger).wide()
 }

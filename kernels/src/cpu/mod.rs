@@ -10,6 +10,8 @@ mod pack;
 mod reduce;
 mod simd;
 pub(crate) mod tile;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod vector;
 mod walk;
 
 pub use dot::dot;
@@ -149,8 +151,8 @@ impl<T: Real> Cpu<T> {
         let scratch = Scratch {
             simd,
             packed: vec![vec![T::zero(); packed]; threads],
-            registers: vec![Registers::new(registers); threads],
-            wide: vec![Registers::new(wide); threads],
+            registers: vec![Registers::new(simd, registers); threads],
+            wide: vec![Registers::new(simd, wide); threads],
         };
         Cpu { program, steps, owned, scratch }
     }

@@ -1,10 +1,12 @@
 //! Reductions: lanes along the folded loops, or across the kept ones.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
-use super::block::{BLOCK, Lanes, Registers, STEP, larger, largest, sum};
+use super::block::{BLOCK, Lanes, Registers, larger, largest, sum};
 use super::simd::{Simd, Work};
-use super::walk::{Path, Walk, contiguous, lane_cost, split};
+use super::walk::{Loops, Patch, Path, Walk, contiguous, lane_cost};
 use super::{PARALLEL, Source};
 use crate::nest::coalesce;
 use crate::{Body, Fold, Nest, Real, View};
@@ -12,21 +14,18 @@ use crate::{Body, Fold, Nest, Real, View};
 /// Terms a lane adds up in the type of the buffers before they go to f64, as many as in a lane of a whole block.
 const LANE_TERMS: usize = 16;
 
-/// Kept loops are split into rows and lanes, folded loops into rows and lanes; which of the two forms the blocks is decided once.
+/// Blocks run over the kept loops or along the folded ones; which of the two is decided once.
 #[derive(Debug, Clone)]
 pub(super) struct Reduce {
     body: Body,
     fold: Fold,
     scale: f64,
-    kept: Vec<usize>,
-    kept_inner: usize,
-    folded: Vec<usize>,
-    folded_inner: usize,
+    kept: Loops,
+    folded: Loops,
     /// Strides over the kept loops, and (same order) over the folded ones from offset 0.
-    inputs: Vec<(Path, Path)>,
+    inputs: [Vec<Path>; 2],
     out: Path,
     contiguous: bool,
-    total: usize,
     across: bool,
 }
 
@@ -35,30 +34,27 @@ impl Reduce {
         let n = nest.dims.len();
         let views: Vec<&View> = nest.inputs.iter().chain([&nest.out]).collect();
         let strides: Vec<&[usize]> = views.iter().map(|v| &v.strides[..n]).collect();
-        let (mut kept, strides) = coalesce(&nest.dims, &strides);
-        let (kept_inner, mut paths) = split(&mut kept, strides, &views);
-        let out = paths.remove(paths.len() - 1);
+        let (dims, strides) = coalesce(&nest.dims, &strides);
+        let (kept, mut from) = Loops::new(dims, strides, &views);
+        let out = from.remove(from.len() - 1);
         let strides: Vec<&[usize]> = nest.inputs.iter().map(|v| &v.strides[n..]).collect();
-        let (mut folded, strides) = coalesce(over, &strides);
-        let (folded_inner, mut rest) = split(&mut folded, strides, &views[..nest.inputs.len()]);
-        rest.iter_mut().for_each(|path| path.offset = 0);
-        let inputs: Vec<(Path, Path)> = paths.into_iter().zip(rest).collect();
-        // Lanes go where they cost less: along the folded loop, or across the kept one.
-        let along = lane_cost(folded_inner, inputs.iter().map(|(_, folded)| folded.inner));
-        let across = lane_cost(kept_inner, inputs.iter().map(|(kept, _)| kept.inner)) < along;
+        let (dims, strides) = coalesce(over, &strides);
+        let (folded, mut along) = Loops::new(dims, strides, &views[..nest.inputs.len()]);
+        along.iter_mut().for_each(|path| path.offset = 0);
+        // Lanes go where they cost less: along the folded loops, or across the kept ones.
+        let cost = |loops: &Loops, paths: &[Path]| {
+            lane_cost(BLOCK.min(loops.rows * loops.lanes), paths.iter().map(|path| path.lane))
+        };
         Reduce {
+            across: cost(&kept, &from) < cost(&folded, &along),
             body: nest.body.clone(),
             fold,
             scale,
             kept,
-            kept_inner,
             folded,
-            folded_inner,
-            inputs,
+            inputs: [from, along],
             out,
             contiguous: contiguous(&nest.dims, &nest.out.strides),
-            total: nest.dims.iter().product(),
-            across,
         }
     }
 
@@ -74,105 +70,102 @@ impl Reduce {
         out: &mut [O],
     ) {
         let out = &mut out[self.out.offset..];
+        let total = self.kept.len();
         if !self.contiguous {
             let registers = &mut registers[0];
-            return simd.run(Part { reduce: self, source, registers, start: 0, end: self.total, out });
+            return simd.run(Part { reduce: self, source, registers, range: 0..total, out });
         }
-        let out = &mut out[..self.total];
-        let work = self.total * self.folded.iter().product::<usize>() * self.folded_inner;
-        let share = if work < PARALLEL { self.total } else { self.total.div_ceil(registers.len()) };
-        let part = |part: usize, registers: &mut Registers<O>, out: &mut [O]| {
-            let start = part * share;
-            simd.run(Part { reduce: self, source, registers, start, end: start + out.len(), out });
+        let out = &mut out[..total];
+        let share = match total * self.folded.len() < PARALLEL {
+            true => total,
+            false => total.div_ceil(registers.len()),
         };
-        if share == self.total {
+        let part = |part: usize, registers: &mut Registers<O>, out: &mut [O]| {
+            let range = part * share..part * share + out.len();
+            simd.run(Part { reduce: self, source, registers, range, out });
+        };
+        if share == total {
             return part(0, &mut registers[0], out);
         }
         let parts = out.par_chunks_mut(share).zip(registers).enumerate();
         parts.for_each(|(index, (out, registers))| part(index, registers, out));
     }
 
-    /// The element whose inputs start at `base`, blocks running along the folded loops.
+    /// Evaluates a patch of `paths`, which is the kept or the folded ones, from where `from` and `along` say.
     #[inline(always)]
-    fn along<T: Real, O: Real>(&self, source: Source<'_, T>, registers: &mut Registers<O>, base: &[usize]) -> f64 {
-        let folded = || self.inputs.iter().map(|(_, folded)| folded);
-        let mut walk = Walk::at(&self.folded, 0, folded());
+    fn eval<'r, T: Real, O: Real>(
+        &'r self,
+        source: Source<'r, T>,
+        registers: &'r mut Registers<O>,
+        paths: &'r [Path],
+        [from, along]: [&[usize]; 2],
+        patch: Patch,
+    ) -> &'r [O] {
+        registers.eval(&self.body, patch, |n| {
+            let path = &paths[n];
+            Lanes { data: &source.slot(path.slot)[from[n] + along[n]..], row: path.row, lane: path.lane }
+        })
+    }
+
+    /// The element whose inputs start at `from`, blocks running along the folded loops.
+    #[inline(always)]
+    fn along<T: Real, O: Real>(&self, source: Source<'_, T>, registers: &mut Registers<O>, from: &[usize]) -> f64 {
+        let paths = &self.inputs[1];
+        let (mut walk, mut left) = (Walk::at(&self.folded, 0, paths.iter()), self.folded.len());
         let mut total = if self.fold == Fold::Sum { 0.0 } else { f64::NEG_INFINITY };
-        for _ in 0..self.folded.iter().product() {
-            let mut at = 0;
-            while at < self.folded_inner {
-                let len = BLOCK.min(self.folded_inner - at);
-                let result = registers.eval(&self.body, len, |n| {
-                    let (kept, folded) = &self.inputs[n];
-                    let from = base[n] + walk.offsets[n] + at * folded.inner;
-                    Lanes { data: &source.slot(kept.slot)[from..], step: folded.inner }
-                });
-                match self.fold {
-                    Fold::Sum => total += sum(result, len),
-                    Fold::Max => total = larger(total, largest(result, len)),
-                }
-                at += len;
+        while left > 0 {
+            let patch = walk.patch(left);
+            let result = self.eval(source, registers, paths, [from, &walk.offsets], patch);
+            match self.fold {
+                Fold::Sum => total += sum(&result[..patch.len()]),
+                Fold::Max => total = larger(total, largest(&result[..patch.len()])),
             }
-            walk.step(folded());
+            left -= patch.len();
+            walk.advance(patch, paths.iter());
         }
         total
     }
 
-    /// A block of elements from where inputs start at `base`, one a lane.
+    /// A patch of elements from where inputs start at `from`, one a lane.
     #[inline(always)]
     fn across<T: Real, O: Real>(
         &self,
         source: Source<'_, T>,
         registers: &mut Registers<O>,
-        base: &[usize],
-        len: usize,
-        mut store: impl FnMut(usize, f64),
+        from: &[usize],
+        patch: Patch,
+        totals: &mut [f64; BLOCK],
     ) {
-        let steps = len.div_ceil(STEP);
-        let mut totals = [[0.0; STEP]; BLOCK / STEP];
-        let mut block = [[if self.fold == Fold::Sum { O::zero() } else { O::neg_infinity() }; STEP]; BLOCK / STEP];
-        let (totals, block) = (&mut totals[..steps], &mut block[..steps]);
-        let count = self.folded.iter().product::<usize>() * self.folded_inner;
-        let folded = || self.inputs.iter().map(|(_, folded)| folded);
-        let mut walk = Walk::at(&self.folded, 0, folded());
-        let (mut inner, mut terms) = (0, 0);
-        for index in 0..count {
-            if inner == self.folded_inner {
-                walk.step(folded());
-                inner = 0;
+        let mut block = [if self.fold == Fold::Sum { O::zero() } else { O::neg_infinity() }; BLOCK];
+        totals.fill(0.0);
+        let paths = &self.inputs[1];
+        let one = Patch { rows: 1, lanes: 1 };
+        let mut walk = Walk::at(&self.folded, 0, paths.iter());
+        let count = self.folded.len();
+        for index in 1..=count {
+            let result = self.eval(source, registers, &self.inputs[0], [from, &walk.offsets], patch);
+            if index < count {
+                walk.advance(one, paths.iter());
             }
-            let result = registers.eval(&self.body, len, |n| {
-                let (kept, folded) = &self.inputs[n];
-                let from = base[n] + walk.offsets[n] + inner * folded.inner;
-                Lanes { data: &source.slot(kept.slot)[from..], step: kept.inner }
-            });
-            inner += 1;
-            if self.fold == Fold::Max {
-                for (most, values) in block.iter_mut().zip(result) {
-                    for lane in 0..STEP {
-                        most[lane] = larger(most[lane], values[lane]);
+            match self.fold {
+                Fold::Sum => {
+                    for (block, &value) in block.iter_mut().zip(result) {
+                        *block += value;
                     }
                 }
-                continue;
-            }
-            for (sums, values) in block.iter_mut().zip(result) {
-                for lane in 0..STEP {
-                    sums[lane] += values[lane];
-                }
-            }
-            terms += 1;
-            if terms == LANE_TERMS || index == count - 1 {
-                for (totals, sums) in totals.iter_mut().zip(&mut *block) {
-                    for lane in 0..STEP {
-                        totals[lane] += std::mem::take(&mut sums[lane]).wide();
+                Fold::Max => {
+                    for (block, &value) in block.iter_mut().zip(result) {
+                        *block = larger(*block, value);
                     }
                 }
-                terms = 0;
             }
-        }
-        match self.fold {
-            Fold::Sum => totals.as_flattened()[..len].iter().enumerate().for_each(|(i, &v)| store(i, v)),
-            Fold::Max => block.as_flattened()[..len].iter().enumerate().for_each(|(i, &v)| store(i, v.wide())),
+            // Sums go to f64 before they are long; of maxima only the last does.
+            if index == count || self.fold == Fold::Sum && index % LANE_TERMS == 0 {
+                for (total, value) in totals.iter_mut().zip(&mut block[..result.len()]) {
+                    *total += value.wide();
+                    *value = O::zero();
+                }
+            }
         }
     }
 }
@@ -182,49 +175,36 @@ struct Part<'w, T, O> {
     reduce: &'w Reduce,
     source: Source<'w, T>,
     registers: &'w mut Registers<O>,
-    start: usize,
-    end: usize,
-    /// From the element of `start` on if the output is contiguous, else from its first.
+    range: Range<usize>,
+    /// From the first element of the range on if the output is contiguous, else from its first.
     out: &'w mut [O],
 }
 
 impl<T: Real, O: Real> Work for Part<'_, T, O> {
     #[inline(always)]
     fn run(self) {
-        let Part { reduce, source, registers, start, end, out } = self;
-        let store = |out: &mut [O], index: usize, value: f64| {
-            let at = match reduce.contiguous {
-                true => index - start,
-                false => {
-                    let (row, lane) = (index / reduce.kept_inner, index % reduce.kept_inner);
-                    reduce.out.at(row, &reduce.kept) + lane * reduce.out.inner - reduce.out.offset
-                }
+        let Part { reduce, source, registers, range, out } = self;
+        let paths = || reduce.inputs[0].iter();
+        let mut totals = [0.0; BLOCK];
+        let (mut walk, mut at) = (Walk::at(&reduce.kept, range.start, paths()), range.start);
+        while at < range.end {
+            let patch = match reduce.across {
+                true => walk.patch(range.end - at),
+                false => Patch { rows: 1, lanes: 1 },
             };
-            out[at] = O::narrow(reduce.scale * value);
-        };
-        let kept = || reduce.inputs.iter().map(|(kept, _)| kept);
-        let mut walk = Walk::at(&reduce.kept, start / reduce.kept_inner, kept());
-        let mut at = start;
-        while at < end {
-            let lane = at % reduce.kept_inner;
-            let rest = (reduce.kept_inner - lane).min(end - at);
-            let mut base = walk.offsets;
-            base.iter_mut().zip(kept()).for_each(|(base, kept)| *base += lane * kept.inner);
-            if reduce.across {
-                let len = BLOCK.min(rest);
-                reduce.across(source, registers, &base, len, |i, value| store(out, at + i, value));
-                at += len;
-            } else {
-                for i in 0..rest {
-                    let value = reduce.along(source, registers, &base);
-                    store(out, at + i, value);
-                    base.iter_mut().zip(kept()).for_each(|(base, kept)| *base += kept.inner);
-                }
-                at += rest;
+            match reduce.across {
+                true => reduce.across(source, registers, &walk.offsets, patch, &mut totals),
+                false => totals[0] = reduce.along(source, registers, &walk.offsets),
             }
-            if at.is_multiple_of(reduce.kept_inner) {
-                walk.step(kept());
+            for (i, &value) in totals[..patch.len()].iter().enumerate() {
+                let to = match reduce.contiguous {
+                    true => at + i - range.start,
+                    false => reduce.out.at(at + i, &reduce.kept) - reduce.out.offset,
+                };
+                out[to] = O::narrow(reduce.scale * value);
             }
+            at += patch.len();
+            walk.advance(patch, paths());
         }
     }
 }

@@ -7,11 +7,13 @@
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::*;
+use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
 #[cfg(target_arch = "x86_64")]
 use std::array::from_fn;
 
 use super::simd::{Level, Simd};
+#[cfg(target_arch = "x86_64")]
+use super::vector::Vector;
 use crate::Real;
 
 /// Vectors side by side in a tile of our own; its rows are as many as the registers hold.
@@ -55,57 +57,6 @@ pub struct Tile<'r, T> {
     pub scale: T,
     pub add: bool,
 }
-
-/// A vector register.
-#[cfg(target_arch = "x86_64")]
-trait Vector<T>: Copy {
-    const LANES: usize;
-    unsafe fn splat(value: T) -> Self;
-    unsafe fn load(from: *const T) -> Self;
-    unsafe fn store(self, to: *mut T);
-    unsafe fn mul(self, other: Self) -> Self;
-    /// `self · x + y`, rounded once.
-    unsafe fn mul_add(self, x: Self, y: Self) -> Self;
-}
-
-#[cfg(target_arch = "x86_64")]
-macro_rules! vector {
-    ($type:ty, $vector:ty, $lanes:expr, $splat:ident, $load:ident, $store:ident, $mul:ident, $mul_add:ident) => {
-        impl Vector<$type> for $vector {
-            const LANES: usize = $lanes;
-            // SAFETY of all: `tile` is called where the instruction set was found, with pointers that its contract covers.
-            #[inline(always)]
-            unsafe fn splat(value: $type) -> Self {
-                unsafe { $splat(value) }
-            }
-            #[inline(always)]
-            unsafe fn load(from: *const $type) -> Self {
-                unsafe { $load(from) }
-            }
-            #[inline(always)]
-            unsafe fn store(self, to: *mut $type) {
-                unsafe { $store(to, self) }
-            }
-            #[inline(always)]
-            unsafe fn mul(self, other: Self) -> Self {
-                unsafe { $mul(self, other) }
-            }
-            #[inline(always)]
-            unsafe fn mul_add(self, x: Self, y: Self) -> Self {
-                unsafe { $mul_add(self, x, y) }
-            }
-        }
-    };
-}
-
-#[cfg(target_arch = "x86_64")]
-vector!(f32, __m512, 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_mul_ps, _mm512_fmadd_ps);
-#[cfg(target_arch = "x86_64")]
-vector!(f64, __m512d, 8, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_mul_pd, _mm512_fmadd_pd);
-#[cfg(target_arch = "x86_64")]
-vector!(f32, __m256, 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_mul_ps, _mm256_fmadd_ps);
-#[cfg(target_arch = "x86_64")]
-vector!(f64, __m256d, 4, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_mul_pd, _mm256_fmadd_pd);
 
 /// `M` rows by `N` vectors; `c` is written in whole vectors.
 #[cfg(target_arch = "x86_64")]
@@ -170,54 +121,3 @@ tiles!(f64_avx512, "avx512f", f64, __m512d, 1 2 3 4 5 6 7 8);
 tiles!(f32_avx2, "avx2,fma", f32, __m256, 1 2 3 4 5 6);
 #[cfg(target_arch = "x86_64")]
 tiles!(f64_avx2, "avx2,fma", f64, __m256d, 1 2 3 4 5 6);
-
-/// Eight rows of eight elements to columns.
-///
-/// # Safety
-/// The machine has AVX2; rows hold 8 elements, and `to` 8 at every one of 8 steps.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-pub(crate) unsafe fn f32_turn(rows: [*const f32; 8], to: *mut f32, step: usize) {
-    // SAFETY: the caller's contract.
-    let r: [__m256; 8] = from_fn(|i| unsafe { _mm256_loadu_ps(rows[i]) });
-    // Pairs of rows, then fours, then halves.
-    let pairs = from_fn::<_, 4, _>(|i| {
-        let (x, y) = (r[2 * i], r[2 * i + 1]);
-        [_mm256_unpacklo_ps(x, y), _mm256_unpackhi_ps(x, y)]
-    });
-    let fours = from_fn::<_, 2, _>(|i| {
-        let ([a, b], [c, d]) = (pairs[2 * i], pairs[2 * i + 1]);
-        let low = |x, y| _mm256_shuffle_ps::<0x44>(x, y);
-        let high = |x, y| _mm256_shuffle_ps::<0xee>(x, y);
-        [low(a, c), high(a, c), low(b, d), high(b, d)]
-    });
-    for (i, (x, y)) in fours[0].into_iter().zip(fours[1]).enumerate() {
-        // SAFETY: the caller's contract.
-        unsafe {
-            _mm256_storeu_ps(to.add(i * step), _mm256_permute2f128_ps::<0x20>(x, y));
-            _mm256_storeu_ps(to.add((i + 4) * step), _mm256_permute2f128_ps::<0x31>(x, y));
-        }
-    }
-}
-
-/// Four rows of four elements to columns.
-///
-/// # Safety
-/// The machine has AVX2; rows hold 4 elements, and `to` 4 at every one of 4 steps.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-pub(crate) unsafe fn f64_turn(rows: [*const f64; 4], to: *mut f64, step: usize) {
-    // SAFETY: the caller's contract.
-    let r: [__m256d; 4] = from_fn(|i| unsafe { _mm256_loadu_pd(rows[i]) });
-    let pairs = from_fn::<_, 2, _>(|i| {
-        let (x, y) = (r[2 * i], r[2 * i + 1]);
-        [_mm256_unpacklo_pd(x, y), _mm256_unpackhi_pd(x, y)]
-    });
-    for (i, (x, y)) in pairs[0].into_iter().zip(pairs[1]).enumerate() {
-        // SAFETY: the caller's contract.
-        unsafe {
-            _mm256_storeu_pd(to.add(i * step), _mm256_permute2f128_pd::<0x20>(x, y));
-            _mm256_storeu_pd(to.add((i + 2) * step), _mm256_permute2f128_pd::<0x31>(x, y));
-        }
-    }
-}

@@ -1,71 +1,146 @@
-//! Stepping through the outer loops of a nest, all views together.
+//! Walking the loops of a nest block by block, all views together.
 
+use super::block::BLOCK;
 use crate::View;
 use crate::body::REGISTERS;
 use crate::nest::offset;
 use crate::program::LOOPS;
 
-/// A view after its loops were joined: strides for the outer loops, one for the innermost.
+/// Joined loops: the innermost makes lanes, the next one rows of lanes, and both together blocks.
+#[derive(Debug, Clone)]
+pub(super) struct Loops {
+    pub outer: Vec<usize>,
+    pub rows: usize,
+    pub lanes: usize,
+}
+
+/// Strides of a view over such loops.
 #[derive(Debug, Clone)]
 pub(super) struct Path {
     pub slot: usize,
     pub offset: usize,
     pub outer: Vec<usize>,
-    pub inner: usize,
+    pub row: usize,
+    pub lane: usize,
 }
 
-impl Path {
-    pub fn at(&self, row: usize, dims: &[usize]) -> usize {
-        self.offset + offset(row, dims, &self.outer)
+/// A part of the loops that is worked on at once: whole rows, or a part of one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patch {
+    pub rows: usize,
+    pub lanes: usize,
+}
+
+impl Patch {
+    #[inline(always)]
+    pub fn len(self) -> usize {
+        self.rows * self.lanes
     }
 }
 
-/// Offsets of several views, stepped together through the outer loops: a step costs an addition a view, not a division a loop.
+impl Loops {
+    /// Of joined loops and the strides of views over them.
+    pub fn new(mut dims: Vec<usize>, strides: Vec<Vec<usize>>, views: &[&View]) -> (Loops, Vec<Path>) {
+        let lanes = dims.pop().unwrap_or(1);
+        // Rows of one lane would make no better blocks than lanes alone.
+        let rowed = lanes <= BLOCK / 2 && !dims.is_empty();
+        let rows = if rowed { dims.pop().unwrap_or(1) } else { 1 };
+        let paths = (views.iter().zip(strides))
+            .map(|(view, mut outer)| {
+                let lane = outer.pop().unwrap_or(0);
+                let row = if rowed { outer.pop().unwrap_or(0) } else { 0 };
+                Path { slot: view.slot, offset: view.offset, outer, row, lane }
+            })
+            .collect();
+        (Loops { outer: dims, rows, lanes }, paths)
+    }
+
+    pub fn len(&self) -> usize {
+        self.outer.iter().product::<usize>() * self.rows * self.lanes
+    }
+}
+
+impl Path {
+    /// Offset of an element, counted row-major.
+    pub fn at(&self, index: usize, loops: &Loops) -> usize {
+        let (row, lane) = (index / loops.lanes, index % loops.lanes);
+        let (outer, row) = (row / loops.rows, row % loops.rows);
+        self.offset + offset(outer, &loops.outer, &self.outer) + row * self.row + lane * self.lane
+    }
+}
+
+/// Offsets of several views, stepped together: a step costs an addition a view, not a division a loop.
 pub(super) struct Walk<'a> {
-    dims: &'a [usize],
+    loops: &'a Loops,
     index: [usize; LOOPS],
+    row: usize,
+    lane: usize,
     pub offsets: [usize; REGISTERS],
 }
 
 impl<'a> Walk<'a> {
-    /// At a row, counted row-major.
-    pub fn at<'p>(dims: &'a [usize], mut row: usize, paths: impl Iterator<Item = &'p Path>) -> Walk<'a> {
-        let mut walk = Walk { dims, index: [0; LOOPS], offsets: [0; REGISTERS] };
+    /// At an element, counted row-major.
+    #[inline(always)]
+    pub fn at<'p>(loops: &'a Loops, index: usize, paths: impl Iterator<Item = &'p Path>) -> Walk<'a> {
+        let (lane, row) = (index % loops.lanes, index / loops.lanes % loops.rows);
+        let mut walk = Walk { loops, index: [0; LOOPS], row, lane, offsets: [0; REGISTERS] };
         for (view, path) in paths.enumerate() {
-            walk.offsets[view] = path.at(row, dims);
+            walk.offsets[view] = path.at(index, loops);
         }
-        for (axis, &extent) in dims.iter().enumerate().rev() {
-            walk.index[axis] = row % extent;
-            row /= extent;
+        let mut rest = index / loops.lanes / loops.rows;
+        for (axis, &extent) in loops.outer.iter().enumerate().rev() {
+            walk.index[axis] = rest % extent;
+            rest /= extent;
         }
         walk
     }
 
-    /// To the next row.
+    /// What comes next, of at most `most` elements.
     #[inline(always)]
-    pub fn step<'p>(&mut self, paths: impl Iterator<Item = &'p Path> + Clone) {
-        for (axis, &extent) in self.dims.iter().enumerate().rev() {
+    pub fn patch(&self, most: usize) -> Patch {
+        let most = most.min(BLOCK);
+        let Loops { rows, lanes, .. } = *self.loops;
+        match (most / lanes).min(rows - self.row) {
+            whole if whole > 0 && self.lane == 0 => Patch { rows: whole, lanes },
+            _ => Patch { rows: 1, lanes: most.min(lanes - self.lane) },
+        }
+    }
+
+    /// To what comes after a patch.
+    #[inline(always)]
+    pub fn advance<'p>(&mut self, patch: Patch, paths: impl Iterator<Item = &'p Path> + Clone) {
+        let Loops { outer, rows, lanes } = self.loops;
+        let (mut right, mut down) = (patch.lanes as isize, 0);
+        if self.lane + patch.lanes < *lanes {
+            self.lane += patch.lanes;
+        } else {
+            (right, down) = (-(self.lane as isize), patch.rows as isize);
+            self.lane = 0;
+            if self.row + patch.rows < *rows {
+                self.row += patch.rows;
+            } else {
+                down = -(self.row as isize);
+                self.row = 0;
+            }
+        }
+        for (offset, path) in self.offsets.iter_mut().zip(paths.clone()) {
+            *offset = offset.wrapping_add_signed(right * path.lane as isize + down * path.row as isize);
+        }
+        if self.lane > 0 || self.row > 0 {
+            return;
+        }
+        for (axis, &extent) in outer.iter().enumerate().rev() {
             self.index[axis] += 1;
-            if self.index[axis] < extent {
-                self.offsets.iter_mut().zip(paths).for_each(|(o, path)| *o += path.outer[axis]);
+            let back = if self.index[axis] < extent { 0 } else { extent };
+            for (offset, path) in self.offsets.iter_mut().zip(paths.clone()) {
+                *offset = offset.wrapping_add(path.outer[axis]).wrapping_sub(back * path.outer[axis]);
+            }
+            if back == 0 {
                 return;
             }
             self.index[axis] = 0;
-            self.offsets.iter_mut().zip(paths.clone()).for_each(|(o, path)| *o -= path.outer[axis] * (extent - 1));
         }
     }
-}
-
-/// Splits joined loops into outer ones and the innermost, for every view.
-pub(super) fn split(dims: &mut Vec<usize>, strides: Vec<Vec<usize>>, views: &[&View]) -> (usize, Vec<Path>) {
-    let inner = dims.pop().unwrap_or(1);
-    let paths = (views.iter().zip(strides))
-        .map(|(view, mut outer)| {
-            let inner = outer.pop().unwrap_or(0);
-            Path { slot: view.slot, offset: view.offset, outer, inner }
-        })
-        .collect();
-    (inner, paths)
 }
 
 /// Whether an output is one block in the order of the loops.

@@ -1,0 +1,158 @@
+//! Vector registers of x86-64, and what they are shuffled for.
+
+// Registers and raw pointers all through; what makes them sound is each function's contract.
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::*;
+use std::array::from_fn;
+
+/// A vector register.
+///
+/// # Safety
+/// All functions: the machine has the instructions, and pointers are to as many elements as there are lanes.
+pub(super) trait Vector<T>: Copy {
+    const LANES: usize;
+    unsafe fn splat(value: T) -> Self;
+    unsafe fn load(from: *const T) -> Self;
+    unsafe fn store(self, to: *mut T);
+    unsafe fn mul(self, other: Self) -> Self;
+    /// `self · x + y`, rounded once.
+    unsafe fn mul_add(self, x: Self, y: Self) -> Self;
+}
+
+macro_rules! vector {
+    ($type:ty, $vector:ty, $lanes:expr, $splat:ident, $load:ident, $store:ident, $mul:ident, $mul_add:ident) => {
+        impl Vector<$type> for $vector {
+            const LANES: usize = $lanes;
+            // SAFETY of all: the trait's contract.
+            #[inline(always)]
+            unsafe fn splat(value: $type) -> Self {
+                unsafe { $splat(value) }
+            }
+            #[inline(always)]
+            unsafe fn load(from: *const $type) -> Self {
+                unsafe { $load(from) }
+            }
+            #[inline(always)]
+            unsafe fn store(self, to: *mut $type) {
+                unsafe { $store(to, self) }
+            }
+            #[inline(always)]
+            unsafe fn mul(self, other: Self) -> Self {
+                unsafe { $mul(self, other) }
+            }
+            #[inline(always)]
+            unsafe fn mul_add(self, x: Self, y: Self) -> Self {
+                unsafe { $mul_add(self, x, y) }
+            }
+        }
+    };
+}
+
+vector!(f32, __m512, 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_mul_ps, _mm512_fmadd_ps);
+vector!(f64, __m512d, 8, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_mul_pd, _mm512_fmadd_pd);
+vector!(f32, __m256, 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_mul_ps, _mm256_fmadd_ps);
+vector!(f64, __m256d, 4, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_mul_pd, _mm256_fmadd_pd);
+
+/// Eight rows of eight elements to columns.
+///
+/// # Safety
+/// The machine has AVX2; rows hold 8 elements, and `to` 8 at every one of 8 steps.
+#[target_feature(enable = "avx2")]
+pub(crate) unsafe fn f32_turn(rows: [*const f32; 8], to: *mut f32, step: usize) {
+    // SAFETY: the caller's contract.
+    let r: [__m256; 8] = from_fn(|i| unsafe { _mm256_loadu_ps(rows[i]) });
+    // Pairs of rows, then fours, then halves.
+    let pairs = from_fn::<_, 4, _>(|i| {
+        let (x, y) = (r[2 * i], r[2 * i + 1]);
+        [_mm256_unpacklo_ps(x, y), _mm256_unpackhi_ps(x, y)]
+    });
+    let fours = from_fn::<_, 2, _>(|i| {
+        let ([a, b], [c, d]) = (pairs[2 * i], pairs[2 * i + 1]);
+        let low = |x, y| _mm256_shuffle_ps::<0x44>(x, y);
+        let high = |x, y| _mm256_shuffle_ps::<0xee>(x, y);
+        [low(a, c), high(a, c), low(b, d), high(b, d)]
+    });
+    for (i, (x, y)) in fours[0].into_iter().zip(fours[1]).enumerate() {
+        // SAFETY: the caller's contract.
+        unsafe {
+            _mm256_storeu_ps(to.add(i * step), _mm256_permute2f128_ps::<0x20>(x, y));
+            _mm256_storeu_ps(to.add((i + 4) * step), _mm256_permute2f128_ps::<0x31>(x, y));
+        }
+    }
+}
+
+/// Four rows of four elements to columns.
+///
+/// # Safety
+/// The machine has AVX2; rows hold 4 elements, and `to` 4 at every one of 4 steps.
+#[target_feature(enable = "avx2")]
+pub(crate) unsafe fn f64_turn(rows: [*const f64; 4], to: *mut f64, step: usize) {
+    // SAFETY: the caller's contract.
+    let r: [__m256d; 4] = from_fn(|i| unsafe { _mm256_loadu_pd(rows[i]) });
+    let pairs = from_fn::<_, 2, _>(|i| {
+        let (x, y) = (r[2 * i], r[2 * i + 1]);
+        [_mm256_unpacklo_pd(x, y), _mm256_unpackhi_pd(x, y)]
+    });
+    for (i, (x, y)) in pairs[0].into_iter().zip(pairs[1]).enumerate() {
+        // SAFETY: the caller's contract.
+        unsafe {
+            _mm256_storeu_pd(to.add(i * step), _mm256_permute2f128_pd::<0x20>(x, y));
+            _mm256_storeu_pd(to.add((i + 2) * step), _mm256_permute2f128_pd::<0x31>(x, y));
+        }
+    }
+}
+
+/// Every other element of 32.
+#[target_feature(enable = "avx512f")]
+pub(crate) fn f32_evens_avx512(from: &[f32; 32], to: &mut [f32; 16]) {
+    let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    // SAFETY: the arrays have these lengths.
+    unsafe {
+        let (a, b) = (_mm512_loadu_ps(from.as_ptr()), _mm512_loadu_ps(from.as_ptr().add(16)));
+        _mm512_storeu_ps(to.as_mut_ptr(), _mm512_permutex2var_ps(a, even, b));
+    }
+}
+
+/// Every other element of 32.
+#[target_feature(enable = "avx2")]
+pub(crate) fn f32_evens_avx2(from: &[f32; 32], to: &mut [f32; 16]) {
+    for half in 0..2 {
+        // SAFETY: the arrays have these lengths.
+        unsafe {
+            let at = from.as_ptr().add(16 * half);
+            let (a, b) = (_mm256_loadu_ps(at), _mm256_loadu_ps(at.add(8)));
+            let mixed = _mm256_castps_pd(_mm256_shuffle_ps::<0x88>(a, b));
+            let even = _mm256_castpd_ps(_mm256_permute4x64_pd::<0xd8>(mixed));
+            _mm256_storeu_ps(to.as_mut_ptr().add(8 * half), even);
+        }
+    }
+}
+
+/// Every other element of 32.
+#[target_feature(enable = "avx512f")]
+pub(crate) fn f64_evens_avx512(from: &[f64; 32], to: &mut [f64; 16]) {
+    let even = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
+    for half in 0..2 {
+        // SAFETY: the arrays have these lengths.
+        unsafe {
+            let at = from.as_ptr().add(16 * half);
+            let (a, b) = (_mm512_loadu_pd(at), _mm512_loadu_pd(at.add(8)));
+            _mm512_storeu_pd(to.as_mut_ptr().add(8 * half), _mm512_permutex2var_pd(a, even, b));
+        }
+    }
+}
+
+/// Every other element of 32.
+#[target_feature(enable = "avx2")]
+pub(crate) fn f64_evens_avx2(from: &[f64; 32], to: &mut [f64; 16]) {
+    for quarter in 0..4 {
+        // SAFETY: the arrays have these lengths.
+        unsafe {
+            let at = from.as_ptr().add(8 * quarter);
+            let (a, b) = (_mm256_loadu_pd(at), _mm256_loadu_pd(at.add(4)));
+            let even = _mm256_permute4x64_pd::<0xd8>(_mm256_shuffle_pd::<0>(a, b));
+            _mm256_storeu_pd(to.as_mut_ptr().add(4 * quarter), even);
+        }
+    }
+}
