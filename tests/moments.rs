@@ -4,8 +4,8 @@ mod support;
 
 use osculate::nn::{Init, Mlp, cross_entropy};
 use osculate::{
-    Array, Batch, Budget, Device, Examples, Flat, Func, Moments, MomentsProgram, Real, Request, Result, Rng, Spec,
-    Tree, label, spec, tree,
+    Array, Batch, Budget, Device, Examples, Flat, Form, Func, Layout, Moments, MomentsProgram, Real, Request, Result,
+    Rng, Spec, Tree, Window, label, spec, tree,
 };
 use proptest::prelude::*;
 use support::*;
@@ -31,7 +31,7 @@ fn weights<T: Real>(model: &Mlp<Spec>, seed: u64) -> Vec<T> {
 }
 
 fn everything() -> Request {
-    Request::gradient().and_hvp().and_elementwise()
+    Request::gradient().and_hvp().and_elementwise().and_inner()
 }
 
 /// The moments of some rows, in f64.
@@ -101,7 +101,7 @@ proptest! {
                 spreads.push(column.iter().map(|x| (x - sum / n as f64).powi(2)).sum::<f64>() / (n - 1) as f64);
                 prop_assert!((each[j] - spreads[j]).abs() < 1e-12);
             }
-            for (norm, x) in sums.norms.iter().zip(vectors) {
+            for (norm, x) in sums.norms.totals().iter().zip(vectors) {
                 prop_assert!(near(*norm, x.iter().map(|v| v * v).sum(), 1e-12));
             }
             let mean = |s: &[f64]| s.iter().sum::<f64>() / s.len() as f64;
@@ -109,6 +109,18 @@ proptest! {
             prop_assert!(variance.trusted && variance.amplification >= 1.0 - 1e-12);
             for (segment, part) in moments.layout().segments().iter().zip(parts) {
                 prop_assert!((part.value - mean(&spreads[segment.range()])).abs() < 1e-12);
+            }
+        }
+
+        let inner = moments.inner()?;
+        for i in 0..n {
+            let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
+            for (of, x, y) in [(&inner.slopes, &gs[i], &v), (&inner.crossings, &gs[i], &hs[i]), (&inner.curvatures, &hs[i], &v)] {
+                prop_assert_eq!(of.count(), n);
+                for (segment, got) in moments.layout().segments().iter().zip(of.example(i)) {
+                    prop_assert!((got - dot(&x[segment.range()], &y[segment.range()])).abs() < 1e-12);
+                }
+                prop_assert!((of.totals()[i] - dot(x, y)).abs() < 1e-12);
             }
         }
 
@@ -122,6 +134,9 @@ proptest! {
         prop_assert!(near(merged.loss_variance()?, moments.loss_variance()?, 1e-9));
         prop_assert!(near(merged.gradient_variance()?.value, moments.gradient_variance()?.value, 1e-10));
         prop_assert!(near(merged.hvp_variance()?.value, moments.hvp_variance()?.value, 1e-10));
+        for (got, want) in merged.inner()?.crossings.totals().iter().zip(moments.inner()?.crossings.totals()) {
+            prop_assert!((got - want).abs() < 1e-12);
+        }
     }
 }
 
@@ -224,7 +239,7 @@ fn random_functions() {
                     .sum::<f64>()
             };
             for i in 0..n {
-                assert!(near(sums.norms[i], norms(i), 1e-11), "seed {seed}");
+                assert!(near(sums.norms.totals()[i], norms(i), 1e-11), "seed {seed}");
             }
         }
     }
@@ -268,4 +283,79 @@ fn chunks_within_a_budget() {
     let text = loss.moments::<f32>(16, everything(), &Device::cpu()).expect("a program").plan();
     assert!(text.contains("gradient of params.layers.0.w [20, 30]: factored: 1 term(s), 1 product(s)"), "{text}");
     assert!(text.contains("matmul"));
+}
+
+tree! { struct Shared { kernel, gain, shift, mix, head } }
+
+/// Convolution, normalisation, a residual, a weight used at every step of an unrolled recurrence and once more, a dense head: the
+/// moments of every form are those of the made vectors.
+#[test]
+fn every_form() {
+    for seed in 0..12 {
+        let rng = &mut Rng::new(seed);
+        let mut pick =
+            |from: usize, to: usize| from + (rng.uniform(0.0, (to - from + 1) as f64) as usize).min(to - from);
+        let (channels, length, taps, steps, classes, n) =
+            (pick(1, 3), pick(4, 7), pick(1, 3), pick(1, 4), pick(2, 4), pick(1, 5));
+        let params = Shared {
+            kernel: spec([channels, 1, taps]),
+            gain: spec([channels, 1]),
+            shift: spec([channels, 1]),
+            mix: spec([channels, channels]),
+            head: spec([channels * length, classes]),
+        };
+        let data = (spec([1, length]), label(classes));
+        let window = Window::new(1, taps).pad(taps - 1, 0);
+        let loss = Func::trace(params, data, |tape, p, (x, y)| {
+            let patches = x.patches(&[window], 0.0);
+            let h = tape.einsum("oik,ipk->op", &[p.kernel, patches]);
+            let centred = h - h.mean_axes(&[1]).reshape([channels, 1]);
+            let spread = (centred.square().mean_axes(&[1]).reshape([channels, 1]) + 1e-2).sqrt();
+            let mut h = (centred / spread * p.gain + p.shift).tanh();
+            for _ in 0..steps {
+                h = h + p.mix.dot(h).tanh();
+            }
+            cross_entropy(h.reshape([channels * length]).dot(p.head), y)
+        })
+        .expect("a trace");
+        let at: Vec<f64> = (0..Layout::of(loss.params(), "").len()).map(|_| rng.normal()).collect();
+        let v: Vec<f64> = at.iter().map(|_| rng.normal()).collect();
+        let batch = examples_of(loss.data(), n, classes, rng);
+        let run = |form: Form| {
+            let request = everything().in_form(form);
+            let mut program = loss.moments::<f64>(n, request, &Device::cpu()).expect("a program");
+            let mut moments = program.moments();
+            program.run(&at, Some(&v), &batch, &mut moments).expect("a run");
+            moments
+        };
+        let made = run(Form::Made);
+        for form in [Form::Factored, Form::Gram, Form::Cheapest] {
+            let got = run(form);
+            let close = |what: &str, got: &[f64], want: &[f64]| {
+                let scale = want.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+                for (g, w) in got.iter().zip(want) {
+                    assert!((g - w).abs() <= 1e-10 * scale, "seed {seed}, {form}, {what}: {g} instead of {w}");
+                }
+            };
+            for (what, got, want) in [
+                ("gradient", got.gradient().expect("g"), made.gradient().expect("g")),
+                ("Hv", got.hvp().expect("h"), made.hvp().expect("h")),
+            ] {
+                close(what, &got.sum, &want.sum);
+                close(what, &got.squares, &want.squares);
+                close(what, &got.norms.totals(), &want.norms.totals());
+                close(what, got.elementwise.as_ref().expect("e"), want.elementwise.as_ref().expect("e"));
+            }
+            let (got, want) = (got.inner().expect("i"), made.inner().expect("i"));
+            close("slopes", &got.slopes.totals(), &want.slopes.totals());
+            close("crossings", &got.crossings.totals(), &want.crossings.totals());
+            close("curvatures", &got.curvatures.totals(), &want.curvatures.totals());
+        }
+    }
+}
+
+fn examples_of(spec: &Data, n: usize, classes: usize, rng: &mut Rng) -> Batch<f64> {
+    let x = Array::from_fn([&[n], &spec.0.shape[..]].concat(), |_| rng.normal());
+    let y = Array::index([n], (0..n).map(|i| (i % classes) as u32).collect()).expect("labels");
+    Examples::new(spec.clone(), (x, y)).and_then(|e| e.all()).expect("a batch")
 }

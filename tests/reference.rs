@@ -86,8 +86,8 @@ where
                 merged.merge(&part)?;
             }
             close("losses of chunks", merged.losses(), &file["loss"]);
-            close("gradient norms of chunks", &merged.gradient()?.norms, &file["grad_sq_norm"]);
-            close("hvp norms of chunks", &merged.hvp()?.norms, &file["hvp_sq_norm"]);
+            close("gradient norms of chunks", &merged.gradient()?.norms.totals(), &file["grad_sq_norm"]);
+            close("hvp norms of chunks", &merged.hvp()?.norms.totals(), &file["hvp_sq_norm"]);
             close("gradient variance of chunks", &[merged.gradient_variance()?.value], &file["mean_dim_grad_variance"]);
             close("hvp variance of chunks", &[merged.hvp_variance()?.value], &file["mean_dim_hvp_variance"]);
         }
@@ -97,8 +97,8 @@ where
         let mut moments = program.moments();
         program.run(&flat(&p), Some(&flat(&v)), &batch, &mut moments)?;
         close("losses", moments.losses(), &file["loss"]);
-        close("gradient norms", &moments.gradient()?.norms, &file["grad_sq_norm"]);
-        close("hvp norms", &moments.hvp()?.norms, &file["hvp_sq_norm"]);
+        close("gradient norms", &moments.gradient()?.norms.totals(), &file["grad_sq_norm"]);
+        close("hvp norms", &moments.hvp()?.norms.totals(), &file["hvp_sq_norm"]);
         close("gradient variance", &[moments.gradient_variance()?.value], &file["mean_dim_grad_variance"]);
         close("hvp variance", &[moments.hvp_variance()?.value], &file["mean_dim_hvp_variance"]);
     }

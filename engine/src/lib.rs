@@ -40,7 +40,7 @@ pub use error::{Error, Result};
 pub use expr::{Expr, IntoExpr};
 pub use func::{Func, Linearization};
 pub use graph::{Graph, Var};
-pub use moments::{Moments, Request, Sums, Variance};
+pub use moments::{Form, Inner, Moments, PerExample, Request, Sums, Variance};
 pub use moments_program::{Budget, MomentsProgram};
 pub use ops::{Elementwise, Window, elementwise};
 pub use osculate_kernels::{Out, Real, dot};

@@ -25,6 +25,35 @@ pub struct Request {
     pub variances: bool,
     /// Σ g² (and Σ (Hv)²) of every coordinate.
     pub elementwise: bool,
+    /// ⟨g, v⟩ of every example along the direction v, and with products ⟨g, Hv⟩ and ⟨v, Hv⟩ besides.
+    pub inner: bool,
+    /// How squares and inner products come about; the results are the same, but for rounding.
+    pub form: Form,
+}
+
+/// How a parameter's per-example vectors are squared. Each is chosen by its cost unless one is asked for, to measure or to check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Form {
+    /// Whichever takes the least time by its operations and memory, parameter by parameter.
+    #[default]
+    Cheapest,
+    /// From inner products of factors: vectors are never made.
+    Factored,
+    /// From Gram matrices of the positions at which a parameter is used.
+    Gram,
+    /// From vectors made for one chunk of examples at a time.
+    Made,
+}
+
+impl std::fmt::Display for Form {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Form::Cheapest => "cheapest",
+            Form::Factored => "factored",
+            Form::Gram => "Gram",
+            Form::Made => "made",
+        })
+    }
 }
 
 impl Request {
@@ -48,21 +77,97 @@ impl Request {
         Request { hvp: true, ..self }
     }
 
+    /// The same, and inner products of every example: of what is asked for with each other and with the direction.
+    ///
+    /// ```
+    /// use osculate_engine::{spec, Array, Device, Examples, Func, Request};
+    /// // loss ½ x (w·w): gradient x w, Hessian x·1
+    /// let loss = Func::trace(spec([2]), spec([]), |_, w, x| 0.5 * x * (w * w).sum())?;
+    /// let data = Examples::new(spec([]), Array::new([2], vec![1.0, 3.0])?)?.all()?;
+    /// let request = Request::gradient().and_hvp().and_inner();
+    /// let mut program = loss.moments::<f64>(2, request, &Device::cpu())?;
+    /// let mut moments = program.moments();
+    /// program.run(&[1.0, 2.0], Some(&[1.0, 0.0]), &data, &mut moments)?;
+    /// let inner = moments.inner()?;
+    /// assert_eq!(inner.slopes.totals(), [1.0, 3.0]);      // ⟨g, v⟩
+    /// assert_eq!(inner.curvatures.totals(), [1.0, 3.0]);  // ⟨v, Hv⟩
+    /// assert_eq!(inner.crossings.totals(), [1.0, 9.0]);   // ⟨g, Hv⟩
+    /// # Ok::<(), osculate_engine::Error>(())
+    /// ```
+    pub fn and_inner(self) -> Request {
+        Request { inner: true, ..self }
+    }
+
+    /// The same in a given form.
+    pub fn in_form(self, form: Form) -> Request {
+        Request { form, ..self }
+    }
+
+    /// Whether a direction is needed.
+    pub fn directed(self) -> bool {
+        self.hvp || self.inner
+    }
+
     /// The same, and the second moment of every coordinate.
     pub fn and_elementwise(self) -> Request {
         Request { elementwise: true, ..self }
     }
 }
 
-/// Sums over examples of one vector a example.
+/// A number of every example in every segment of the layout, in the order in which examples were added.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PerExample {
+    segments: usize,
+    pub(crate) values: Vec<f64>,
+}
+
+impl PerExample {
+    fn new(segments: usize) -> PerExample {
+        PerExample { segments, values: Vec::new() }
+    }
+
+    /// Number of examples (0 if the numbers were not asked for).
+    pub fn count(&self) -> usize {
+        self.values.len() / self.segments.max(1)
+    }
+
+    /// Those of one example, one a segment; none if there is no such example.
+    pub fn example(&self, index: usize) -> &[f64] {
+        self.values.get(index * self.segments..(index + 1) * self.segments).unwrap_or(&[])
+    }
+
+    /// The sum over segments of every example.
+    pub fn totals(&self) -> Vec<f64> {
+        self.values.chunks(self.segments.max(1)).map(|of| of.iter().sum()).collect()
+    }
+}
+
+/// Inner products of every example's gradient g and Hessian-vector product Hv, and the direction v.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inner {
+    /// ⟨g, v⟩: the derivative of the loss along v, by segments (if gradients were asked for).
+    pub slopes: PerExample,
+    /// ⟨g, Hv⟩ (if both were asked for).
+    pub crossings: PerExample,
+    /// ⟨v, Hv⟩: the second derivative along v, by segments (if products were asked for).
+    pub curvatures: PerExample,
+}
+
+impl Inner {
+    fn all(&mut self) -> [&mut PerExample; 3] {
+        [&mut self.slopes, &mut self.crossings, &mut self.curvatures]
+    }
+}
+
+/// Sums over examples of one vector an example.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sums<T> {
     /// Σᵢ xᵢ, `[D]`, in the layout of the parameters.
     pub sum: Vec<T>,
     /// Σᵢ ‖xᵢ‖² of every segment of the layout (0 if variances were not asked for).
     pub squares: Vec<f64>,
-    /// ‖xᵢ‖² of every example in the order in which they were added, `[n]` (none if variances were not asked for).
-    pub norms: Vec<f64>,
+    /// ‖xᵢ‖² of every example (none if variances were not asked for).
+    pub norms: PerExample,
     /// Σᵢ xᵢ², `[D]`, if asked for.
     pub elementwise: Option<Vec<T>>,
 }
@@ -104,16 +209,18 @@ pub struct Moments<T> {
     pub(crate) losses: Vec<f64>,
     pub(crate) gradient: Option<Sums<T>>,
     pub(crate) hvp: Option<Sums<T>>,
+    pub(crate) inner: Option<Inner>,
 }
 
 impl<T: Real> Moments<T> {
     /// Those of no examples.
     pub fn empty(layout: Layout, request: Request) -> Moments<T> {
-        let d = layout.len();
+        let (d, segments) = (layout.len(), layout.segments().len());
+        let none = || PerExample::new(segments);
         let sums = || Sums {
             sum: vec![T::zero(); d],
-            squares: vec![0.0; layout.segments().len()],
-            norms: Vec::new(),
+            squares: vec![0.0; segments],
+            norms: none(),
             elementwise: request.elementwise.then(|| vec![T::zero(); d]),
         };
         Moments {
@@ -124,6 +231,7 @@ impl<T: Real> Moments<T> {
             losses: Vec::new(),
             gradient: request.gradient.then(sums),
             hvp: request.hvp.then(sums),
+            inner: request.inner.then(|| Inner { slopes: none(), crossings: none(), curvatures: none() }),
             layout,
         }
     }
@@ -171,6 +279,14 @@ impl<T: Real> Moments<T> {
     /// They were not asked for.
     pub fn hvp(&self) -> Result<&Sums<T>> {
         self.hvp.as_ref().ok_or_else(|| Error::State("the moments of the Hv product were not requested".into()))
+    }
+
+    /// Inner products of every example.
+    ///
+    /// # Errors
+    /// They were not asked for.
+    pub fn inner(&self) -> Result<&Inner> {
+        self.inner.as_ref().ok_or_else(|| Error::State("inner products were not requested".into()))
     }
 
     /// Dimension-averaged variance of one example's gradient.
@@ -272,7 +388,10 @@ impl<T: Real> Moments<T> {
                     && s.sum.iter().chain(s.elementwise.iter().flatten()).all(|x| x.is_finite())
             })
         };
-        self.loss_mean.is_finite() && self.loss_m2.is_finite() && finite(&self.gradient) && finite(&self.hvp)
+        let inner = self.inner.iter().flat_map(|i| [&i.slopes, &i.crossings, &i.curvatures]);
+        let mut numbers = inner.flat_map(|numbers| &numbers.values);
+        let losses = self.loss_mean.is_finite() && self.loss_m2.is_finite();
+        losses && finite(&self.gradient) && finite(&self.hvp) && numbers.all(|x| x.is_finite())
     }
 
     /// Adds the statistics of other examples, after those that are here.
@@ -296,10 +415,15 @@ impl<T: Real> Moments<T> {
             if let (Some(mine), Some(theirs)) = (mine, theirs) {
                 mine.sum.iter_mut().zip(&theirs.sum).for_each(|(x, &y)| *x += y);
                 mine.squares.iter_mut().zip(&theirs.squares).for_each(|(x, &y)| *x += y);
-                mine.norms.extend_from_slice(&theirs.norms);
+                mine.norms.values.extend_from_slice(&theirs.norms.values);
                 if let (Some(mine), Some(theirs)) = (&mut mine.elementwise, &theirs.elementwise) {
                     mine.iter_mut().zip(theirs).for_each(|(x, &y)| *x += y);
                 }
+            }
+        }
+        if let (Some(mine), Some(theirs)) = (&mut self.inner, &other.inner) {
+            for (mine, theirs) in mine.all().into_iter().zip([&theirs.slopes, &theirs.crossings, &theirs.curvatures]) {
+                mine.values.extend_from_slice(&theirs.values);
             }
         }
         Ok(())
@@ -312,16 +436,19 @@ impl<T: Real> Moments<T> {
         for sums in self.gradient.iter_mut().chain(&mut self.hvp) {
             sums.sum.fill(T::zero());
             sums.squares.fill(0.0);
-            sums.norms.clear();
+            sums.norms.values.clear();
             sums.elementwise.iter_mut().for_each(|e| e.fill(T::zero()));
         }
+        self.inner.iter_mut().flat_map(Inner::all).for_each(|numbers| numbers.values.clear());
     }
 
     /// Room for `n` examples.
     pub(crate) fn reserve(&mut self, n: usize) {
         self.losses.reserve(n.saturating_sub(self.losses.len()));
         let norms = self.gradient.iter_mut().chain(&mut self.hvp).map(|sums| &mut sums.norms);
-        norms.for_each(|norms| norms.reserve(n.saturating_sub(norms.len())));
+        for numbers in norms.chain(self.inner.iter_mut().flat_map(Inner::all)) {
+            numbers.values.reserve((n * numbers.segments).saturating_sub(numbers.values.len()));
+        }
     }
 
     /// Count, mean and spread of the losses that are there.

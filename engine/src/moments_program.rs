@@ -5,9 +5,9 @@ use rayon::prelude::*;
 
 use crate::func::specs;
 use crate::program::{Device, In, Program};
-use crate::transform::{Square, Vectors, jvp, outer_products, vmap};
+use crate::transform::{Product, Vectors, jvp, outer_products, replay, vmap};
 use crate::tree::{Layout, Signature};
-use crate::{Batch, Error, Expr, Func, Moments, Request, Result, Spec, Sums};
+use crate::{Batch, Error, Expr, Func, Moments, Request, Result, Spec};
 
 /// Memory that a moments program may hold, in bytes: minibatches that would need more are taken in chunks.
 ///
@@ -31,14 +31,14 @@ impl Budget {
 }
 
 impl Default for Budget {
-    /// 160 MiB: of 64, 160 and 400 the fastest for convolutional nets, whose chunks then stay in the caches without being small.
+    /// 64 MiB: larger chunks make convolutional nets no faster.
     fn default() -> Budget {
-        Budget::mib(160)
+        Budget::mib(64)
     }
 }
 
-/// Results of a chunk's program: losses; then sums, factors of squared norms and second moments, of gradients and of products.
-type Results = (Spec, (Vec<Spec>, Vec<Spec>, Vec<Spec>), (Vec<Spec>, Vec<Spec>, Vec<Spec>));
+/// Results of a chunk's program: losses; sums and second moments, of gradients and of products; factors of per-example numbers.
+type Results = (Spec, ((Vec<Spec>, Vec<Spec>), (Vec<Spec>, Vec<Spec>)), Vec<Spec>);
 
 /// A compiled accumulation of [`Moments`] over minibatches of a fixed size.
 ///
@@ -72,19 +72,28 @@ struct Lane<T> {
 struct Chunk<T> {
     program: Program<T, (Vec<Spec>, Vec<Spec>), Vec<Spec>, Results>,
     n: usize,
-    /// Of gradients and of products: how squared norms are put together.
-    squares: [Squares; 2],
+    scalars: Scalars,
     /// Why each parameter's vectors are factored or made, of gradients, then of products.
     reasons: Vec<String>,
 }
 
-/// Squared norms as sums of products of per-example factors.
+/// Per-example numbers as sums of products of per-example factors.
 #[derive(Debug, Clone, Default)]
-struct Squares {
-    /// One entry a product: its segment, coefficient, and the positions of its factors.
-    products: Vec<(usize, f64, Vec<usize>)>,
+struct Scalars {
+    /// Of each kind (see [`Kind`]) one entry a product: its segment, coefficient, and the positions of its factors.
+    products: [Vec<(usize, f64, Vec<usize>)>; 5],
     /// All factors, `[n]` each.
     factors: Vec<f64>,
+}
+
+/// What per-example numbers are.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    GradientNorm,
+    HvpNorm,
+    Slope,
+    Crossing,
+    Curvature,
 }
 
 /// Fewest examples of a chunk: products of fewer rows are slow.
@@ -175,8 +184,8 @@ impl<T: Real> MomentsProgram<T> {
     /// # Errors
     /// A direction missing or not asked for, buffers of wrong lengths, an index out of range; `into` is then of no examples.
     pub fn run(&mut self, params: &[T], along: Option<&[T]>, batch: &Batch<T>, into: &mut Moments<T>) -> Result<()> {
-        if along.is_some() != self.request.hvp {
-            let why = "a direction is given exactly when Hessian-vector products are requested";
+        if along.is_some() != self.request.directed() {
+            let why = "a direction is given exactly when Hessian-vector products or inner products are requested";
             return Err(Error::State(why.into()));
         }
         if into.layout != self.layout || into.request != self.request {
@@ -243,9 +252,10 @@ fn chunk_size<P: Signature, D: Signature>(
         return Ok(n);
     }
     let most = (((limit / threads as f64 - fixed) / each) as usize).clamp(FEWEST, n);
-    // As many chunks as keep every thread busy to the end, of nearly one size.
+    // As many chunks as keep every thread busy to the end; up to twice as many, if n is a multiple of those: then nothing is left.
     let chunks = n.div_ceil(most).next_multiple_of(threads);
-    Ok(n.div_ceil(chunks).max(FEWEST))
+    let even = (chunks..=2 * chunks).step_by(threads).find(|&chunks| n.is_multiple_of(chunks) && n / chunks >= FEWEST);
+    Ok(even.map_or(n.div_ceil(chunks), |chunks| n / chunks).max(FEWEST))
 }
 
 impl<T: Real> Chunk<T> {
@@ -258,69 +268,72 @@ impl<T: Real> Chunk<T> {
     ) -> Result<Self> {
         let one = loss.value_and_grad()?;
         let leaves = specs(loss.params());
-        let directions = if request.hvp { leaves.clone() } else { Vec::new() };
+        let directions = if request.directed() { leaves.clone() } else { Vec::new() };
         // The data as a list: what a chunk reads does not depend on the user's tree.
         let data: Vec<Spec> =
             specs(loss.data()).into_iter().map(|s| Spec { shape: s.shape.batched(n), kind: s.kind }).collect();
-        let part = |wanted: bool, shape: &dyn Fn(&Spec) -> Spec| {
-            if wanted { leaves.iter().map(shape).collect() } else { Vec::new() }
-        };
-        let group = |wanted: bool| {
-            let sums = part(wanted, &Spec::clone);
-            (sums, Vec::new(), part(wanted && request.elementwise, &Spec::clone))
-        };
-        let mut results: Results = (Spec::real([n]), group(request.gradient), group(request.hvp));
-        let mut squares = [Squares::default(), Squares::default()];
-        let mut reasons = Vec::new();
         let count = leaves.len();
-        // One example: value, gradient, and their tangents along v.
+        // One example: value, gradient, and its tangent along v.
         let pair = (leaves.clone(), directions);
         let single = one.rebuild(pair.clone(), one.data().clone(), Vec::<Spec>::new(), |tape, params, data| {
             let inputs = [&params[..count], &data].concat();
+            if !request.hvp {
+                return replay(one.graph(), tape, &inputs);
+            }
             let along = (0..count).map(|at| params.get(count + at).copied());
             let tangents: Vec<_> = along.chain(data.iter().map(|_| None)).collect();
             let (mut outputs, moved) = jvp(one.graph(), tape, &inputs, &tangents);
-            if request.hvp {
-                let zero = |at: usize| tape.full(outputs[at].shape(), 0.0);
-                let products: Vec<_> = (1..=count).map(|at| moved[at].unwrap_or_else(|| zero(at))).collect();
-                outputs.extend(products);
-            }
+            let zero = |at: usize| tape.full(outputs[at].shape(), 0.0);
+            let products: Vec<_> = (1..=count).map(|at| moved[at].unwrap_or_else(|| zero(at))).collect();
+            outputs.extend(products);
             outputs
         })?;
+        let part = |wanted: bool| if wanted { leaves.clone() } else { Vec::new() };
+        let sums = |wanted: bool| (part(wanted), part(wanted && request.elementwise));
+        let mut results: Results = (Spec::real([n]), (sums(request.gradient), sums(request.hvp)), Vec::new());
+        let (mut scalars, mut reasons) = (Scalars::default(), Vec::new());
         let func = single.rebuild(pair, data, results.clone(), |tape, params, data| {
             let batched: Vec<bool> = params.iter().map(|_| false).chain(data.iter().map(|_| true)).collect();
-            let each = vmap(single.graph(), tape, &[params, data].concat(), &batched, n);
+            let each = vmap(single.graph(), tape, &[&params[..], &data].concat(), &batched, n);
             let outer = outer_products(tape);
+            let vectors = |wanted: bool, from: usize| -> Vec<Vectors<'_>> {
+                let squares = request.variances || request.inner;
+                let open = |&x| Vectors::new(x, &outer, squares, request.form);
+                if wanted { each[from..from + count].iter().map(open).collect() } else { Vec::new() }
+            };
+            let (g, h) = (vectors(request.gradient, 1), vectors(request.hvp, 1 + count));
+            reasons = g.iter().chain(&h).map(|x| x.reason.clone()).collect();
             let mut results = vec![each[0]];
-            let parts = [(request.gradient, 1), (request.hvp, 1 + count)];
-            for ((wanted, from), squares) in parts.into_iter().zip(&mut squares) {
-                if wanted {
-                    let vectors = &each[from..from + count];
-                    let vectors: Vec<Vectors<'_>> =
-                        vectors.iter().map(|&x| Vectors::new(x, &outer, request.variances)).collect();
-                    reasons.extend(vectors.iter().map(|x| x.reason.clone()));
-                    results.extend(vectors.iter().zip(&leaves).map(|(x, leaf)| x.sum(&leaf.shape)));
-                    if request.variances {
-                        results.extend(squares.collect(&vectors, n));
-                    }
-                    if request.elementwise {
-                        results.extend(vectors.iter().zip(&leaves).map(|(x, leaf)| x.elementwise(&leaf.shape)));
-                    }
+            for vectors in [&g, &h] {
+                results.extend(vectors.iter().zip(&leaves).map(|(x, leaf)| x.sum(&leaf.shape)));
+                if request.elementwise {
+                    results.extend(vectors.iter().zip(&leaves).map(|(x, leaf)| x.elementwise(&leaf.shape)));
                 }
             }
+            let mut factors = Vec::new();
+            if request.variances {
+                scalars.collect(Kind::GradientNorm, g.iter().map(Vectors::norms), &mut factors);
+                scalars.collect(Kind::HvpNorm, h.iter().map(Vectors::norms), &mut factors);
+            }
+            if request.inner {
+                let v = &params[count..];
+                scalars.collect(Kind::Slope, g.iter().zip(v).map(|(g, &v)| g.along(v)), &mut factors);
+                scalars.collect(Kind::Crossing, g.iter().zip(&h).map(|(g, h)| g.inner(h)), &mut factors);
+                scalars.collect(Kind::Curvature, h.iter().zip(v).map(|(h, &v)| h.along(v)), &mut factors);
+            }
+            scalars.factors = vec![0.0; n * factors.len()];
+            results.extend(factors);
             results
         })?;
-        let factors = |squares: &Squares| vec![Spec::real([n]); squares.factors.len() / n];
-        (results.1.1, results.2.1) = (factors(&squares[0]), factors(&squares[1]));
-        // Losses and factors of norms are wanted in f64.
-        let wide =
-            |path: &str| path == "result.0" || path.starts_with("result.1.1.") || path.starts_with("result.2.1.");
+        results.2 = vec![Spec::real([n]); scalars.factors.len() / n];
+        // Losses and factors of per-example numbers are wanted in f64.
+        let wide = |path: &str| path == "result.0" || path.starts_with("result.2.");
         let func = func.with_outputs(results).wide(wide)?;
-        Ok(Chunk { program: func.compile_shared(device, threads)?, n, squares, reasons })
+        Ok(Chunk { program: func.compile_shared(device, threads)?, n, scalars, reasons })
     }
 
     fn bytes(&self) -> usize {
-        self.program.peak_bytes() + 8 * self.squares.iter().map(|s| s.factors.len()).sum::<usize>()
+        self.program.peak_bytes() + 8 * self.scalars.factors.len()
     }
 
     /// The moments of `n` examples from row `from` on; `into` is overwritten.
@@ -334,23 +347,21 @@ impl<T: Real> Chunk<T> {
     ) -> Result<()> {
         let n = self.n;
         into.losses.resize(n, 0.0);
-        let mut outputs: [Out<'_, T>; 7] = std::array::from_fn(|_| Out::Real(&mut []));
+        let mut outputs: [Out<'_, T>; 6] = std::array::from_fn(|_| Out::Real(&mut []));
         let mut used = 0;
         let mut push = |out| {
             outputs[used] = out;
             used += 1;
         };
         push(Out::Wide(&mut into.losses));
-        for (sums, squares) in [&mut into.gradient, &mut into.hvp].into_iter().zip(&mut self.squares) {
-            if let Some(sums) = sums {
-                push(Out::Real(&mut sums.sum));
-                if !squares.factors.is_empty() {
-                    push(Out::Wide(&mut squares.factors));
-                }
-                if let Some(elementwise) = &mut sums.elementwise {
-                    push(Out::Real(elementwise));
-                }
+        for sums in [&mut into.gradient, &mut into.hvp].into_iter().flatten() {
+            push(Out::Real(&mut sums.sum));
+            if let Some(elementwise) = &mut sums.elementwise {
+                push(Out::Real(elementwise));
             }
+        }
+        if !self.scalars.factors.is_empty() {
+            push(Out::Wide(&mut self.scalars.factors));
         }
         let (program, outputs, rows) = (&mut self.program, &mut outputs[..used], from..from + n);
         match along {
@@ -360,44 +371,56 @@ impl<T: Real> Chunk<T> {
             None => batch.feed_rows(rows, [In::Real(params)], |inputs| program.run_flat(inputs, outputs))?,
         }
         into.count_losses();
-        for (sums, squares) in [&mut into.gradient, &mut into.hvp].into_iter().zip(&self.squares) {
+        let scalars = &self.scalars;
+        for (kind, sums) in [(Kind::GradientNorm, &mut into.gradient), (Kind::HvpNorm, &mut into.hvp)] {
             if let (Some(sums), true) = (sums, into.request.variances) {
-                squares.put_together(n, sums);
+                scalars.put_together(kind, n, &mut sums.norms.values, sums.squares.len());
+                for (segment, square) in sums.squares.iter_mut().enumerate() {
+                    *square = (0..n).map(|i| sums.norms.example(i)[segment]).sum();
+                }
+            }
+        }
+        if let Some(inner) = &mut into.inner {
+            let segments = into.layout.segments().len();
+            let [g, h] = [into.request.gradient, into.request.hvp];
+            for (kind, wanted, numbers) in [
+                (Kind::Slope, g, &mut inner.slopes),
+                (Kind::Crossing, g && h, &mut inner.crossings),
+                (Kind::Curvature, h, &mut inner.curvatures),
+            ] {
+                if wanted {
+                    scalars.put_together(kind, n, &mut numbers.values, segments);
+                }
             }
         }
         Ok(())
     }
 }
 
-impl Squares {
-    /// Notes how the squared norms of all segments are made, and returns the factors, each once.
-    fn collect<'t>(&mut self, vectors: &[Vectors<'t>], n: usize) -> Vec<Expr<'t>> {
-        let mut factors: Vec<Expr<'t>> = Vec::new();
-        for (segment, x) in vectors.iter().enumerate() {
-            for Square { coef, factors: parts } in x.norms() {
-                let mut place = |part: Expr<'t>| {
+impl Scalars {
+    /// Notes how the numbers of all segments are made; adds their factors to `factors`, each once.
+    fn collect<'t>(&mut self, kind: Kind, of: impl Iterator<Item = Vec<Product<'t>>>, factors: &mut Vec<Expr<'t>>) {
+        for (segment, products) in of.enumerate() {
+            for Product { coef, factors: parts } in products {
+                let place = |part: Expr<'t>| {
                     factors.iter().position(|f| f.var == part.var).unwrap_or_else(|| {
                         factors.push(part);
                         factors.len() - 1
                     })
                 };
-                let places = parts.into_iter().map(&mut place).collect();
-                self.products.push((segment, coef, places));
+                let places = parts.into_iter().map(place).collect();
+                self.products[kind as usize].push((segment, coef, places));
             }
         }
-        self.factors = vec![0.0; n * factors.len()];
-        factors
     }
 
-    fn put_together<T>(&self, n: usize, sums: &mut Sums<T>) {
-        sums.norms.clear();
-        sums.norms.resize(n, 0.0);
-        sums.squares.fill(0.0);
-        for (segment, coef, factors) in &self.products {
-            for (i, norm) in sums.norms.iter_mut().enumerate() {
-                let product = coef * factors.iter().map(|f| self.factors[f * n + i]).product::<f64>();
-                *norm += product;
-                sums.squares[*segment] += product;
+    /// The numbers of a kind, `[n, segments]`.
+    fn put_together(&self, kind: Kind, n: usize, into: &mut Vec<f64>, segments: usize) {
+        into.clear();
+        into.resize(n * segments, 0.0);
+        for (segment, coef, factors) in &self.products[kind as usize] {
+            for (i, numbers) in into.chunks_exact_mut(segments).enumerate() {
+                numbers[*segment] += coef * factors.iter().map(|f| self.factors[f * n + i]).product::<f64>();
             }
         }
     }

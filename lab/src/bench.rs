@@ -9,6 +9,7 @@ use osculate::{Array, Batch, Device, Examples, Expr, Flat, Func, In, Out, Reques
 use serde_json::json;
 
 use crate::error::{Error, Result};
+use crate::output;
 
 /// What to measure.
 #[derive(Subcommand, Debug)]
@@ -89,9 +90,9 @@ pub fn plan(options: &Plan) -> Result<()> {
         let loss = Func::trace(model, data, |_, p, (x, y)| cross_entropy(logits(p, x), y))?;
         let request = Request::gradient().and_hvp();
         let program = loss.moments::<f32>(options.batch as usize, request, &Device::cpu())?;
-        println!("{}", program.plan());
-        println!("traced, transformed and planned in {:.3} s", began.elapsed().as_secs_f64());
-        Ok(())
+        let took = began.elapsed().as_secs_f64();
+        output::say(program.plan())?;
+        output::say(format_args!("traced, transformed and planned in {took:.3} s"))
     }
     match options.model {
         Model::Logreg => show(options, Mlp::new(&[784, 10]), &[784], |p, x| p.apply(x, |h| h.relu())),
@@ -183,13 +184,13 @@ where
                 "model": model, "step": step, "parameters": v.len(), "batch": n, "threads": rayon::current_num_threads(),
                 "median_ms": ms, "min_ms": taken[0], "peak_bytes": bytes, "gflop": gflop, "ratio_to_gradient": ratio,
             });
-            println!("{line}");
+            output::say(line)?;
         } else {
             let (mib, rate, least) = (bytes as f64 / 1_048_576.0, gflop / ms * 1e3, taken[0]);
-            println!(
+            output::say(format_args!(
                 "{model:>8} {step:>8}  n {n:>4}  {ms:>9.3} ms (min {least:>9.3})  {mib:>8.1} MiB  {gflop:>8.3} GFLOP  \
                  {rate:>6.1} GFLOP/s  {ratio:>6.2} x gradient"
-            );
+            ))?;
         }
     }
     Ok(())
@@ -243,7 +244,7 @@ fn check<P: Signature>(
         [("gradient", moments.gradient()?), ("Hv product", moments.hvp()?)].into_iter().zip(sums.iter().zip(&norms))
     {
         close(&format!("the sum of the {what}"), &got.sum, sum, 1e-10)?;
-        close(&format!("the norm of the {what}"), &got.norms, norms, 1e-10)?;
+        close(&format!("the norm of the {what}"), &got.norms.totals(), norms, 1e-10)?;
     }
     let mut gradient = loss.mean(n)?.grad()?.compile::<f32>(&cpu)?;
     let mut g = vec![0f32; d];

@@ -17,6 +17,9 @@ pub enum Error {
     /// A file that could not be written.
     #[error("{file}: {why}")]
     File { file: String, why: String },
+    /// Standard output could not be written.
+    #[error("standard output: {0}")]
+    Output(#[from] std::io::Error),
     /// A benchmark whose results are wrong, or that could not run.
     #[error("bench: {0}")]
     Bench(String),

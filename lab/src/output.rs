@@ -12,6 +12,11 @@ use crate::error::{Error, Result};
 use crate::problems;
 use crate::train::Run;
 
+/// Prints a line.
+pub fn say(line: impl std::fmt::Display) -> Result<()> {
+    Ok(std::io::Write::write_fmt(&mut std::io::stdout().lock(), format_args!("{line}\n"))?)
+}
+
 /// One optimizer's result.
 pub struct Row {
     pub optimizer: String,
@@ -31,7 +36,7 @@ fn aligned(header: &[&str]) -> Table {
 }
 
 /// Prints the results, one row an optimizer, as they came.
-pub fn table(rows: &[Row]) {
+pub fn table(rows: &[Row]) -> Result<()> {
     let mut table =
         aligned(&["optimizer", "test accuracy", "train loss", "steps", "ms/step", "ratio to SGD", "steps held back"]);
     for row in rows {
@@ -46,11 +51,11 @@ pub fn table(rows: &[Row]) {
         ]);
     }
     table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-    println!("{table}");
+    say(table)
 }
 
 /// Prints the results as one line of JSON.
-pub fn json(problem: &str, rows: &[Row]) {
+pub fn json(problem: &str, rows: &[Row]) -> Result<()> {
     let rows: Vec<_> = (rows.iter())
         .map(|row| {
             json!({
@@ -63,7 +68,7 @@ pub fn json(problem: &str, rows: &[Row]) {
             })
         })
         .collect();
-    println!("{}", json!({ "problem": problem, "rows": rows }));
+    say(json!({ "problem": problem, "rows": rows }))
 }
 
 /// Makes the folder for results.
@@ -90,11 +95,10 @@ pub fn list() -> Result<()> {
     problems::ALL.iter().for_each(|(name, about)| {
         table.add_row([name, about]);
     });
-    println!("{table}\n");
+    say(format_args!("{table}\n"))?;
     let mut table = aligned(&["optimizer", "what it is"]);
     for entry in osculate::optim::registry::all::<f32>() {
         table.add_row([entry.name, entry.about]);
     }
-    println!("{table}");
-    Ok(())
+    say(table)
 }

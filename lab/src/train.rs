@@ -97,10 +97,7 @@ pub fn run(options: &Options) -> Result<()> {
         rows.iter_mut().for_each(|row| row.ratio_to_sgd = Some(row.ms_per_step / sgd));
     }
     let plots = plot::all(&options.out, &options.problem, &runs)?;
-    output::table(&rows);
-    println!("curves and plots: {}", plots.join(", "));
-    if options.json {
-        output::json(&options.problem, &rows);
-    }
-    Ok(())
+    output::table(&rows)?;
+    output::say(format_args!("curves and plots: {}", plots.join(", ")))?;
+    if options.json { output::json(&options.problem, &rows) } else { Ok(()) }
 }

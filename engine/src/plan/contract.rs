@@ -115,18 +115,22 @@ fn cheapest_pair(operands: &[&Labels], dims: &[usize]) -> (usize, usize) {
     pairs.min_by_key(|&(i, j)| size(&union([operands[i], operands[j]]), dims)).unwrap_or((0, 1))
 }
 
-/// Multiply-adds of a product of operands, multiplied pair by pair in the order in which they would be emitted.
-pub(crate) fn cost(mut operands: Vec<Labels>, out: &[u8], dims: &[usize]) -> usize {
-    let mut total = 0usize;
+/// Multiply-adds of a product of operands, multiplied pair by pair in the order in which they would be emitted, and the elements
+/// of its intermediate results.
+pub(crate) fn cost(mut operands: Vec<Labels>, out: &[u8], dims: &[usize]) -> (usize, usize) {
+    let (mut total, mut elements) = (0usize, 0usize);
     while operands.len() > 1 {
         let (i, j) = cheapest_pair(&operands.iter().collect::<Vec<_>>(), dims);
         let (b, a) = (operands.remove(j), operands.remove(i));
         let mut both = union([&a, &b]);
         total = total.saturating_add(size(&both, dims));
         both.retain(|l| out.contains(l) || operands.iter().any(|labels| labels.contains(l)));
+        if !operands.is_empty() {
+            elements = elements.saturating_add(size(&both, dims));
+        }
         operands.push(both);
     }
-    total
+    (total, elements)
 }
 
 /// Emits the product of operands that fit one nest, or of two.

@@ -10,7 +10,7 @@ mod vmap;
 
 pub(crate) use jvp::jvp;
 pub(crate) use linear::{linearize, vjp};
-pub(crate) use moments::{Square, Vectors, outer_products};
+pub(crate) use moments::{Product, Vectors, outer_products};
 pub(crate) use vmap::vmap;
 
 use crate::graph::{Graph, Var};

@@ -9,24 +9,32 @@ use crate::expr::labels;
 use crate::graph::{Node, Var};
 use crate::ops::{Labels, Op, contract, sum};
 use crate::plan::cost;
-use crate::{Expr, Tape};
+use crate::{Expr, Form, Shape, Tape};
 
 /// Multiply-adds that one element of a made vector costs: written, read for its square and for its sum.
-const ELEMENT: usize = 10;
+const MADE: usize = 10;
+
+/// Multiply-adds that one element of any other intermediate result costs: written and read.
+const FACTOR: usize = 8;
+
+/// An expression and the labels of its axes.
+type Operand<'t> = (Expr<'t>, Labels);
 
 /// `coef · Σ Π operands`: one summand of a per-example array. Labels `0..rank` are those of the array, 0 the example's.
 #[derive(Debug, Clone)]
 struct Term<'t> {
     coef: f64,
-    operands: Vec<(Expr<'t>, Labels)>,
+    operands: Vec<Operand<'t>>,
     dims: Vec<usize>,
 }
 
-/// A per-example array `[n, …]`, opened into terms if that pays.
+/// A per-example array `[n, …]` as terms: those that it opens into if that pays, else itself.
 pub(crate) struct Vectors<'t> {
-    whole: Expr<'t>,
-    terms: Option<Vec<Term<'t>>>,
-    rank: usize,
+    terms: Vec<Term<'t>>,
+    /// Of the array, the example's axis first.
+    shape: Shape,
+    tape: &'t Tape,
+    form: Form,
     /// Why it is made or opened.
     pub reason: String,
 }
@@ -53,106 +61,184 @@ pub(crate) fn outer_products(tape: &Tape) -> Vec<bool> {
 }
 
 impl<'t> Vectors<'t> {
-    /// Opens an array whose first axis counts examples; whole if its squares are wanted and cheaper so.
-    pub fn new(x: Expr<'t>, outer: &[bool], squares: bool) -> Vectors<'t> {
-        let whole = unreshaped(x);
-        let rank = whole.shape().rank();
-        let mut vectors = Vectors { whole, terms: None, rank, reason: String::new() };
-        let terms = open(whole, outer);
-        let made = ELEMENT * whole.shape().size();
+    /// Opens an array whose first axis counts examples, in the given form or, if its squares are wanted, in the cheapest.
+    pub fn new(x: Expr<'t>, outer: &[bool], squares: bool, form: Form) -> Vectors<'t> {
+        let (x, tape) = (unreshaped(x), x.tape());
+        let shape = x.shape();
+        let terms = open(x, outer);
         let pairs = terms.len() * (terms.len() + 1) / 2;
+        let made = Cost { operations: 0, elements: shape.size() };
         // The pairs of many terms cost more to count than the array to make.
-        let opened = if !squares {
-            0
-        } else if pairs < 200 {
-            vectors.squares_cost(&terms)
-        } else {
-            usize::MAX
+        let counted = squares && pairs < 200;
+        let [factored, gram] = if counted { costs(&terms, shape.rank()) } else { [Cost::default(); 2] };
+        let chosen = match form {
+            Form::Cheapest if !squares => Form::Factored,
+            Form::Cheapest if !counted => Form::Made,
+            Form::Cheapest => {
+                let best = [(factored.price(FACTOR), Form::Factored), (gram.price(FACTOR), Form::Gram)];
+                let best = best.into_iter().chain([(made.price(MADE), Form::Made)]).min_by_key(|(price, _)| *price);
+                best.map_or(Form::Made, |(_, form)| form)
+            }
+            forced => forced,
         };
-        let cost = if opened == usize::MAX { "too many to count".into() } else { format!("{opened} multiply-adds") };
-        let verdict = if opened < made { "factored" } else { "made, example by example" };
-        vectors.reason = format!("{verdict}: {} term(s), {pairs} product(s): {cost}; made: {made}", terms.len());
-        if opened < made {
-            vectors.terms = Some(terms);
-        }
-        vectors
+        let costs = match counted {
+            true => format!("factored {factored}, Gram {gram}, made {made}"),
+            false => format!("not counted, made {made}"),
+        };
+        let reason = format!("{chosen}: {} term(s), {pairs} product(s); {costs}", terms.len());
+        let whole = || vec![Term { coef: 1.0, operands: vec![(x, labels(0, shape.rank()))], dims: shape.to_vec() }];
+        Vectors { terms: if chosen == Form::Made { whole() } else { terms }, shape, tape, form: chosen, reason }
     }
 
-    fn squares_cost(&self, terms: &[Term<'t>]) -> usize {
-        let mut total = 0;
-        for (at, t) in terms.iter().enumerate() {
-            for s in &terms[..=at] {
-                let (operands, dims) = pair(t, s, self.rank);
-                total += cost(operands.into_iter().map(|(_, ls)| ls).collect(), &[0], &dims);
-            }
-        }
-        total
+    fn rank(&self) -> usize {
+        self.shape.rank()
     }
 
     /// Σᵢ xᵢ, in the shape that the array was given.
-    pub fn sum(&self, shape: &crate::Shape) -> Expr<'t> {
-        let tape = self.whole.tape();
-        let Some(terms) = &self.terms else { return self.whole.sum_axes(&[0]).reshape(shape) };
-        let kept = labels(1, self.rank - 1);
-        let parts: Vec<Expr<'t>> = terms.iter().map(|t| apply(t.coef, &t.operands, &kept, &t.dims, tape)).collect();
-        sum(&parts, tape).reshape(shape)
+    pub fn sum(&self, shape: &Shape) -> Expr<'t> {
+        let kept = labels(1, self.rank() - 1);
+        let part = |t: &Term<'t>| apply(t.coef, &t.operands, &kept, &t.dims, self.tape);
+        let parts: Vec<Expr<'t>> = self.terms.iter().map(part).collect();
+        sum(&parts, self.tape).reshape(shape)
     }
 
     /// ‖xᵢ‖² of every example as a sum of products of inner products, each `[n]`.
     ///
     /// The products are left to f64: a factor rounded to f32 would cost the variance its last digits.
-    pub fn norms(&self) -> Vec<Square<'t>> {
-        let tape = self.whole.tape();
-        let Some(terms) = &self.terms else {
-            let all = labels(0, self.rank);
-            let operands = [(self.whole, all.clone()), (self.whole, all)];
-            return vec![Square { coef: 1.0, factors: vec![apply(1.0, &operands, &[0], &self.whole.shape(), tape)] }];
-        };
+    pub fn norms(&self) -> Vec<Product<'t>> {
+        let squares = self.squares();
+        squares.into_iter().map(|(coef, operands, dims)| self.product(coef, operands, &dims)).collect()
+    }
+
+    /// Σᵢ xᵢ² of every coordinate, in the shape that the array was given.
+    pub fn elementwise(&self, shape: &Shape) -> Expr<'t> {
+        let kept = &labels(1, self.rank() - 1);
+        let part = |(coef, operands, dims): (f64, Vec<_>, Vec<_>)| apply(coef, &operands, kept, &dims, self.tape);
+        let parts: Vec<Expr<'t>> = self.squares().into_iter().map(part).collect();
+        sum(&parts, self.tape).reshape(shape)
+    }
+
+    /// ⟨xᵢ, yᵢ⟩ of every example with another array of the same shape.
+    pub fn inner(&self, other: &Vectors<'t>) -> Vec<Product<'t>> {
+        let mut products = Vec::new();
+        for t in &self.terms {
+            for s in &other.terms {
+                let (operands, dims) = pair(t, s, self.rank());
+                products.push(self.product(t.coef * s.coef, operands, &dims));
+            }
+        }
+        products
+    }
+
+    /// ⟨xᵢ, v⟩ of every example with one vector for all.
+    pub fn along(&self, v: Expr<'t>) -> Vec<Product<'t>> {
+        let v = (v.reshape(self.shape[1..].to_vec()), labels(1, self.rank() - 1));
+        let with = |t: &Term<'t>| self.product(t.coef, [&t.operands[..], std::slice::from_ref(&v)].concat(), &t.dims);
+        self.terms.iter().map(with).collect()
+    }
+
+    /// The products that the square of the array is a sum of: coefficient, operands, extents.
+    fn squares(&self) -> Vec<(f64, Vec<Operand<'t>>, Vec<usize>)> {
         let mut squares = Vec::new();
-        for (at, t) in terms.iter().enumerate() {
-            for (other, s) in terms[..=at].iter().enumerate() {
-                let (operands, dims) = pair(t, s, self.rank);
-                let factors = connected(operands).iter().map(|part| apply(1.0, part, &[0], &dims, tape)).collect();
+        for (at, t) in self.terms.iter().enumerate() {
+            for (other, s) in self.terms[..=at].iter().enumerate() {
+                let (operands, dims) = pair(t, s, self.rank());
                 let twice = if other < at { 2.0 } else { 1.0 };
-                squares.push(Square { coef: twice * t.coef * s.coef, factors });
+                squares.push((twice * t.coef * s.coef, operands, dims));
             }
         }
         squares
     }
 
-    /// Σᵢ xᵢ² of every coordinate, in the shape that the array was given.
-    pub fn elementwise(&self, shape: &crate::Shape) -> Expr<'t> {
-        let (tape, kept) = (self.whole.tape(), &labels(1, self.rank - 1));
-        let Some(terms) = &self.terms else {
-            let all = labels(0, self.rank);
-            let operands = [(self.whole, all.clone()), (self.whole, all)];
-            return apply(1.0, &operands, kept, &self.whole.shape(), tape).reshape(shape);
+    /// A product summed to one number an example, its factors apart.
+    fn product(&self, coef: f64, operands: Vec<Operand<'t>>, dims: &[usize]) -> Product<'t> {
+        let apply = |part: &[Operand<'t>], out: &[u8]| apply(1.0, part, out, dims, self.tape);
+        let operands = match self.form {
+            // What shares kept labels first, position by position.
+            Form::Gram => connected(operands, |l| l > 0 && (l as usize) < self.rank())
+                .iter()
+                .map(|part| {
+                    let out = summed(part, self.rank());
+                    (apply(part, &out), out)
+                })
+                .collect(),
+            _ => operands,
         };
-        let mut parts = Vec::new();
-        for (at, t) in terms.iter().enumerate() {
-            for (other, s) in terms[..=at].iter().enumerate() {
-                let (operands, dims) = pair(t, s, self.rank);
-                let twice = if other < at { 2.0 } else { 1.0 };
-                parts.push(apply(twice * t.coef * s.coef, &operands, kept, &dims, tape));
-            }
-        }
-        sum(&parts, tape).reshape(shape)
+        let factors = connected(operands, |l| l > 0).iter().map(|part| apply(part, &[0])).collect();
+        Product { coef, factors }
     }
 }
 
-/// One summand of a squared norm: a coefficient and per-example factors.
-pub(crate) struct Square<'t> {
+/// What a contraction costs.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cost {
+    /// Multiply-adds.
+    operations: usize,
+    /// Elements of intermediate results.
+    elements: usize,
+}
+
+impl Cost {
+    /// In multiply-adds, given those that an element takes the time of.
+    fn price(self, element: usize) -> usize {
+        self.operations.saturating_add(self.elements.saturating_mul(element))
+    }
+
+    fn add(&mut self, (operations, elements): (usize, usize)) {
+        self.operations = self.operations.saturating_add(operations);
+        self.elements = self.elements.saturating_add(elements);
+    }
+}
+
+impl std::fmt::Display for Cost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} multiply-adds + {} elements", self.operations, self.elements)
+    }
+}
+
+/// Of the squares of terms: factor by factor, and as Gram matrices of positions.
+fn costs(terms: &[Term<'_>], rank: usize) -> [Cost; 2] {
+    let [mut factored, mut gram] = [Cost::default(); 2];
+    let only = |part: &[Operand<'_>]| part.iter().map(|(_, ls)| ls.clone()).collect::<Vec<Labels>>();
+    for (at, t) in terms.iter().enumerate() {
+        for s in &terms[..=at] {
+            let (operands, dims) = pair(t, s, rank);
+            for part in connected(operands.clone(), |l| l > 0) {
+                factored.add(cost(only(&part), &[0], &dims));
+            }
+            let mut parts = Vec::new();
+            for part in connected(operands, |l| l > 0 && (l as usize) < rank) {
+                let out = summed(&part, rank);
+                gram.add(cost(only(&part), &out, &dims));
+                parts.push(out);
+            }
+            gram.add(cost(parts, &[0], &dims));
+        }
+    }
+    [factored, gram]
+}
+
+/// The example's label, and those that are summed over.
+fn summed(part: &[Operand<'_>], rank: usize) -> Labels {
+    let mut out: Labels = part.iter().flat_map(|(_, ls)| ls.iter().copied()).collect();
+    out.retain(|&l| l == 0 || l as usize >= rank);
+    out.sort_unstable();
+    out.dedup();
+    out
+}
+
+/// One summand of a per-example number: a coefficient and factors, `[n]` each.
+pub(crate) struct Product<'t> {
     pub coef: f64,
     pub factors: Vec<Expr<'t>>,
 }
 
-/// Operands grouped by shared labels, the example's aside: what has none in common multiplies example by example.
-fn connected<'t>(operands: Vec<(Expr<'t>, Labels)>) -> Vec<Vec<(Expr<'t>, Labels)>> {
-    let mut parts: Vec<Vec<(Expr<'t>, Labels)>> = Vec::new();
+/// Operands grouped by those shared labels that join: what has none in common multiplies index by index.
+fn connected<'t>(operands: Vec<Operand<'t>>, joins: impl Fn(u8) -> bool) -> Vec<Vec<Operand<'t>>> {
+    let mut parts: Vec<Vec<Operand<'t>>> = Vec::new();
     for operand in operands {
-        let meets = |part: &Vec<(Expr<'t>, Labels)>| {
-            part.iter().any(|(_, ls)| ls.iter().any(|l| *l != 0 && operand.1.contains(l)))
-        };
+        let meets =
+            |part: &Vec<Operand<'t>>| part.iter().any(|(_, ls)| ls.iter().any(|l| joins(*l) && operand.1.contains(l)));
         let (joined, mut rest): (Vec<_>, Vec<_>) = parts.into_iter().partition(meets);
         rest.push(joined.into_iter().flatten().chain([operand]).collect());
         parts = rest;
@@ -160,7 +246,7 @@ fn connected<'t>(operands: Vec<(Expr<'t>, Labels)>) -> Vec<Vec<(Expr<'t>, Labels
     parts
 }
 
-fn apply<'t>(coef: f64, operands: &[(Expr<'t>, Labels)], out: &[u8], dims: &[usize], tape: &'t Tape) -> Expr<'t> {
+fn apply<'t>(coef: f64, operands: &[Operand<'t>], out: &[u8], dims: &[usize], tape: &'t Tape) -> Expr<'t> {
     let operands: Vec<(Expr<'t>, &[u8])> = operands.iter().map(|(x, ls)| (*x, ls.as_slice())).collect();
     contract(coef, &operands, out, dims, tape)
 }
@@ -224,7 +310,7 @@ fn open<'t>(x: Expr<'t>, outer: &[bool]) -> Vec<Term<'t>> {
 }
 
 /// The operands of a product of two terms: their arrays' labels are shared, the summed ones kept apart.
-fn pair<'t>(t: &Term<'t>, s: &Term<'t>, rank: usize) -> (Vec<(Expr<'t>, Labels)>, Vec<usize>) {
+fn pair<'t>(t: &Term<'t>, s: &Term<'t>, rank: usize) -> (Vec<Operand<'t>>, Vec<usize>) {
     let shift = (t.dims.len() - rank) as u8;
     let moved = |l: u8| if (l as usize) < rank { l } else { l + shift };
     let second = s.operands.iter().map(|(x, ls)| (*x, ls.iter().map(|&l| moved(l)).collect()));
