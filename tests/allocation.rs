@@ -6,6 +6,7 @@ use std::cell::Cell;
 use osculate::nn::{Init, Mlp, cross_entropy};
 use osculate::optim::{Minibatches, by_name};
 use osculate::{Array, Device, Examples, Flat, Func, Rng, label, spec};
+use osculate_kernels::Simd;
 
 struct Counting;
 
@@ -66,18 +67,13 @@ fn a_small_step_allocates_nothing() {
     }
 }
 
-/// matrixmultiply takes a packing buffer for each large product and gives it back; nothing else allocates. Two layers have 3
-/// products forward and backward and 5 for their tangents, 2 for the sum of the gradients and 3 for that of Hδ: a step of fixed size
-/// has 13, one of adaptive size 11 more for Hd.
+/// Large products pack their operands into room that is there from the start. (Where there are no tiles of our own, matrixmultiply
+/// takes a buffer for each.)
 #[test]
-fn a_large_step_allocates_packing_buffers_alone() {
+fn a_large_step_allocates_nothing() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
     for (name, count) in pool.install(|| allocations(&[64, 100, 10], 128)) {
-        let products = match name {
-            "sgd" => 5,
-            fixed if fixed.ends_with("fixed") => 13,
-            _ => 24,
-        };
+        let products = if Simd::chosen().is_ok_and(|simd| simd.name() == "portable") { 40 } else { 0 };
         assert!(count <= products, "{name}: {count}");
     }
 }

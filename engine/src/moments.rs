@@ -442,12 +442,28 @@ impl<T: Real> Moments<T> {
         self.inner.iter_mut().flat_map(Inner::all).for_each(|numbers| numbers.values.clear());
     }
 
+    /// Bytes of those of `n` examples.
+    pub(crate) fn bytes(layout: &Layout, request: Request, n: usize) -> usize {
+        let (d, segments) = (layout.len() * size_of::<T>(), layout.segments().len());
+        let whole = |flags: &[bool]| flags.iter().filter(|&&flag| flag).count();
+        let Request { gradient, hvp, variances, elementwise, inner, .. } = request;
+        let vectors = whole(&[gradient, hvp]);
+        let inners = whole(&[inner && gradient, inner && gradient && hvp, inner && hvp]);
+        let numbers = if variances { vectors } else { 0 } + inners;
+        vectors * d * if elementwise { 2 } else { 1 } + 8 * (n + numbers * n * segments + vectors * segments)
+    }
+
     /// Room for `n` examples.
     pub(crate) fn reserve(&mut self, n: usize) {
-        self.losses.reserve(n.saturating_sub(self.losses.len()));
+        self.losses.reserve_exact(n.saturating_sub(self.losses.len()));
         let norms = self.gradient.iter_mut().chain(&mut self.hvp).map(|sums| &mut sums.norms);
-        for numbers in norms.chain(self.inner.iter_mut().flat_map(Inner::all)) {
-            numbers.values.reserve((n * numbers.segments).saturating_sub(numbers.values.len()));
+        let Request { gradient, hvp, variances, .. } = self.request;
+        let inner =
+            self.inner.iter_mut().flat_map(|inner| inner.all().into_iter().zip([gradient, gradient && hvp, hvp]));
+        for (numbers, wanted) in norms.map(|norms| (norms, variances)).chain(inner) {
+            if wanted {
+                numbers.values.reserve_exact((n * numbers.segments).saturating_sub(numbers.values.len()));
+            }
         }
     }
 

@@ -53,6 +53,8 @@ pub struct MomentsProgram<T> {
     layout: Layout,
     request: Request,
     n: usize,
+    /// Bytes of what a run is given.
+    given: usize,
 }
 
 /// One thread's share.
@@ -62,8 +64,8 @@ struct Lane<T> {
     /// Examples it takes, from the first.
     from: usize,
     to: usize,
-    part: Moments<T>,
-    total: Moments<T>,
+    /// Moments of a chunk and of the share so far, unless there is one chunk for all.
+    own: Option<[Moments<T>; 2]>,
     failed: Option<Error>,
 }
 
@@ -109,30 +111,30 @@ impl<T: Real> MomentsProgram<T> {
     ) -> Result<Self> {
         let layout = Layout::of(loss.params(), "params");
         let threads = if *device == Device::Reference { 1 } else { rayon::current_num_threads() };
-        let empty = Moments::empty(layout.clone(), request);
         let lane = |chunk: Chunk<T>, from: usize, to: usize| {
-            let (mut part, mut total) = (empty.clone(), empty.clone());
-            part.reserve(chunk.n);
-            total.reserve(to - from);
-            Lane { chunk, from, to, part, total, failed: None }
+            let own = (chunk.n < n).then(|| {
+                let [mut part, mut total] = [(); 2].map(|()| Moments::empty(layout.clone(), request));
+                part.reserve(chunk.n);
+                total.reserve(to - from);
+                [part, total]
+            });
+            Lane { chunk, from, to, own, failed: None }
         };
         let size = chunk_size(loss, n, request, device, budget, threads)?;
-        let (lanes, tail) = if size == n {
-            (vec![lane(Chunk::new(loss, n, request, device, threads)?, 0, n)], None)
-        } else {
-            let chunk = Chunk::new(loss, size, request, device, 1)?;
-            let chunks = n / size;
-            let count = threads.min(chunks);
-            let start = |l: usize| (l * chunks / count) * size;
-            let lanes = (0..count).map(|l| lane(chunk.clone(), start(l), start(l + 1))).collect();
-            let rest = chunks * size..n;
-            let tail = match rest.len() {
-                0 => None,
-                len => Some(lane(Chunk::new(loss, len, request, device, threads)?, rest.start, n)),
-            };
-            (lanes, tail)
+        let chunk = Chunk::new(loss, size, request, device, if size == n { threads } else { 1 })?;
+        let chunks = n / size;
+        let count = threads.min(chunks);
+        let start = |l: usize| (l * chunks / count) * size;
+        let lanes = (0..count).map(|l| lane(chunk.clone(), start(l), start(l + 1))).collect();
+        let tail = match n - chunks * size {
+            0 => None,
+            rest => Some(lane(Chunk::new(loss, rest, request, device, threads)?, n - rest, n)),
         };
-        Ok(MomentsProgram { lanes, tail, layout, request, n })
+        let width = if *device == Device::Reference { 8 } else { size_of::<T>() };
+        let vectors = if request.directed() { 2 } else { 1 };
+        let example: usize = specs(loss.data()).iter().map(|s| s.shape.size()).sum();
+        let given = width * (vectors * layout.len() + n * example);
+        Ok(MomentsProgram { lanes, tail, layout, request, n, given })
     }
 
     /// Moments of no examples, with the memory that a run needs.
@@ -147,10 +149,14 @@ impl<T: Real> MomentsProgram<T> {
         self.lanes.first().map_or(0, |lane| lane.chunk.n)
     }
 
-    /// Bytes alive during a run, the minibatch and the parameters included.
+    /// Bytes alive during a run: of the program, the minibatch, the parameters and direction, and the moments it fills.
     pub fn peak_bytes(&self) -> usize {
-        let lanes = self.lanes.iter().chain(&self.tail);
-        lanes.map(|lane| lane.chunk.bytes() + 2 * self.layout.len() * size_of::<T>()).sum()
+        let moments = |n| Moments::<T>::bytes(&self.layout, self.request, n);
+        let lane = |lane: &Lane<T>| {
+            let own = if lane.own.is_some() { moments(lane.chunk.n) + moments(lane.to - lane.from) } else { 0 };
+            lane.chunk.bytes() + own
+        };
+        self.given + moments(self.n) + self.lanes.iter().chain(&self.tail).map(lane).sum::<usize>()
     }
 
     /// The plan as text: why each parameter took its form, and every command of a chunk.
@@ -199,8 +205,8 @@ impl<T: Real> MomentsProgram<T> {
             });
         }
         into.clear();
-        if let ([lane], None) = (&mut self.lanes[..], &self.tail) {
-            return lane.chunk.run(params, along, batch, 0, into);
+        if let ([Lane { chunk, own: None, .. }], None) = (&mut self.lanes[..], &self.tail) {
+            return chunk.run(params, along, batch, 0, into);
         }
         self.lanes.par_iter_mut().for_each(|lane| lane.run(params, along, batch));
         if let Some(tail) = &mut self.tail {
@@ -211,7 +217,9 @@ impl<T: Real> MomentsProgram<T> {
                 into.clear();
                 return Err(error);
             }
-            into.merge(&lane.total)?;
+            if let Some([_, total]) = &lane.own {
+                into.merge(total)?;
+            }
         }
         Ok(())
     }
@@ -219,10 +227,11 @@ impl<T: Real> MomentsProgram<T> {
 
 impl<T: Real> Lane<T> {
     fn run(&mut self, params: &[T], along: Option<&[T]>, batch: &Batch<T>) {
-        self.total.clear();
+        let Some([part, total]) = &mut self.own else { return };
+        total.clear();
         for from in (self.from..self.to).step_by(self.chunk.n) {
-            let done = self.chunk.run(params, along, batch, from, &mut self.part);
-            if let Err(error) = done.and_then(|()| self.total.merge(&self.part)) {
+            let done = self.chunk.run(params, along, batch, from, part);
+            if let Err(error) = done.and_then(|()| total.merge(part)) {
                 self.failed = Some(error);
                 return;
             }
@@ -332,8 +341,9 @@ impl<T: Real> Chunk<T> {
         Ok(Chunk { program: func.compile_shared(device, threads)?, n, scalars, reasons })
     }
 
+    /// Bytes of the program alone.
     fn bytes(&self) -> usize {
-        self.program.peak_bytes() + 8 * self.scalars.factors.len()
+        self.program.owned_bytes() + 8 * self.scalars.factors.len()
     }
 
     /// The moments of `n` examples from row `from` on; `into` is overwritten.

@@ -62,7 +62,8 @@ pub struct Program<T, P, D, O> {
     writes: Vec<BufferSpec>,
     /// Indices as numbers of the program's type, one buffer for every index input.
     staged: Vec<Vec<T>>,
-    bytes: usize,
+    /// Bytes of what a run is given and fills, and of what the program holds itself.
+    bytes: [usize; 2],
     flop: u64,
 }
 
@@ -103,11 +104,13 @@ impl<T: Real, P: Signature, D: Signature, O: Signature> Program<T, P, D, O> {
             Device::Cpu => Executor::Cpu(Cpu::with(program, threads, Simd::chosen()?)),
             Device::Reference => Executor::Reference(Reference::new(program)),
         };
+        let staged: Vec<Vec<T>> =
+            reads.iter().map(|b| if is_index(b) { vec![T::zero(); b.layout.len()] } else { vec![] }).collect();
         let owned = if let Executor::Cpu(cpu) = &executor { cpu.bytes() } else { reference };
         Ok(Program {
-            bytes: given + made + owned,
+            bytes: [given + made, owned + staged.iter().map(|s| s.len() * size_of::<T>()).sum::<usize>()],
             flop,
-            staged: reads.iter().map(|b| if is_index(b) { vec![T::zero(); b.layout.len()] } else { vec![] }).collect(),
+            staged,
             executor,
             params,
             data,
@@ -119,7 +122,12 @@ impl<T: Real, P: Signature, D: Signature, O: Signature> Program<T, P, D, O> {
 
     /// Bytes alive during a run: inputs, outputs, and the scratch allocated once at compilation.
     pub fn peak_bytes(&self) -> usize {
-        self.bytes
+        self.bytes[0] + self.bytes[1]
+    }
+
+    /// Those of them that the program holds itself.
+    pub(crate) fn owned_bytes(&self) -> usize {
+        self.bytes[1]
     }
 
     /// Floating-point operations of one run.

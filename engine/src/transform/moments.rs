@@ -210,6 +210,7 @@ fn costs(terms: &[Term<'_>], rank: usize) -> [Cost; 2] {
             for part in connected(operands, |l| l > 0 && (l as usize) < rank) {
                 let out = summed(&part, rank);
                 gram.add(cost(only(&part), &out, &dims));
+                gram.add((0, if out.len() > 1 { out.iter().map(|&l| dims[l as usize]).product() } else { 0 }));
                 parts.push(out);
             }
             gram.add(cost(parts, &[0], &dims));

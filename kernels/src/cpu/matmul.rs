@@ -37,24 +37,25 @@ pub(super) struct MatMul {
     a: Operand,
     b: Operand,
     out: Operand,
-    /// Columns of `out`.
-    out_cols: Offsets,
-    /// Inner loops of `a` and of `b`.
-    runs: [Runs; 2],
-    /// What tiles are; none if the product is a loop.
-    tiles: Option<Tiles>,
+    kind: Kind,
     /// Whether no element of `out` is reached twice, and whether at least none is from two indices of the first batch loop.
     distinct: bool,
     apart: bool,
 }
 
-/// A view: strides of the loops around it, and the offsets of its rows (of `b`: columns).
+/// Where products start: strides of the loops around them.
 #[derive(Debug, Clone)]
 struct Operand {
     slot: usize,
     offset: usize,
     batch: Vec<usize>,
-    lanes: Offsets,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    /// A small product of plain matrices, by loops: row and column strides of `a`, `b` and `out`.
+    Loops([[usize; 2]; 3]),
+    Tiles(Box<Tiles>),
 }
 
 /// How a product is tiled.
@@ -62,22 +63,45 @@ struct Operand {
 struct Tiles {
     rows: usize,
     cols: usize,
-    /// Panels of `a`, if its rows are not read in place.
-    a: Option<Panels>,
+    /// Rows of `a`, and panels of them if they are not read in place.
+    a: Offsets,
+    a_panels: Option<Panels>,
     b: Panels,
+    out_rows: Offsets,
     out: Panels,
+    /// Inner loops of `a` and of `b`.
+    runs: [Runs; 2],
     /// Inner indices of a block; if rows are in place, whole runs of them or parts of one.
     depth: usize,
 }
 
-impl Operand {
-    fn new(view: &View, batch: usize, dims: &[usize], at: usize) -> Operand {
-        Operand {
-            slot: view.slot,
-            offset: view.offset,
-            batch: view.strides[..batch].to_vec(),
-            lanes: Offsets::new(dims, &view.strides[at..at + dims.len()]),
-        }
+/// A product before it is decided how to compute it.
+#[derive(Debug, Clone)]
+struct Sides {
+    size: [usize; 3],
+    /// Inner loops of `a` and of `b`.
+    runs: [Runs; 2],
+    /// Rows of `a` and columns of `b`, and the same of `out`.
+    lanes: [Offsets; 2],
+    out: [Offsets; 2],
+}
+
+impl Sides {
+    /// The transposed product: what were rows are columns.
+    fn swapped(&self) -> Sides {
+        let mut swapped = self.clone();
+        swapped.size.reverse();
+        swapped.runs.reverse();
+        swapped.lanes.reverse();
+        swapped.out.reverse();
+        swapped
+    }
+
+    /// Row and column strides of `a`, `b` and `out`, if they are plain matrices.
+    fn plain(&self) -> Option<[[usize; 2]; 3]> {
+        let ([a, b], [rows, cols], [out_rows, out_cols]) = (&self.runs, &self.lanes, &self.out);
+        let matrices = [[rows.step()?, a.step], [b.step, cols.step()?], [out_rows.step()?, out_cols.step()?]];
+        (a.even() && b.even()).then_some(matrices)
     }
 }
 
@@ -87,65 +111,63 @@ impl MatMul {
         let size @ [m, k, n] = [rows, inner, cols].map(|dims| dims.iter().product());
         let within: usize = out.strides.iter().zip(&product.dims()[2]).skip(1).map(|(s, d)| s * (d - 1)).sum();
         let around = batch.len();
-        let inner_of = |view: &View, at: usize| view.strides[around + at..around + at + inner.len()].to_vec();
+        let group = |view: &View, skip: usize, dims: &[usize]| view.strides[around + skip..][..dims.len()].to_vec();
+        let lanes = |view: &View, skip: usize, dims: &[usize]| Offsets::new(dims, &group(view, skip, dims));
+        let runs = |view: &View, skip: usize| Runs::new(inner, &group(view, skip, inner));
+        let sides = Sides {
+            size,
+            runs: [runs(a, rows.len()), runs(b, 0)],
+            lanes: [lanes(a, 0, rows), lanes(b, inner.len(), cols)],
+            out: [lanes(out, 0, rows), lanes(out, rows.len(), cols)],
+        };
+        let operand =
+            |view: &View| Operand { slot: view.slot, offset: view.offset, batch: view.strides[..batch.len()].to_vec() };
         let mut matmul = MatMul {
             simd,
             batch: batch.clone(),
             size,
             scale: *scale,
             accumulate: *accumulate,
-            a: Operand::new(a, batch.len(), rows, around),
-            b: Operand::new(b, batch.len(), cols, around + inner.len()),
-            out: Operand::new(out, batch.len(), rows, batch.len()),
-            out_cols: Offsets::new(cols, &out.strides[batch.len() + rows.len()..]),
-            runs: [Runs::new(inner, &inner_of(a, rows.len())), Runs::new(inner, &inner_of(b, 0))],
-            tiles: None,
+            a: operand(a),
+            b: operand(b),
+            out: operand(out),
+            kind: Kind::Loops([[0; 2]; 3]),
             distinct: !out.overlaps(&product.dims()[2]),
             apart: out.strides.first().is_some_and(|&step| !batch.is_empty() && within < step),
         };
-        if (m == 1 || n == 1 || m * k * n < SMALL) && matmul.plain().is_some() {
+        let is_small = m == 1 || n == 1 || m * k * n < SMALL;
+        if let (true, Some(strides)) = (is_small, sides.plain()) {
+            matmul.kind = Kind::Loops(strides);
             return matmul;
         }
-        let swapped = matmul.swapped();
-        let (straight, turned) = (Tiles::new::<T>(&matmul), Tiles::new::<T>(&swapped));
-        let tiles = if turned.cost(&swapped) < straight.cost(&matmul) {
-            matmul = swapped;
-            turned
-        } else {
-            straight
-        };
-        matmul.tiles = Some(tiles);
+        let swapped = sides.swapped();
+        let (straight, turned) = (Tiles::new::<T>(sides, simd), Tiles::new::<T>(swapped, simd));
+        let turn = turned.cost([n, k, m]) < straight.cost(size);
+        if turn {
+            matmul.size.reverse();
+            std::mem::swap(&mut matmul.a, &mut matmul.b);
+        }
+        matmul.kind = Kind::Tiles(Box::new(if turn { turned } else { straight }));
         matmul
-    }
-
-    /// The transposed product: what were rows are columns.
-    fn swapped(&self) -> MatMul {
-        let mut swapped = self.clone();
-        swapped.size.reverse();
-        swapped.runs.reverse();
-        std::mem::swap(&mut swapped.a, &mut swapped.b);
-        std::mem::swap(&mut swapped.out.lanes, &mut swapped.out_cols);
-        swapped
     }
 
     pub(super) fn out_slot(&self) -> usize {
         self.out.slot
     }
 
-    /// Row and column strides of `a`, `b` and `out`, if they are plain matrices.
-    fn plain(&self) -> Option<[[usize; 2]; 3]> {
-        let [a, b] = &self.runs;
-        let matrices = [
-            [self.a.lanes.step()?, a.step],
-            [b.step, self.b.lanes.step()?],
-            [self.out.lanes.step()?, self.out_cols.step()?],
-        ];
-        (a.even() && b.even()).then_some(matrices)
+    /// Bytes of the tables it holds.
+    pub(super) fn bytes(&self) -> usize {
+        let Kind::Tiles(tiles) = &self.kind else { return 0 };
+        let panels = tiles.b.bytes() + tiles.out.bytes() + tiles.a_panels.as_ref().map_or(0, Panels::bytes);
+        panels + tiles.a.bytes() + tiles.out_rows.bytes() + tiles.runs.iter().map(Runs::bytes).sum::<usize>()
     }
 
     /// Elements of packing room that one thread needs.
     pub(super) fn scratch(&self) -> usize {
-        self.tiles.as_ref().map_or(0, |tiles| tiles.room(self.size[2]).iter().sum::<usize>() + ALIGN)
+        match &self.kind {
+            Kind::Loops(_) => 0,
+            Kind::Tiles(tiles) => tiles.room(self.size[2]).iter().sum::<usize>() + ALIGN,
+        }
     }
 
     pub(super) fn run<T: Real>(&self, source: Source<'_, T>, scratch: &mut [Vec<T>], out: &mut [T]) {
@@ -158,7 +180,10 @@ impl MatMul {
             return self.simd.run(whole(&mut scratch[0]));
         }
         let first = self.batch.first().copied().unwrap_or(1);
-        let [tall, wide] = self.tiles.as_ref().map_or([1, 1], |tiles| [tiles.rows, tiles.cols]);
+        let [tall, wide] = match &self.kind {
+            Kind::Loops(_) => [1, 1],
+            Kind::Tiles(tiles) => [tiles.rows, tiles.cols],
+        };
         let by_product = if self.distinct { first >= 2 * threads } else { self.apart && first > 1 };
         let by_column = n.div_ceil(wide) >= m.div_ceil(tall);
         let share = |total: usize, unit: usize, part: usize| {
@@ -186,34 +211,37 @@ impl MatMul {
 }
 
 impl Tiles {
-    fn new<T: Real>(matmul: &MatMul) -> Tiles {
-        let [rows, cols] = shape::<T>(matmul.simd);
-        let runs = &matmul.runs[0];
+    fn new<T: Real>(sides: Sides, simd: Simd) -> Tiles {
+        let Sides { size, runs, lanes: [a, b], out: [out_rows, out_cols] } = sides;
+        let [rows, cols] = shape::<T>(simd);
         // A row in place costs a stream of memory, and every run a start; other rows are packed.
-        let in_place = reads_rows_in_place(matmul.simd)
-            && (runs.step <= 4 || matmul.size[2] <= 2 * cols)
-            && (runs.len >= 3 || runs.even());
+        let inner = &runs[0];
+        let in_place =
+            reads_rows_in_place(simd) && (inner.step <= 4 || size[2] <= 2 * cols) && (inner.len >= 3 || inner.even());
         let depth = match in_place {
-            true if runs.len <= DEPTH => DEPTH / runs.len * runs.len,
-            true if !runs.even() => runs.len.div_ceil(runs.len.div_ceil(DEPTH)),
+            true if inner.len <= DEPTH => DEPTH / inner.len * inner.len,
+            true if !inner.even() => inner.len.div_ceil(inner.len.div_ceil(DEPTH)),
             _ => DEPTH,
         };
         Tiles {
             rows,
             cols,
-            a: (!in_place).then(|| Panels::new(&matmul.a.lanes, rows)),
-            b: Panels::new(&matmul.b.lanes, cols),
-            out: Panels::new(&matmul.out_cols, cols),
-            depth: depth.min(matmul.size[1]),
+            a_panels: (!in_place).then(|| Panels::new(&a, rows)),
+            a,
+            b: Panels::new(&b, cols),
+            out_rows,
+            out: Panels::new(&out_cols, cols),
+            depth: depth.min(size[1]),
+            runs,
         }
     }
 
-    /// The inner indices, in blocks.
-    fn blocks(&self, matmul: &MatMul) -> impl Iterator<Item = Range<usize>> {
-        let (k, depth) = (matmul.size[1], self.depth);
+    /// `k` inner indices, in blocks.
+    fn blocks(&self, k: usize) -> impl Iterator<Item = Range<usize>> {
+        let depth = self.depth;
         // Parts of long runs start anew with every run.
-        let run = match matmul.runs[0].len {
-            len if self.a.is_none() && len > depth => len,
+        let run = match self.runs[0].len {
+            len if self.a_panels.is_none() && len > depth => len,
             _ => k,
         };
         let per_run = run.div_ceil(depth);
@@ -230,13 +258,13 @@ impl Tiles {
 
     /// Elements of a block of `b`, a panel of `a` and a tile of the result.
     fn room(&self, n: usize) -> [usize; 3] {
-        let a = if self.a.is_some() { ROWS * self.depth } else { 0 };
+        let a = if self.a_panels.is_some() { ROWS * self.depth } else { 0 };
         [self.depth * self.block(n), a, self.rows * self.cols]
     }
 
     /// Rough cycles of a product: multiply-adds of vectors, two a cycle if their operands come as fast, packing, and results.
-    fn cost(&self, matmul: &MatMul) -> f64 {
-        let [m, k, n] = matmul.size.map(|x| x as f64);
+    fn cost(&self, size: [usize; 3]) -> f64 {
+        let [m, k, n] = size.map(|x| x as f64);
         let vector = (self.cols / 2) as f64;
         let tile = |rows: f64, cols: f64| {
             let vectors = (cols / vector).ceil();
@@ -244,8 +272,8 @@ impl Tiles {
         };
         let parts = |total: usize, unit: usize| [(total / unit, unit), (1, total % unit)];
         let mut cycles = 0.0;
-        for (tall, rows) in parts(matmul.size[0], self.rows.min(8)) {
-            for (wide, cols) in parts(matmul.size[2], self.cols) {
+        for (tall, rows) in parts(size[0], self.rows.min(8)) {
+            for (wide, cols) in parts(size[2], self.cols) {
                 if rows > 0 && cols > 0 {
                     cycles += k * (tall * wide) as f64 * tile(rows as f64, cols as f64);
                 }
@@ -256,8 +284,8 @@ impl Tiles {
             (false, 1) => 0.4,
             (false, _) => 2.0,
         };
-        let a = self.a.as_ref().map_or(0.0, |a| copied(a, matmul.runs[0].step) * (n / COLUMNS as f64).ceil());
-        let b = copied(&self.b, matmul.runs[1].step);
+        let a = self.a_panels.as_ref().map_or(0.0, |a| copied(a, self.runs[0].step) * (n / COLUMNS as f64).ceil());
+        let b = copied(&self.b, self.runs[1].step);
         let blocks = (k / DEPTH as f64).ceil();
         let result = if self.out.even { 0.15 } else { 1.5 };
         cycles + a * m * k + b * k * n + result * blocks * m * n
@@ -304,9 +332,9 @@ impl<T: Real> Work for Part<'_, T> {
             let at = |x: &Operand| x.offset + offset(p, &self.matmul.batch, &x.batch);
             let (a, b) = (&self.matmul.a, &self.matmul.b);
             let (a, b) = (&self.source.slot(a.slot)[at(a)..], &self.source.slot(b.slot)[at(b)..]);
-            match &self.matmul.tiles {
-                Some(tiles) => self.tiled(tiles, a, b, out),
-                None => self.small(a, b, out),
+            match &self.matmul.kind {
+                Kind::Tiles(tiles) => self.tiled(tiles, a, b, out),
+                Kind::Loops(strides) => self.small(*strides, a, b, out),
             }
         }
     }
@@ -318,7 +346,7 @@ impl<T: Real> Part<'_, T> {
     #[allow(unsafe_code)]
     fn tiled(&mut self, tiles: &Tiles, a: &[T], b: &[T], out: usize) {
         let matmul = self.matmul;
-        let MatMul { simd, size, runs, out: target, .. } = matmul;
+        let (MatMul { simd, size, .. }, Tiles { runs, out_rows, .. }) = (matmul, tiles);
         let scale = T::narrow(matmul.scale);
         let aligned = self.scratch.as_ptr().align_offset(ALIGN * size_of::<T>()).min(ALIGN);
         let [b_room, a_room, c_room] = tiles.room(size[2]);
@@ -329,12 +357,12 @@ impl<T: Real> Part<'_, T> {
             std::array::from_fn(|i| c.wrapping_add(i.min(tiles.rows - 1) * tiles.cols))
         };
         // matrixmultiply writes rows that are evenly spaced.
-        let free = reads_rows_in_place(*simd) || target.lanes.step().is_some();
+        let free = reads_rows_in_place(*simd) || out_rows.step().is_some();
         let (tall, wide) = (ROWS / tiles.rows * tiles.rows, tiles.block(size[2]));
         for from in self.cols.clone().step_by(wide) {
             let cols = from..self.cols.end.min(from + wide);
             let (first, last) = (cols.start / tiles.cols, cols.end.div_ceil(tiles.cols));
-            for block in tiles.blocks(matmul) {
+            for block in tiles.blocks(size[1]) {
                 let add = matmul.accumulate || block.start > 0;
                 let depth = block.len();
                 pack(*simd, b, &tiles.b, first..last, tiles.cols, &runs[1], block.clone(), b_room);
@@ -344,11 +372,11 @@ impl<T: Real> Part<'_, T> {
                     let mut to = [self.place.0; ROWS];
                     let mut from = [a.as_ptr(); ROWS];
                     for ((to, from), row) in to.iter_mut().zip(&mut from).zip(rows.clone()) {
-                        *to = to.wrapping_add(out + target.lanes.at(row));
-                        *from = from.wrapping_add(matmul.a.lanes.at(row));
+                        *to = to.wrapping_add(out + out_rows.at(row));
+                        *from = from.wrapping_add(tiles.a.at(row));
                     }
                     let part = [runs[0].starts[0] + block.start * runs[0].step];
-                    let (inner, len, step) = match &tiles.a {
+                    let (inner, len, step) = match &tiles.a_panels {
                         None if runs[0].even() => (&part[..], depth, runs[0].step),
                         None if depth < runs[0].len => {
                             let skip = block.start % runs[0].len * runs[0].step;
@@ -417,8 +445,8 @@ impl<T: Real> Part<'_, T> {
     /// One product too small to pack: sums of scaled rows where those are contiguous, else dot products of rows and columns.
     #[inline(always)]
     #[allow(unsafe_code)]
-    fn small(&mut self, a: &[T], b: &[T], out: usize) {
-        let Some([[ra, ca], [rb, cb], [ro, co]]) = self.matmul.plain() else { return };
+    fn small(&mut self, strides: [[usize; 2]; 3], a: &[T], b: &[T], out: usize) {
+        let [[ra, ca], [rb, cb], [ro, co]] = strides;
         let (k, add) = (self.matmul.size[1], self.matmul.accumulate);
         let scale = T::narrow(self.matmul.scale);
         let cols = self.cols.clone();

@@ -162,12 +162,13 @@ impl<T: Real> Cpu<T> {
         &self.program
     }
 
-    /// Bytes of scratch, packing room and constants that this executor holds.
+    /// Bytes of scratch, packing room, constants and tables that this executor holds.
     pub fn bytes(&self) -> usize {
         let Scratch { packed, registers, wide, .. } = &self.scratch;
         let packed: usize = packed.iter().map(Vec::len).sum();
         let registers = registers.iter().map(Registers::bytes).chain(wide.iter().map(Registers::bytes));
-        (self.program.owned_elements() + packed) * size_of::<T>() + registers.sum::<usize>()
+        let tables = self.steps.iter().map(|step| if let Step::MatMul(matmul) = step { matmul.bytes() } else { 0 });
+        (self.program.owned_elements() + packed) * size_of::<T>() + registers.chain(tables).sum::<usize>()
     }
 
     /// Runs all commands in order.

@@ -35,6 +35,13 @@ impl Offsets {
         }
     }
 
+    pub fn bytes(&self) -> usize {
+        match self {
+            Offsets::Even { .. } => 0,
+            Offsets::Listed(list) => size_of_val(&list[..]),
+        }
+    }
+
     #[inline(always)]
     pub fn at(&self, index: usize) -> usize {
         match self {
@@ -84,8 +91,13 @@ impl Panels {
             }
         }
         panels.first.push(panels.segments.len());
+        panels.segments.shrink_to_fit();
         panels.even = offsets.len() >= 4 * panels.segments.len();
         panels
+    }
+
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.segments[..]) + size_of_val(&self.first[..])
     }
 
     #[inline(always)]
@@ -109,6 +121,10 @@ impl Runs {
         let step = strides[0].pop().unwrap_or(0);
         let starts = (0..dims.iter().product()).map(|index| offset(index, &dims, &strides[0])).collect();
         Runs { starts, len, step }
+    }
+
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.starts[..])
     }
 
     /// Whether it is one run.
