@@ -275,11 +275,11 @@ fn chunks_within_a_budget() {
         assert!(near(one.gradient_variance().expect("v").value, all.gradient_variance().expect("v").value, 1e-5));
         assert!(near(one.hvp_variance().expect("v").value, all.hvp_variance().expect("v").value, 1e-5));
     }
-    // Memory does not grow with the minibatch, once it is in chunks.
+    // Once a minibatch is in chunks, an example adds itself and its numbers (84 and at most 2 × 168 bytes), never a vector (3140).
     let bytes = |n| {
         loss.moments_within::<f32>(n, everything(), &Device::cpu(), Budget::mib(0)).expect("a program").peak_bytes()
     };
-    assert!(bytes(512) <= bytes(128) && bytes(128) <= bytes(64));
+    assert!(bytes(512) - bytes(128) <= 384 * 420 && bytes(128) - bytes(64) <= 64 * 420);
     let text = loss.moments::<f32>(16, everything(), &Device::cpu()).expect("a program").plan();
     assert!(text.contains("gradient of params.layers.0.w [20, 30]: factored: 1 term(s), 1 product(s)"), "{text}");
     assert!(text.contains("matmul"));

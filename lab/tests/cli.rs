@@ -69,3 +69,14 @@ fn lists_and_errors_help() {
     let help = text(&lab(&["train", "--help"]).stdout);
     assert!(help.contains("Example: osculate-lab train digits"));
 }
+
+#[test]
+fn an_instruction_set_that_is_not_there_is_named() {
+    let run = Command::new(env!("CARGO_BIN_EXE_osculate-lab"))
+        .args(["plan", "--model", "logreg"])
+        .env("OSCULATE_SIMD", "mmx")
+        .output()
+        .expect("the program runs");
+    let said = text(&run.stderr);
+    assert!(!run.status.success() && said.contains("OSCULATE_SIMD=mmx") && said.contains("portable"), "{said}");
+}

@@ -1,0 +1,141 @@
+//! Kernels on one thread, f32: products, convolutions and their two gradients, elementwise work and sums.
+//!
+//! Throughput is counted in operations (`Gelem/s` reads GFLOP/s) for products, in bytes for the rest; beside them the machine's own:
+//! the product that stays in the first cache, and a copy.
+
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use osculate_kernels::{Body, Command, Cpu, Fold, Instr, Nest, Out, Product, Program, Simd, Slot, View};
+
+/// Runs one command on inputs of these lengths.
+fn run(c: &mut Criterion, group: &str, name: &str, work: Throughput, inputs: [usize; 2], out: usize, command: Command) {
+    let slots = vec![Slot::Input(inputs[0]), Slot::Input(inputs[1]), Slot::Output { len: out, wide: false }];
+    let mut cpu = Cpu::<f32>::with(Program::new(slots, vec![command]).expect("a program"), 1, Simd::best());
+    let data = inputs.map(|len| (0..len).map(|i| ((i * 7919) % 101) as f32 * 0.01 - 0.5).collect::<Vec<f32>>());
+    let mut result = vec![0.0; out];
+    let mut group = c.benchmark_group(group);
+    group.throughput(work);
+    group.bench_function(name, |b| {
+        b.iter(|| cpu.run(black_box(&[&data[0], &data[1]]), &mut [Out::Real(&mut result)]).expect("a run"));
+    });
+    group.finish();
+}
+
+fn operations(multiply_adds: usize) -> Throughput {
+    Throughput::Elements(2 * multiply_adds as u64)
+}
+
+fn products(c: &mut Criterion) {
+    for (name, [m, k, n]) in [
+        ("peak: 64x256x32, in cache", [64, 256, 32]),
+        ("512x512x512", [512, 512, 512]),
+        ("128x784x1000", [128, 784, 1000]),
+        ("784x128x1000", [784, 128, 1000]),
+        ("16x144x1024", [16, 144, 1024]),
+        ("32x288x256", [32, 288, 256]),
+        ("64x576x64", [64, 576, 64]),
+    ] {
+        for (layout, a, b) in
+            [("", [k, 1], [n, 1]), (" a transposed", [1, m], [n, 1]), (" b transposed", [k, 1], [1, k])]
+        {
+            let product = Product {
+                rows: vec![m],
+                inner: vec![k],
+                cols: vec![n],
+                scale: 1.0,
+                a: View::new(0, 0, &a),
+                b: View::new(1, 0, &b),
+                out: View::new(2, 0, &[n, 1]),
+                ..Product::default()
+            };
+            let name = format!("{name}{layout}");
+            run(c, "product", &name, operations(m * k * n), [m * k, k * n], m * n, Command::MatMul(product));
+        }
+    }
+}
+
+/// 3×3 convolutions of padded square images, eight at once.
+fn convolutions(c: &mut Criterion) {
+    let n = 8;
+    for [from, to, side] in [[16, 16, 32], [32, 32, 16], [64, 64, 8], [64, 96, 12]] {
+        let (padded, taps) = ((side + 2) * (side + 2), from * 9);
+        let (image, result) = (from * padded, to * side * side);
+        let row = side + 2;
+        let work = operations(n * result * taps);
+        let name = |what: &str| format!("{from} to {to} channels, {side}x{side}: {what}");
+        let forward = Product {
+            rows: vec![to],
+            inner: vec![from, 3, 3],
+            cols: vec![n, side, side],
+            scale: 1.0,
+            a: View::new(0, 0, &[taps, 9, 3, 1]),
+            b: View::new(1, 0, &[padded, row, 1, image, row, 1]),
+            out: View::new(2, 0, &[side * side, result, side, 1]),
+            ..Product::default()
+        };
+        run(
+            c,
+            "convolution",
+            &name("forward"),
+            work.clone(),
+            [to * taps, n * image],
+            n * result,
+            Command::MatMul(forward),
+        );
+        let weights = Product {
+            rows: vec![to],
+            inner: vec![n, side, side],
+            cols: vec![from, 3, 3],
+            scale: 1.0,
+            a: View::new(0, 0, &[side * side, result, side, 1]),
+            b: View::new(1, 0, &[image, row, 1, padded, row, 1]),
+            out: View::new(2, 0, &[taps, 9, 3, 1]),
+            ..Product::default()
+        };
+        run(
+            c,
+            "convolution",
+            &name("weights"),
+            work.clone(),
+            [n * result, n * image],
+            to * taps,
+            Command::MatMul(weights),
+        );
+        let inputs = Product {
+            batch: vec![n],
+            rows: vec![from, 3, 3],
+            inner: vec![to],
+            cols: vec![side, side],
+            scale: 1.0,
+            a: View::new(0, 0, &[0, 9, 3, 1, taps]),
+            b: View::new(1, 0, &[result, side * side, side, 1]),
+            out: View::new(2, 0, &[image, padded, row, 1, row, 1]),
+            accumulate: true,
+        };
+        run(c, "convolution", &name("inputs"), work, [to * taps, n * result], n * image, Command::MatMul(inputs));
+    }
+}
+
+fn elementwise(c: &mut Criterion) {
+    for len in [1 << 12, 1 << 18, 1 << 22] {
+        let data: Vec<f32> = (0..len).map(|i| i as f32).collect();
+        let mut copy = vec![0.0f32; len];
+        let mut group = c.benchmark_group("elementwise");
+        group.throughput(Throughput::Bytes(8 * len as u64));
+        group.bench_function(format!("copy by memcpy, {len}"), |b| b.iter(|| copy.copy_from_slice(black_box(&data))));
+        group.finish();
+        let body = Body(vec![Instr::Load(0), Instr::Load(1), Instr::Mul(0, 1), Instr::Const(0.5), Instr::Add(2, 3)]);
+        let flat = |slot: usize| View::new(slot, 0, &[1]);
+        let map = Nest { dims: vec![len], body, inputs: vec![flat(0), flat(1)], out: flat(2) };
+        let bytes = Throughput::Bytes(12 * len as u64);
+        run(c, "elementwise", &format!("a*b + 0.5, {len}"), bytes, [len, len], len, Command::Map(map));
+        let nest =
+            Nest { dims: vec![], body: Body::product(2), inputs: vec![flat(0), flat(1)], out: View::new(2, 0, &[]) };
+        let sum = Command::Reduce { nest, over: vec![len], fold: Fold::Sum, scale: 1.0 };
+        run(c, "elementwise", &format!("sum of a*b, {len}"), Throughput::Bytes(8 * len as u64), [len, len], 1, sum);
+    }
+}
+
+criterion_group!(benches, products, convolutions, elementwise);
+criterion_main!(benches);
