@@ -17,8 +17,8 @@ use crate::{Product, Real, View};
 /// Multiply-adds below which packing costs more than it saves.
 const SMALL: usize = 16 * 16 * 16;
 
-/// Inner indices of a block: its panels stay in the first cache.
-const DEPTH: usize = 256;
+/// Most inner indices of a block: its panels stay in the first cache.
+const DEPTH: usize = 288;
 
 /// Columns of a block: with `DEPTH` they stay in the second cache.
 const COLUMNS: usize = 512;
@@ -218,10 +218,12 @@ impl Tiles {
         let inner = &runs[0];
         let in_place =
             reads_rows_in_place(simd) && (inner.step <= 4 || size[2] <= 2 * cols) && (inner.len >= 3 || inner.even());
+        // Blocks of nearly one size: a short last one would cost as much as a long one to add to the result.
+        let even = |total: usize| total.div_ceil(total.div_ceil(DEPTH));
         let depth = match in_place {
-            true if inner.len <= DEPTH => DEPTH / inner.len * inner.len,
-            true if !inner.even() => inner.len.div_ceil(inner.len.div_ceil(DEPTH)),
-            _ => DEPTH,
+            true if inner.len <= DEPTH => even(size[1]).next_multiple_of(inner.len).min(DEPTH / inner.len * inner.len),
+            true if !inner.even() => even(inner.len),
+            _ => even(size[1]),
         };
         Tiles {
             rows,
