@@ -42,7 +42,7 @@ impl Loops {
     /// Of joined loops and the strides of views over them.
     pub fn new(mut dims: Vec<usize>, strides: Vec<Vec<usize>>, views: &[&View]) -> (Loops, Vec<Path>) {
         let lanes = dims.pop().unwrap_or(1);
-        // Rows of one lane would make no better blocks than lanes alone.
+        // Longer rows fill a block alone.
         let rowed = lanes <= BLOCK / 2 && !dims.is_empty();
         let rows = if rowed { dims.pop().unwrap_or(1) } else { 1 };
         let paths = (views.iter().zip(strides))
