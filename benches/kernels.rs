@@ -6,7 +6,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use osculate_kernels::{Body, Command, Cpu, Fold, Instr, Nest, Out, Product, Program, Simd, Slot, View};
+use osculate_kernels::{Body, Command, Cpu, Fold, Instr, Nest, Out, Product, Program, Simd, Slot, View, math};
 
 /// Runs one command on inputs of these lengths.
 fn run(c: &mut Criterion, group: &str, name: &str, work: Throughput, inputs: [usize; 2], out: usize, command: Command) {
@@ -137,5 +137,35 @@ fn elementwise(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, products, convolutions, elementwise);
+/// Elementary functions in cache, beside what the standard library's cost one by one.
+fn functions(c: &mut Criterion) {
+    let data: Vec<f32> = (0..4096).map(|i| 0.1 + (i % 997) as f32 * 1e-3).collect();
+    let mut values = data.clone();
+    let mut group = c.benchmark_group("function");
+    group.throughput(Throughput::Elements(data.len() as u64));
+    macro_rules! both {
+        ($($name:ident: $std:expr;)*) => {$(
+            group.bench_function(concat!(stringify!($name), ", one by one"), |b| b.iter(|| {
+                values.copy_from_slice(black_box(&data));
+                values.iter_mut().for_each(|v| *v = $std(*v));
+            }));
+            group.bench_function(stringify!($name), |b| b.iter(|| {
+                values.copy_from_slice(black_box(&data));
+                Simd::best().each(&mut values, math::$name::<f32>);
+            }));
+        )*};
+    }
+    both! {
+        exp: f32::exp;
+        exp_m1: f32::exp_m1;
+        ln: f32::ln;
+        ln_1p: f32::ln_1p;
+        tanh: f32::tanh;
+        sigmoid: |v: f32| 1.0 / (1.0 + (-v).exp());
+        erf: libm::erff;
+    }
+    group.finish();
+}
+
+criterion_group!(benches, products, convolutions, elementwise, functions);
 criterion_main!(benches);

@@ -1,13 +1,15 @@
 //! What a loop nest does to one element: a few instructions on registers.
 
+use crate::Simd;
+
 /// An elementwise function in every form an executor needs; two are the same when their names are.
 pub struct Scalar {
     /// Name, as printed.
     pub name: &'static str,
-    /// In place over a block of f32.
-    pub f32: fn(&mut [f32]),
+    /// In place over a block of f32 (see [`Simd::each`]).
+    pub f32: fn(Simd, &mut [f32]),
     /// In place over a block of f64.
-    pub f64: fn(&mut [f64]),
+    pub f64: fn(Simd, &mut [f64]),
     /// WGSL expression of `x`.
     pub wgsl: &'static str,
 }

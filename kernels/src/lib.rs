@@ -30,6 +30,7 @@
 mod body;
 mod cpu;
 mod error;
+pub mod math;
 mod memory;
 mod nest;
 mod program;

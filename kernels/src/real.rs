@@ -6,12 +6,15 @@ use std::ops::{AddAssign, MulAssign};
 
 use num_traits::Float;
 
-use crate::cpu::{Level, Simd, Tile};
+use crate::cpu::{Level, Tile};
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::{tile, vector};
+use crate::{Scalar, Simd, math};
 
 /// `f32` or `f64`: what buffers hold.
-pub trait Real: Float + AddAssign + MulAssign + Default + Debug + Display + Send + Sync + 'static {
+pub trait Real:
+    Float + math::Elementary + AddAssign + MulAssign + Default + Debug + Display + Send + Sync + 'static
+{
     /// The type's name as users write it.
     const NAME: &'static str;
     /// Rounds an `f64` once.
@@ -19,7 +22,7 @@ pub trait Real: Float + AddAssign + MulAssign + Default + Debug + Display + Send
     /// Widens exactly.
     fn wide(self) -> f64;
     /// Picks the instance of an elementwise function for this type.
-    fn apply(scalar: &crate::Scalar, values: &mut [Self]);
+    fn apply(scalar: &Scalar, simd: Simd, values: &mut [Self]);
     /// These values, if they are of type `O`.
     #[doc(hidden)]
     fn same<O: Real>(values: &[Self]) -> Option<&[O]>;
@@ -55,8 +58,8 @@ macro_rules! real {
             fn wide(self) -> f64 {
                 self as f64
             }
-            fn apply(scalar: &crate::Scalar, values: &mut [Self]) {
-                (scalar.$type)(values)
+            fn apply(scalar: &Scalar, simd: Simd, values: &mut [Self]) {
+                (scalar.$type)(simd, values)
             }
             #[inline(always)]
             fn same<O: Real>(values: &[Self]) -> Option<&[O]> {

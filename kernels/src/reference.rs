@@ -2,7 +2,7 @@
 
 use crate::memory::{allocate, check};
 use crate::nest::offset;
-use crate::{Body, Command, Error, Fold, Instr, Nest, Out, Product, Program, View};
+use crate::{Body, Command, Error, Fold, Instr, Nest, Out, Product, Program, Simd, View};
 
 /// Runs a program literally; the oracle of every kernel test.
 ///
@@ -83,7 +83,7 @@ fn eval(body: &Body, load: impl Fn(usize) -> f64) -> f64 {
             Instr::Const(value) => value,
             Instr::Apply(scalar, a) => {
                 let mut value = [registers[a]];
-                (scalar.f64)(&mut value);
+                (scalar.f64)(Simd::portable(), &mut value);
                 value[0]
             }
             Instr::Add(a, b) => registers[a] + registers[b],

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 static SQUASH: Scalar = Scalar {
     name: "squash",
-    f32: |v| v.iter_mut().for_each(|x| *x /= 1.0 + x.abs()),
-    f64: |v| v.iter_mut().for_each(|x| *x /= 1.0 + x.abs()),
+    f32: |_, v| v.iter_mut().for_each(|x| *x /= 1.0 + x.abs()),
+    f64: |_, v| v.iter_mut().for_each(|x| *x /= 1.0 + x.abs()),
     wgsl: "x / (1.0 + abs(x))",
 };
 

@@ -1,6 +1,6 @@
 //! Elementwise functions: one row a function. A row is all there is to add.
 
-use osculate_kernels::{Body, Instr, Real, Scalar};
+use osculate_kernels::{Body, Instr, Real, Scalar, Simd, math};
 
 use super::Primitive;
 use crate::plan::{Lowering, Value};
@@ -29,14 +29,19 @@ pub fn elementwise() -> &'static [Elementwise] {
 }
 
 macro_rules! unary {
-    ($($(#[$doc:meta])* $name:ident: $value:expr, |$x:pat_param, $y:pat_param| $derivative:tt, $domain:expr, $wgsl:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident: |$v:ident| $value:expr, |$x:pat_param, $y:pat_param| $derivative:tt, $domain:expr, $wgsl:literal;)*) => {
         /// Values in either type.
         #[allow(non_upper_case_globals)]
         mod scalars {
             use super::*;
             $(pub(super) static $name: Scalar = {
-                fn block<T: Real>(values: &mut [T]) {
-                    each(values, $value);
+                // A closure might not be inlined into the loop, and the loop then not be made of vectors.
+                #[inline(always)]
+                fn value<T: Real>($v: T) -> T {
+                    $value
+                }
+                fn block<T: Real>(simd: Simd, values: &mut [T]) {
+                    simd.each(values, value);
                 }
                 Scalar { name: stringify!($name), f32: block::<f32>, f64: block::<f64>, wgsl: $wgsl }
             };)*
@@ -63,26 +68,11 @@ macro_rules! unary {
     (@derivative $derivative:tt) => { Some($derivative) };
 }
 
-/// In place.
-#[inline(always)]
-fn each<T: Real>(values: &mut [T], f: impl Fn(T) -> T) {
-    values.iter_mut().for_each(|v| *v = f(*v));
-}
-
-/// A function that only libm has: through f64, rounded once.
-fn through<T: Real>(f: fn(f64) -> f64, v: T) -> T {
-    T::narrow(f(v.wide()))
-}
-
 /// A threshold, or the NaN it was asked about.
+#[inline(always)]
 fn where_positive<T: Real>(v: T, positive: T, other: T) -> T {
-    if v.is_nan() {
-        v
-    } else if v > T::zero() {
-        positive
-    } else {
-        other
-    }
+    let chosen = if v > T::zero() { positive } else { other };
+    if v.is_nan() { v } else { chosen }
 }
 
 unary! {
@@ -94,27 +84,27 @@ unary! {
     /// 1/√x.
     rsqrt: |v| v.sqrt().recip(), |_, y| {-0.5 * (y * y * y)}, (0.3, 4.0), "inverseSqrt(x)";
     /// eˣ.
-    exp: |v| v.exp(), |_, y| y, (-2.0, 2.0), "exp(x)";
+    exp: |v| math::exp(v), |_, y| y, (-2.0, 2.0), "exp(x)";
     /// eˣ − 1, exact near 0.
-    exp_m1: |v| v.exp_m1(), |_, y| {y + 1.0}, (-2.0, 2.0), "exp(x) - 1.0";
+    exp_m1: |v| math::exp_m1(v), |_, y| {y + 1.0}, (-2.0, 2.0), "exp(x) - 1.0";
     /// Natural logarithm.
-    ln: |v| v.ln(), |x, _| {x.recip()}, (0.3, 4.0), "log(x)";
+    ln: |v| math::ln(v), |x, _| {x.recip()}, (0.3, 4.0), "log(x)";
     /// ln(1 + x), exact near 0.
-    ln_1p: |v| v.ln_1p(), |x, _| {(1.0 + x).recip()}, (-0.5, 3.0), "log(1.0 + x)";
+    ln_1p: |v| math::ln_1p(v), |x, _| {(1.0 + x).recip()}, (-0.5, 3.0), "log(1.0 + x)";
     /// Sine.
     sin: |v| v.sin(), |x, _| {x.cos()}, (-3.0, 3.0), "sin(x)";
     /// Cosine.
     cos: |v| v.cos(), |x, _| {-x.sin()}, (-3.0, 3.0), "cos(x)";
     /// Hyperbolic tangent.
-    tanh: |v| v.tanh(), |_, y| {1.0 - y * y}, (-2.0, 2.0), "tanh(x)";
+    tanh: |v| math::tanh(v), |_, y| {1.0 - y * y}, (-2.0, 2.0), "tanh(x)";
     /// Logistic function 1/(1 + e⁻ˣ).
-    sigmoid: |v| (T::one() + (-v).exp()).recip(), |_, y| {y * (1.0 - y)}, (-3.0, 3.0), "1.0 / (1.0 + exp(-x))";
+    sigmoid: |v| math::sigmoid(v), |_, y| {y * (1.0 - y)}, (-3.0, 3.0), "1.0 / (1.0 + exp(-x))";
     /// ln(1 + eˣ), without overflow.
-    softplus: |v| where_positive(v, v, T::zero()) + (-v.abs()).exp().ln_1p(), |x, _| {x.sigmoid()}, (-3.0, 3.0), "max(x, 0.0) + log(1.0 + exp(-abs(x)))";
+    softplus: |v| math::softplus(v), |x, _| {x.sigmoid()}, (-3.0, 3.0), "max(x, 0.0) + log(1.0 + exp(-abs(x)))";
     /// x/(1 + |x|).
     softsign: |v| if v.is_infinite() { v.signum() } else { v / (T::one() + v.abs()) }, |x, _| {(1.0 + x.abs()).recip().square()}, (0.1, 3.0), "x / (1.0 + abs(x))";
     /// Error function 2/√π ∫₀ˣ e^(−t²) dt.
-    erf: |v| through(libm::erf, v), |x, _| {std::f64::consts::FRAC_2_SQRT_PI * (-(x * x)).exp()}, (-2.0, 2.0), "erf(x)";
+    erf: |v| math::erf(v), |x, _| {std::f64::consts::FRAC_2_SQRT_PI * (-(x * x)).exp()}, (-2.0, 2.0), "erf(x)";
     /// max(x, 0); its derivative at 0 is 0.
     relu: |v| where_positive(v, v, T::zero()), |x, _| {x.step()}, (0.1, 2.0), "max(x, 0.0)";
     /// 1 where x > 0, else 0; its derivative is 0.
@@ -146,7 +136,7 @@ impl Primitive for Unary {
     fn make<'t>(&self, tape: &'t Tape, args: &[Expr<'t>], spec: Spec) -> Expr<'t> {
         if let Some(value) = args[0].constant() {
             let mut folded = [value];
-            (self.row().scalar.f64)(&mut folded);
+            (self.row().scalar.f64)(Simd::portable(), &mut folded);
             if folded[0].is_finite() {
                 return tape.full(spec.shape, folded[0]);
             }

@@ -60,7 +60,7 @@ impl<O: Real> Registers<O> {
                 Instr::Const(value) => to.fill(O::narrow(value)),
                 Instr::Apply(scalar, a) => {
                     to.copy_from_slice(done[a]);
-                    O::apply(scalar, &mut to[..len]);
+                    O::apply(scalar, self.simd, &mut to[..len]);
                 }
                 Instr::Add(a, b) => {
                     for ((to, &a), &b) in to.iter_mut().zip(done[a]).zip(done[b]) {

@@ -58,7 +58,7 @@ impl Simd {
 
     /// The widest.
     pub fn best() -> Simd {
-        Simd::found().last().unwrap_or(Simd(Level::Portable))
+        Simd::found().last().unwrap_or_else(Simd::portable)
     }
 
     fn found() -> impl Iterator<Item = Simd> {
@@ -91,6 +91,25 @@ impl Simd {
         }
     }
 
+    /// What the build assumes, on every machine.
+    pub fn portable() -> Simd {
+        Simd(Level::Portable)
+    }
+
+    /// Replaces every value by a function of it, in the version compiled for this set; to be made of vectors, the function must be
+    /// `#[inline(always)]` and without branches, like those of [`math`](crate::math).
+    ///
+    /// ```
+    /// use osculate_kernels::{Simd, math};
+    /// let mut values = [0.0, 1.0];
+    /// Simd::best().each(&mut values, math::exp::<f64>);
+    /// assert_eq!(values[0], 1.0);
+    /// ```
+    #[inline(always)]
+    pub fn each<T: Copy>(self, values: &mut [T], f: impl Fn(T) -> T) {
+        self.run(Each { values, f });
+    }
+
     pub(crate) fn level(self) -> Level {
         self.0
     }
@@ -115,6 +134,20 @@ impl Simd {
 impl std::fmt::Display for Simd {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+struct Each<'w, T, F> {
+    values: &'w mut [T],
+    f: F,
+}
+
+impl<T: Copy, F: Fn(T) -> T> Work for Each<'_, T, F> {
+    #[inline(always)]
+    fn run(self) {
+        for value in self.values {
+            *value = (self.f)(*value);
+        }
     }
 }
 

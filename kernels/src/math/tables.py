@@ -1,0 +1,75 @@
+"""Prints tables.rs: polynomials of the elementary functions, interpolated at Chebyshev's points in 60 digits (needs mpmath)."""
+
+import mpmath as mp
+import struct
+
+mp.mp.dps = 60
+
+
+def interpolant(f, low, high, degree):
+    """Coefficients, lowest first, of the polynomial that meets f at Chebyshev's points of [low, high]."""
+    points = [mp.mpf(low + high) / 2 + mp.mpf(high - low) / 2 * mp.cos(mp.pi * (2 * i + 1) / (2 * degree + 2))
+              for i in range(degree + 1)]
+    powers = mp.matrix([[x**j for j in range(degree + 1)] for x in points])
+    return list(mp.lu_solve(powers, mp.matrix([f(x) for x in points])))
+
+
+def rounded(x, bits):
+    """x with so many bits."""
+    mantissa, exponent = mp.frexp(x)
+    return mp.ldexp(mp.nint(mp.ldexp(mantissa, bits)), exponent - bits)
+
+
+def expm1(r):  # (e^r - 1 - r) / r^2
+    return mp.nsum(lambda j: r**j / mp.factorial(j + 2), [0, 40]) if abs(r) < 1e-3 else (mp.exp(r) - 1 - r) / r**2
+
+
+def log(z):  # (2 artanh s / s - 2) / z, z = s^2
+    return mp.fsum(2 * z**j / (2 * j + 3) for j in range(60))
+
+
+def erf(z):  # erf(x) / x - 1, z = x^2
+    return 2 / mp.sqrt(mp.pi) * mp.fsum((-1) ** j * z**j / (mp.factorial(j) * (2 * j + 1)) for j in range(80)) - 1
+
+
+def middle(t):  # exp(a^2) erfc(a), a = 2.5 (1 + t) / (1 - t)
+    a = mp.mpf("2.5") * (1 + t) / (1 - t)
+    return mp.exp(a * a) * mp.erfc(a)
+
+
+HALF = mp.log(2) / 2 * mp.mpf("1.001")
+TALL = (mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)
+
+
+def table(kind, name, of, low, high, degree, number):
+    lines = "".join(f"        {number(c)},\n" for c in interpolant(of, low, high, degree))
+    return f"    pub const {name}: &[{kind}] = &[\n{lines}    ];\n"
+
+
+def text(kind, number, high_bits, degrees):
+    log2 = mp.log(2)
+    high = rounded(log2, high_bits)
+    last = {"f32": 4.0, "f64": 6.0}[kind]
+    to = lambda a: (a - mp.mpf("2.5")) / (a + mp.mpf("2.5"))
+    out = f"pub mod {kind} {{\n"
+    out += table(kind, "EXP", expm1, -HALF, HALF, degrees[0], number)
+    out += table(kind, "LOG", log, 0, TALL**2 * mp.mpf("1.001"), degrees[1], number)
+    out += table(kind, "ERF", erf, 0, 1, degrees[2], number)
+    out += table(kind, "ERFC", middle, to(mp.mpf(1)), to(mp.mpf(last)), degrees[3], number)
+    out += f"    pub const LN_2: [{kind}; 2] = [{number(high)}, {number(log2 - high)}];\n"
+    return out
+
+
+def f64(x):
+    return repr(float(x))
+
+
+def f32(x):
+    """The shortest decimal that reads as the nearest number."""
+    near = lambda x: struct.unpack("f", struct.pack("f", float(x)))[0]
+    return next(s for s in (repr(float(mp.nstr(x, d))) for d in range(1, 12)) if near(s) == near(x))
+
+
+print("//! Polynomials of the elementary functions, lowest coefficient first; written by `tables.py`.\n")
+print(text("f32", f32, 16, [5, 3, 6, 7]) + "}\n")
+print(text("f64", f64, 41, [9, 6, 11, 15]) + "}")
