@@ -2,7 +2,7 @@
 
 use super::pack::copy;
 use super::simd::Simd;
-use super::walk::Patch;
+use super::walk::{Patch, Path};
 use crate::body::REGISTERS;
 use crate::{Body, Comparison, Instr, Real};
 
@@ -27,6 +27,17 @@ pub(super) struct Lanes<'d, T> {
     /// From one row to the next.
     pub row: usize,
     pub lane: usize,
+    /// Offsets of all lanes, if they are not evenly spaced; else empty.
+    pub table: &'d [u32],
+}
+
+impl<'d, T: Real> Lanes<'d, T> {
+    /// Of a path, from an offset on.
+    #[inline(always)]
+    pub fn new(data: &'d [T], path: &'d Path, patch: Patch) -> Lanes<'d, T> {
+        let table = if path.table.is_empty() { &[] } else { &path.table[patch.first..patch.first + patch.len()] };
+        Lanes { data, row: path.row, lane: path.lane, table }
+    }
 }
 
 impl<O: Real> Registers<O> {
@@ -103,6 +114,10 @@ impl<O: Real> Registers<O> {
 #[inline(always)]
 fn loaded<'r, T: Real, O: Real>(simd: Simd, lanes: Lanes<'r, T>, patch: Patch, block: &'r mut [O; BLOCK]) -> &'r [O] {
     let len = patch.len();
+    if !lanes.table.is_empty() {
+        listed(lanes.data, lanes.table, block);
+        return &block[..len.next_multiple_of(STEP)];
+    }
     let joined = patch.rows == 1 || lanes.row == patch.lanes * lanes.lane;
     if let (1, true, true, Some(data)) = (lanes.lane, joined, len.is_multiple_of(STEP), T::same::<O>(lanes.data)) {
         return &data[..len];
@@ -112,6 +127,23 @@ fn loaded<'r, T: Real, O: Real>(simd: Simd, lanes: Lanes<'r, T>, patch: Patch, b
         gather(simd, &lanes.data[row * lanes.row..], lanes.lane, width, &mut block[row * width..]);
     }
     &block[..len.next_multiple_of(STEP)]
+}
+
+/// Copies lanes from wherever the table says.
+#[inline(always)]
+fn listed<T: Real, O: Real>(data: &[T], table: &[u32], to: &mut [O]) {
+    match T::same::<O>(data) {
+        Some(data) => {
+            for (to, &from) in to.iter_mut().zip(table) {
+                *to = data[from as usize];
+            }
+        }
+        None => {
+            for (to, &from) in to.iter_mut().zip(table) {
+                *to = O::narrow(data[from as usize].wide());
+            }
+        }
+    }
 }
 
 /// Copies a row of lanes, in the type of the output: what is wanted in f64 is computed in f64. Whole steps are written where there
@@ -126,6 +158,11 @@ fn gather<T: Real, O: Real>(simd: Simd, data: &[T], step: usize, len: usize, to:
                     (Some(data), Some(to)) => *to = *data,
                     _ => copy(&mut to[at..len], &data[at..]),
                 }
+            }
+        }
+        (1, None) => {
+            for (to, &v) in to[..len].iter_mut().zip(data) {
+                *to = O::narrow(v.wide());
             }
         }
         (2, Some(data)) => {

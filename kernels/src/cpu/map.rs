@@ -53,13 +53,18 @@ impl Map {
         let reach = strides.last().map_or(0, |s| s.iter().zip(&dims).skip(1).map(|(s, d)| s * (d - 1)).sum());
         let first = dims.first().copied().zip(strides.last().and_then(|s| s.first().copied()));
         let apart = first.filter(|&(_, step)| reach < step);
-        let (loops, mut inputs) = Loops::new(dims, strides, &views);
+        let (loops, mut inputs) = Loops::new(dims, strides, &views, true);
         let out = inputs.remove(inputs.len() - 1);
         Map { body: nest.body.clone(), loops, inputs, out, contiguous: plain, accumulate, apart }
     }
 
     pub(super) fn out_slot(&self) -> usize {
         self.out.slot
+    }
+
+    /// Bytes of the tables it holds.
+    pub(super) fn bytes(&self) -> usize {
+        self.inputs.iter().chain([&self.out]).map(Path::bytes).sum()
     }
 
     pub(super) fn run<T: Real, O: Real>(
@@ -113,7 +118,7 @@ impl Map {
     ) -> &'r [O] {
         let load = |n: usize| {
             let path = &self.inputs[n];
-            Lanes { data: &source.slot(path.slot)[offsets[n]..], row: path.row, lane: path.lane }
+            Lanes::new(&source.slot(path.slot)[offsets[n]..], path, patch)
         };
         &registers.eval(&self.body, patch, load)[..patch.len()]
     }
@@ -164,6 +169,24 @@ impl<T: Real, O: Real> Work for Scattered<'_, T, O> {
             let values = map.eval(source, registers, &walk.offsets, patch);
             // The caller's slice starts at the output's first element.
             let corner = walk.offsets[map.inputs.len()] - map.out.offset - base;
+            if !map.out.table.is_empty() {
+                let (to, table) = (&mut out[corner..], &map.out.table[patch.first..]);
+                match map.accumulate {
+                    true => {
+                        for (&at, &v) in table.iter().zip(values) {
+                            to[at as usize] += v;
+                        }
+                    }
+                    false => {
+                        for (&at, &v) in table.iter().zip(values) {
+                            to[at as usize] = v;
+                        }
+                    }
+                }
+                at += patch.len();
+                walk.advance(patch, paths());
+                continue;
+            }
             for (row, values) in values.chunks_exact(patch.lanes).enumerate() {
                 let to = &mut out[corner + row * map.out.row..];
                 let step = map.out.lane;

@@ -87,6 +87,14 @@ impl Step {
         }
     }
 
+    fn bytes(&self) -> usize {
+        match self {
+            Step::Map(map) => map.bytes(),
+            Step::Reduce(reduce) => reduce.bytes(),
+            Step::MatMul(matmul) => matmul.bytes(),
+        }
+    }
+
     fn run<T: Real>(&self, source: Source<'_, T>, scratch: &mut Scratch<T>, out: &mut [T]) {
         match self {
             Step::Map(map) => map.run(scratch.simd, source, &mut scratch.registers, out),
@@ -167,7 +175,7 @@ impl<T: Real> Cpu<T> {
         let Scratch { packed, registers, wide, .. } = &self.scratch;
         let packed: usize = packed.iter().map(Vec::len).sum();
         let registers = registers.iter().map(Registers::bytes).chain(wide.iter().map(Registers::bytes));
-        let tables = self.steps.iter().map(|step| if let Step::MatMul(matmul) = step { matmul.bytes() } else { 0 });
+        let tables = self.steps.iter().map(Step::bytes);
         (self.program.owned_elements() + packed) * size_of::<T>() + registers.chain(tables).sum::<usize>()
     }
 

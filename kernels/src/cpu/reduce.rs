@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::block::{BLOCK, Lanes, Registers, larger, largest, sum};
 use super::simd::{Simd, Work};
-use super::walk::{Loops, Patch, Path, Walk, contiguous, lane_cost};
+use super::walk::{Loops, Patch, Path, UNEVEN, Walk, contiguous, lane_cost};
 use super::{PARALLEL, Source};
 use crate::nest::coalesce;
 use crate::{Body, Fold, Nest, Real, View};
@@ -33,20 +33,28 @@ impl Reduce {
     pub(super) fn new(nest: &Nest, over: &[usize], fold: Fold, scale: f64) -> Reduce {
         let n = nest.dims.len();
         let views: Vec<&View> = nest.inputs.iter().chain([&nest.out]).collect();
-        let strides: Vec<&[usize]> = views.iter().map(|v| &v.strides[..n]).collect();
-        let (dims, strides) = coalesce(&nest.dims, &strides);
-        let (kept, mut from) = Loops::new(dims, strides, &views);
-        let out = from.remove(from.len() - 1);
-        let strides: Vec<&[usize]> = nest.inputs.iter().map(|v| &v.strides[n..]).collect();
-        let (dims, strides) = coalesce(over, &strides);
-        let (folded, mut along) = Loops::new(dims, strides, &views[..nest.inputs.len()]);
-        along.iter_mut().for_each(|path| path.offset = 0);
-        // Lanes go where they cost less: along the folded loops, or across the kept ones.
-        let cost = |loops: &Loops, paths: &[Path]| {
-            lane_cost(BLOCK.min(loops.rows * loops.lanes), paths.iter().map(|path| path.lane))
+        let loops = |dims: &[usize], strides: &[&[usize]], blocks: bool| {
+            let (dims, strides) = coalesce(dims, strides);
+            let views = &views[..strides.len()];
+            Loops::new(dims, strides, views, blocks)
         };
+        let outer: Vec<&[usize]> = views.iter().map(|v| &v.strides[..n]).collect();
+        let inner: Vec<&[usize]> = nest.inputs.iter().map(|v| &v.strides[n..]).collect();
+        let (mut kept, mut from) = loops(&nest.dims, &outer, true);
+        let (folded, mut along) = loops(over, &inner, false);
+        along.iter_mut().for_each(|path| path.offset = 0);
+        // Lanes go where they cost less: along the folded loops, or across the kept ones, which are else walked one by one.
+        let cost = |loops: &Loops, paths: &[Path]| {
+            let step = |path: &Path| if path.table.is_empty() { path.lane } else { UNEVEN };
+            lane_cost(BLOCK.min(loops.rows * loops.lanes), paths.iter().map(step))
+        };
+        let across = cost(&kept, &from[..along.len()]) < cost(&folded, &along);
+        if !across {
+            (kept, from) = loops(&nest.dims, &outer, false);
+        }
+        let out = from.remove(along.len());
         Reduce {
-            across: cost(&kept, &from) < cost(&folded, &along),
+            across,
             body: nest.body.clone(),
             fold,
             scale,
@@ -60,6 +68,11 @@ impl Reduce {
 
     pub(super) fn out_slot(&self) -> usize {
         self.out.slot
+    }
+
+    /// Bytes of the tables it holds.
+    pub(super) fn bytes(&self) -> usize {
+        self.inputs.iter().flatten().chain([&self.out]).map(Path::bytes).sum()
     }
 
     pub(super) fn run<T: Real, O: Real>(
@@ -103,7 +116,7 @@ impl Reduce {
     ) -> &'r [O] {
         registers.eval(&self.body, patch, |n| {
             let path = &paths[n];
-            Lanes { data: &source.slot(path.slot)[from[n] + along[n]..], row: path.row, lane: path.lane }
+            Lanes::new(&source.slot(path.slot)[from[n] + along[n]..], path, patch)
         })
     }
 
@@ -139,7 +152,7 @@ impl Reduce {
         let mut block = [if self.fold == Fold::Sum { O::zero() } else { O::neg_infinity() }; BLOCK];
         totals.fill(0.0);
         let paths = &self.inputs[1];
-        let one = Patch { rows: 1, lanes: 1 };
+        let one = Patch { rows: 1, first: 0, lanes: 1 };
         let mut walk = Walk::at(&self.folded, 0, paths.iter());
         let count = self.folded.len();
         for index in 1..=count {
@@ -190,7 +203,7 @@ impl<T: Real, O: Real> Work for Part<'_, T, O> {
         while at < range.end {
             let patch = match reduce.across {
                 true => walk.patch(range.end - at),
-                false => Patch { rows: 1, lanes: 1 },
+                false => Patch { rows: 1, first: 0, lanes: 1 },
             };
             match reduce.across {
                 true => reduce.across(source, registers, &walk.offsets, patch, &mut totals),

@@ -1,12 +1,17 @@
 //! Walking the loops of a nest block by block, all views together.
+//!
+//! Short innermost loops are taken together as one row of lanes; a view in which those lie unevenly has a table of their offsets.
 
 use super::block::BLOCK;
 use crate::View;
 use crate::body::REGISTERS;
-use crate::nest::offset;
+use crate::nest::{coalesce, offset};
 use crate::program::LOOPS;
 
-/// Joined loops: the innermost makes lanes, the next one rows of lanes, and both together blocks.
+/// Rows of lanes shorter than this are made longer by the loops around them, if they are to be blocks.
+const SHORT: usize = 32;
+
+/// Joined loops: the innermost make lanes, the next one rows of lanes, and both together blocks.
 #[derive(Debug, Clone)]
 pub(super) struct Loops {
     pub outer: Vec<usize>,
@@ -21,13 +26,18 @@ pub(super) struct Path {
     pub offset: usize,
     pub outer: Vec<usize>,
     pub row: usize,
+    /// Step from lane to lane; 0 if there is a table.
     pub lane: usize,
+    /// Offsets of the lanes of as many whole rows as make a block, if they are not evenly spaced or rows are short.
+    pub table: Vec<u32>,
 }
 
 /// A part of the loops that is worked on at once: whole rows, or a part of one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patch {
     pub rows: usize,
+    /// The first lane; 0 if rows are whole.
+    pub first: usize,
     pub lanes: usize,
 }
 
@@ -39,17 +49,46 @@ impl Patch {
 }
 
 impl Loops {
-    /// Of joined loops and the strides of views over them.
-    pub fn new(mut dims: Vec<usize>, strides: Vec<Vec<usize>>, views: &[&View]) -> (Loops, Vec<Path>) {
-        let lanes = dims.pop().unwrap_or(1);
+    /// Of joined loops and the strides of views over them; `blocks` says whether they are walked block by block, or one by one.
+    pub fn new(
+        mut dims: Vec<usize>,
+        mut strides: Vec<Vec<usize>>,
+        views: &[&View],
+        blocks: bool,
+    ) -> (Loops, Vec<Path>) {
+        let mut within = vec![dims.pop().unwrap_or(1)];
+        let mut lanes = within[0];
+        while let Some(&next) = dims.last().filter(|&&next| blocks && lanes < SHORT && lanes * next <= BLOCK) {
+            within.insert(0, next);
+            lanes *= next;
+            dims.pop();
+        }
         // Longer rows fill a block alone.
         let rowed = lanes <= BLOCK / 2 && !dims.is_empty();
         let rows = if rowed { dims.pop().unwrap_or(1) } else { 1 };
-        let paths = (views.iter().zip(strides))
-            .map(|(view, mut outer)| {
-                let lane = outer.pop().unwrap_or(0);
+        let paths = (views.iter().zip(&mut strides))
+            .map(|(view, outer)| {
+                let steps = outer.split_off(outer.len().saturating_sub(within.len()));
                 let row = if rowed { outer.pop().unwrap_or(0) } else { 0 };
-                Path { slot: view.slot, offset: view.offset, outer, row, lane }
+                let (_, joined) = coalesce(&within, &[&steps]);
+                let mut path = Path {
+                    slot: view.slot,
+                    offset: view.offset,
+                    outer: std::mem::take(outer),
+                    row,
+                    lane: 0,
+                    table: Vec::new(),
+                };
+                match joined[0][..] {
+                    [] => {}
+                    [step] if !blocks || lanes >= SHORT || rows == 1 || row == lanes * step => path.lane = step,
+                    _ => {
+                        let at = |index: usize| index / lanes * row + offset(index % lanes, &within, &steps);
+                        let whole = (BLOCK / lanes).min(rows) * lanes;
+                        path.table = (0..whole).map(|index| at(index) as u32).collect();
+                    }
+                }
+                path
             })
             .collect();
         (Loops { outer: dims, rows, lanes }, paths)
@@ -65,7 +104,12 @@ impl Path {
     pub fn at(&self, index: usize, loops: &Loops) -> usize {
         let (row, lane) = (index / loops.lanes, index % loops.lanes);
         let (outer, row) = (row / loops.rows, row % loops.rows);
-        self.offset + offset(outer, &loops.outer, &self.outer) + row * self.row + lane * self.lane
+        let lane = self.table.get(lane).map_or(lane * self.lane, |&at| at as usize);
+        self.offset + offset(outer, &loops.outer, &self.outer) + row * self.row + lane
+    }
+
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.table[..])
     }
 }
 
@@ -85,7 +129,9 @@ impl<'a> Walk<'a> {
         let (lane, row) = (index % loops.lanes, index / loops.lanes % loops.rows);
         let mut walk = Walk { loops, index: [0; LOOPS], row, lane, offsets: [0; REGISTERS] };
         for (view, path) in paths.enumerate() {
-            walk.offsets[view] = path.at(index, loops);
+            // Tables count from the first lane.
+            let from = if path.table.is_empty() { index } else { index - lane };
+            walk.offsets[view] = path.at(from, loops);
         }
         let mut rest = index / loops.lanes / loops.rows;
         for (axis, &extent) in loops.outer.iter().enumerate().rev() {
@@ -101,8 +147,8 @@ impl<'a> Walk<'a> {
         let most = most.min(BLOCK);
         let Loops { rows, lanes, .. } = *self.loops;
         match (most / lanes).min(rows - self.row) {
-            whole if whole > 0 && self.lane == 0 => Patch { rows: whole, lanes },
-            _ => Patch { rows: 1, lanes: most.min(lanes - self.lane) },
+            whole if whole > 0 && self.lane == 0 => Patch { rows: whole, first: 0, lanes },
+            _ => Patch { rows: 1, first: self.lane, lanes: most.min(lanes - self.lane) },
         }
     }
 
@@ -153,8 +199,11 @@ pub(super) fn contiguous(dims: &[usize], strides: &[usize]) -> bool {
     })
 }
 
+/// Steps of lanes that count as far apart as lanes in a table.
+pub(super) const UNEVEN: usize = 2;
+
 /// Cost of an element if a loop makes the lanes: the walk's share, and what far-apart elements cost every view.
 pub(super) fn lane_cost(extent: usize, strides: impl Iterator<Item = usize>) -> f64 {
     let far: usize = strides.map(|s| s.min(16)).sum();
-    40.0 / extent as f64 + far as f64
+    200.0 / extent as f64 + far as f64
 }
