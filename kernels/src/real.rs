@@ -29,9 +29,9 @@ pub trait Real:
     /// Computes a tile of a matrix product.
     ///
     /// # Safety
-    /// Every element that the tile's rows, panel and runs address is inside its allocation; the panel has whole tiles' width; rows of
-    /// `c` hold whole vectors (of `cols` elements if the set is portable), apart from `a` and `b`. There are no more rows than
-    /// `tile::shape` says; if the set is portable, there is one run, rows of `a` start side by side, and rows of `c` evenly spaced.
+    /// Every element that the tile's rows and vectors and runs address is inside its allocation; rows of `c` are apart from `a` and
+    /// `b`. There are no more rows, vectors and lanes than `Shape` says; if the set is portable, there is one run, rows of `a` start
+    /// side by side, and rows of `c` evenly spaced.
     #[doc(hidden)]
     #[allow(unsafe_code)]
     unsafe fn tile(simd: Simd, tile: &Tile<'_, Self>);
@@ -73,15 +73,16 @@ macro_rules! real {
             unsafe fn tile(simd: Simd, t: &Tile<'_, Self>) {
                 match simd.level() {
                     Level::Portable => {
-                        let a = t.rows[0].wrapping_add(t.runs[0]);
-                        let c = t.c[0].wrapping_add(t.column);
+                        let [from_a, from_b] = t.runs[0];
+                        let (a, b) = (t.rows[0].wrapping_add(from_a), t.b[0].wrapping_add(from_b));
+                        let c = t.c[0].wrapping_add(t.columns[0]);
                         let down =
                             t.c.get(1).map_or(1, |row| (*row as isize - t.c[0] as isize) / size_of::<Self>() as isize);
-                        let (step, width) = (t.step as isize, t.width as isize);
+                        let [step_a, step_b] = t.step.map(|step| step as isize);
                         let beta = if t.add { 1.0 } else { 0.0 };
-                        let (m, k, n) = (t.rows.len(), t.len, t.cols);
+                        let (m, k, n) = (t.rows.len(), t.len, t.lanes[0]);
                         // SAFETY: the caller's contract is matrixmultiply's.
-                        unsafe { $gemm(m, k, n, t.scale, a, 1, step, t.b, width, 1, beta, c, down, 1) }
+                        unsafe { $gemm(m, k, n, t.scale, a, 1, step_a, b, step_b, 1, beta, c, down, 1) }
                     }
                     // SAFETY: such a `Simd` exists only where the features do; the rest is the caller's contract.
                     #[cfg(target_arch = "x86_64")]

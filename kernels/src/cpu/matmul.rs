@@ -7,9 +7,9 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::pack::{Offsets, Panels, Runs, copy, pack};
+use super::pack::{Offsets, Panels, Runs, copy, cut, pack};
 use super::simd::{Simd, Work};
-use super::tile::{Tile, reads_rows_in_place, shape};
+use super::tile::{Shape, Tile, reads_in_place};
 use super::{PARALLEL, Source};
 use crate::nest::offset;
 use crate::{Product, Real, View};
@@ -61,18 +61,32 @@ enum Kind {
 /// How a product is tiled.
 #[derive(Debug, Clone)]
 struct Tiles {
-    rows: usize,
-    cols: usize,
-    /// Rows of `a`, and panels of them if they are not read in place.
-    a: Offsets,
-    a_panels: Option<Panels>,
-    b: Panels,
+    shape: Shape,
+    rows: Offsets,
+    /// Panels of rows of `a`, if it is packed.
+    a: Option<Panels>,
+    /// Columns by vectors.
+    cuts: Vec<Range<usize>>,
+    b: Columns,
     out_rows: Offsets,
+    /// Where each vector lies in rows of the result, if its elements lie side by side there; else its segments.
+    out_at: Vec<Option<usize>>,
     out: Panels,
     /// Inner loops of `a` and of `b`.
     runs: [Runs; 2],
-    /// Inner indices of a block; if rows are in place, whole runs of them or parts of one.
+    /// Where runs start in `a` and in `b`, those of an operand that is packed counted from its panel.
+    starts: Vec<[usize; 2]>,
+    /// Inner indices of a block; if an operand is in place, whole runs of it or parts of one.
     depth: usize,
+}
+
+/// How columns of `b` are read.
+#[derive(Debug, Clone)]
+enum Columns {
+    /// Packed a block at a time.
+    Packed(Panels),
+    /// Where they lie: the offset of each vector.
+    InPlace(Vec<usize>),
 }
 
 /// A product before it is decided how to compute it.
@@ -140,14 +154,22 @@ impl MatMul {
             matmul.kind = Kind::Loops(strides);
             return matmul;
         }
-        let swapped = sides.swapped();
-        let (straight, turned) = (Tiles::new::<T>(sides, simd), Tiles::new::<T>(swapped, simd));
-        let turn = turned.cost([n, k, m]) < straight.cost(size);
-        if turn {
-            matmul.size.reverse();
-            std::mem::swap(&mut matmul.a, &mut matmul.b);
+        let mut best: Option<(f64, bool, Tiles)> = None;
+        for (turned, sides) in [(false, sides.clone()), (true, sides.swapped())] {
+            for tiles in [Tiles::packing::<T>(&sides, simd), Tiles::reading::<T>(&sides, simd)].into_iter().flatten() {
+                let cost = tiles.cost(sides.size);
+                if best.as_ref().is_none_or(|best| cost < best.0) {
+                    best = Some((cost, turned, tiles));
+                }
+            }
         }
-        matmul.kind = Kind::Tiles(Box::new(if turn { turned } else { straight }));
+        if let Some((_, turned, tiles)) = best {
+            if turned {
+                matmul.size.reverse();
+                std::mem::swap(&mut matmul.a, &mut matmul.b);
+            }
+            matmul.kind = Kind::Tiles(Box::new(tiles));
+        }
         matmul
     }
 
@@ -158,15 +180,21 @@ impl MatMul {
     /// Bytes of the tables it holds.
     pub(super) fn bytes(&self) -> usize {
         let Kind::Tiles(tiles) = &self.kind else { return 0 };
-        let panels = tiles.b.bytes() + tiles.out.bytes() + tiles.a_panels.as_ref().map_or(0, Panels::bytes);
-        panels + tiles.a.bytes() + tiles.out_rows.bytes() + tiles.runs.iter().map(Runs::bytes).sum::<usize>()
+        let b = match &tiles.b {
+            Columns::Packed(panels) => panels.bytes(),
+            Columns::InPlace(at) => size_of_val(&at[..]),
+        };
+        let panels = b + tiles.out.bytes() + tiles.a.as_ref().map_or(0, Panels::bytes);
+        let tables = size_of_val(&tiles.cuts[..]) + size_of_val(&tiles.out_at[..]) + size_of_val(&tiles.starts[..]);
+        let offsets = tiles.rows.bytes() + tiles.out_rows.bytes();
+        panels + tables + offsets + tiles.runs.iter().map(Runs::bytes).sum::<usize>()
     }
 
     /// Elements of packing room that one thread needs.
     pub(super) fn scratch(&self) -> usize {
         match &self.kind {
             Kind::Loops(_) => 0,
-            Kind::Tiles(tiles) => tiles.room(self.size[2]).iter().sum::<usize>() + ALIGN,
+            Kind::Tiles(tiles) => tiles.room().iter().sum::<usize>() + ALIGN,
         }
     }
 
@@ -175,17 +203,19 @@ impl MatMul {
         let count: usize = self.batch.iter().product();
         let threads = scratch.len();
         let place = Place(out.as_mut_ptr());
-        let whole = |scratch| Part { matmul: self, source, products: 0..count, rows: 0..m, cols: 0..n, scratch, place };
+        // Columns are counted in panels, if there are.
+        let (tall, wide) = match &self.kind {
+            Kind::Loops(_) => (1, n),
+            Kind::Tiles(tiles) => (tiles.shape.rows, tiles.panels()),
+        };
+        let whole =
+            |scratch| Part { matmul: self, source, products: 0..count, rows: 0..m, cols: 0..wide, scratch, place };
         if threads == 1 || count * m * k * n / 16 < PARALLEL {
             return self.simd.run(whole(&mut scratch[0]));
         }
         let first = self.batch.first().copied().unwrap_or(1);
-        let [tall, wide] = match &self.kind {
-            Kind::Loops(_) => [1, 1],
-            Kind::Tiles(tiles) => [tiles.rows, tiles.cols],
-        };
         let by_product = if self.distinct { first >= 2 * threads } else { self.apart && first > 1 };
-        let by_column = n.div_ceil(wide) >= m.div_ceil(tall);
+        let by_column = wide >= m.div_ceil(tall);
         let share = |total: usize, unit: usize, part: usize| {
             let units = total.div_ceil(unit);
             let bound = |part: usize| (units * part / threads * unit).min(total);
@@ -201,7 +231,7 @@ impl MatMul {
                 let (range, within) = (share(first, 1, part), count / first);
                 work.products = range.start * within..range.end * within;
             } else if by_column {
-                work.cols = share(n, wide, part);
+                work.cols = share(wide, 1, part);
             } else {
                 work.rows = share(m, tall, part);
             }
@@ -211,30 +241,95 @@ impl MatMul {
 }
 
 impl Tiles {
-    fn new<T: Real>(sides: Sides, simd: Simd) -> Tiles {
-        let Sides { size, runs, lanes: [a, b], out: [out_rows, out_cols] } = sides;
-        let [rows, cols] = shape::<T>(simd);
+    /// Columns packed; rows read in place, or packed, too.
+    fn packing<T: Real>(sides: &Sides, simd: Simd) -> Option<Tiles> {
+        let shape = Shape::new::<T>(simd);
         // A row in place costs a stream of memory, and every run a start; other rows are packed.
-        let inner = &runs[0];
-        let in_place =
-            reads_rows_in_place(simd) && (inner.step <= 4 || size[2] <= 2 * cols) && (inner.len >= 3 || inner.even());
+        let inner = &sides.runs[0];
+        let few = sides.size[2] <= 2 * shape.cols();
+        let rows = reads_in_place(simd) && (inner.step <= 4 || few) && (inner.len >= 3 || inner.even());
+        let cuts = cut(&sides.lanes[1], shape.lanes, false);
+        let b = Columns::Packed(Panels::new(&sides.lanes[1], &cuts, shape.vectors, shape.lanes));
+        Some(Tiles::new(sides, shape, cuts, b, !rows))
+    }
+
+    /// Rows packed, columns read in place: few rows would not repay packing columns.
+    fn reading<T: Real>(sides: &Sides, simd: Simd) -> Option<Tiles> {
+        let shape = Shape::new::<T>(simd);
+        let (columns, inner) = (&sides.lanes[1], &sides.runs[1]);
+        // Steps of whole pages' parts would meet in few lines of the caches.
+        let apart = |step: usize| step * size_of::<T>() % 512 != 0;
+        let spread = inner.len == 1 || apart(inner.step);
+        if !reads_in_place(simd) || !spread || inner.step == 0 {
+            return None;
+        }
+        let cuts = cut(columns, shape.lanes, true);
+        let at = cuts.iter().map(|cut| columns.at(cut.start)).collect();
+        // Short vectors cost as much as long ones.
+        let fits = 2 * cuts.len() <= 3 * columns.len().div_ceil(shape.lanes);
+        fits.then(|| Tiles::new(sides, shape, cuts, Columns::InPlace(at), true))
+    }
+
+    fn new(sides: &Sides, shape: Shape, cuts: Vec<Range<usize>>, b: Columns, pack_rows: bool) -> Tiles {
+        let Sides { size, runs, lanes: [rows, _], out: [out_rows, out_cols] } = sides.clone();
+        let a = pack_rows.then(|| Panels::new(&rows, &cut(&rows, shape.rows, false), 1, shape.rows));
+        // Which of the two is in place, if one is.
+        let in_place = match (&a, &b) {
+            (None, _) => Some(0),
+            (_, Columns::InPlace(_)) => Some(1),
+            _ => None,
+        };
         // Blocks of nearly one size: a short last one would cost as much as a long one to add to the result.
-        let even = |total: usize| total.div_ceil(total.div_ceil(DEPTH));
-        let depth = match in_place {
-            true if inner.len <= DEPTH => even(size[1]).next_multiple_of(inner.len).min(DEPTH / inner.len * inner.len),
-            true if !inner.even() => even(inner.len),
-            _ => even(size[1]),
+        let even = |total: usize, most: usize| total.div_ceil(total.div_ceil(most));
+        let most = if in_place == Some(1) { 2 * DEPTH } else { DEPTH };
+        let depth = match in_place.map(|side| &runs[side]) {
+            Some(inner) if inner.len <= most => {
+                even(size[1], most).next_multiple_of(inner.len).min(most / inner.len * inner.len)
+            }
+            Some(inner) if !inner.even() => even(inner.len, most),
+            _ => even(size[1], most),
+        };
+        let depth = depth.min(size[1]);
+        // A run of one, and as much of the other's panel.
+        let starts = in_place.filter(|&side| depth >= runs[side].len).map_or(Vec::new(), |side| {
+            let Runs { starts, len, .. } = &runs[side];
+            let packed = |run: usize| run % (depth / len) * len;
+            let pair = |(run, &at): (usize, &usize)| match side {
+                0 => [at, packed(run) * shape.cols()],
+                _ => [packed(run) * shape.rows, at],
+            };
+            starts.iter().enumerate().map(pair).collect()
+        });
+        let joined = |cut: &Range<usize>| {
+            let follows = |i: usize| out_cols.at(i) == out_cols.at(cut.start) + (i - cut.start);
+            cut.clone().all(follows).then(|| out_cols.at(cut.start))
         };
         Tiles {
+            shape,
             rows,
-            cols,
-            a_panels: (!in_place).then(|| Panels::new(&a, rows)),
             a,
-            b: Panels::new(&b, cols),
+            b,
             out_rows,
-            out: Panels::new(&out_cols, cols),
-            depth: depth.min(size[1]),
+            out_at: cuts.iter().map(joined).collect(),
+            out: Panels::new(&out_cols, &cuts, shape.vectors, shape.lanes),
+            cuts,
             runs,
+            starts,
+            depth,
+        }
+    }
+
+    /// Panels of columns.
+    fn panels(&self) -> usize {
+        self.cuts.len().div_ceil(self.shape.vectors)
+    }
+
+    /// The operand that is read in place, if one is.
+    fn in_place(&self) -> Option<usize> {
+        match (&self.a, &self.b) {
+            (None, _) => Some(0),
+            (_, Columns::InPlace(_)) => Some(1),
+            _ => None,
         }
     }
 
@@ -242,8 +337,8 @@ impl Tiles {
     fn blocks(&self, k: usize) -> impl Iterator<Item = Range<usize>> {
         let depth = self.depth;
         // Parts of long runs start anew with every run.
-        let run = match self.runs[0].len {
-            len if self.a_panels.is_none() && len > depth => len,
+        let run = match self.in_place().map(|side| self.runs[side].len) {
+            Some(len) if len > depth => len,
             _ => k,
         };
         let per_run = run.div_ceil(depth);
@@ -253,31 +348,34 @@ impl Tiles {
         })
     }
 
-    /// Columns packed at once, of `n`.
-    fn block(&self, n: usize) -> usize {
-        COLUMNS.min(n).next_multiple_of(self.cols)
+    /// Panels of columns taken at once.
+    fn block(&self) -> usize {
+        match self.b {
+            Columns::Packed(_) => self.panels().min(COLUMNS / self.shape.cols()),
+            Columns::InPlace(_) => self.panels(),
+        }
     }
 
-    /// Elements of a block of `b`, a panel of `a` and a tile of the result.
-    fn room(&self, n: usize) -> [usize; 3] {
-        let a = if self.a_panels.is_some() { ROWS * self.depth } else { 0 };
-        [self.depth * self.block(n), a, self.rows * self.cols]
+    /// Elements of a block of `b`, panels of `a` and a tile of the result.
+    fn room(&self) -> [usize; 3] {
+        let b = if let Columns::Packed(_) = self.b { self.depth * self.block() * self.shape.cols() } else { 0 };
+        let a = if self.a.is_some() { ROWS * self.depth } else { 0 };
+        [b, a, self.shape.rows * self.shape.cols()]
     }
 
     /// Rough cycles of a product: multiply-adds of vectors, two a cycle if their operands come as fast, packing, and results.
     fn cost(&self, size: [usize; 3]) -> f64 {
         let [m, k, n] = size.map(|x| x as f64);
-        let vector = (self.cols / 2) as f64;
-        let tile = |rows: f64, cols: f64| {
-            let vectors = (cols / vector).ceil();
+        let tile = |rows: usize, vectors: usize| {
+            let (rows, vectors) = (rows as f64, vectors as f64);
             (rows * vectors / 2.0).max((rows + vectors) / 2.0).max(4.0)
         };
         let parts = |total: usize, unit: usize| [(total / unit, unit), (1, total % unit)];
         let mut cycles = 0.0;
-        for (tall, rows) in parts(size[0], self.rows.min(8)) {
-            for (wide, cols) in parts(size[2], self.cols) {
-                if rows > 0 && cols > 0 {
-                    cycles += k * (tall * wide) as f64 * tile(rows as f64, cols as f64);
+        for (tall, rows) in parts(size[0], self.shape.rows.min(8)) {
+            for (wide, vectors) in parts(self.cuts.len(), self.shape.vectors) {
+                if rows > 0 && vectors > 0 {
+                    cycles += k * (tall * wide) as f64 * tile(rows, vectors);
                 }
             }
         }
@@ -286,11 +384,15 @@ impl Tiles {
             (false, 1) => 0.4,
             (false, _) => 2.0,
         };
-        let a = self.a_panels.as_ref().map_or(0.0, |a| copied(a, self.runs[0].step) * (n / COLUMNS as f64).ceil());
-        let b = copied(&self.b, self.runs[1].step);
-        let blocks = (k / DEPTH as f64).ceil();
-        let result = if self.out.even { 0.15 } else { 1.5 };
-        cycles + a * m * k + b * k * n + result * blocks * m * n
+        let times = self.panels().div_ceil(self.block()) as f64;
+        let a = self.a.as_ref().map_or(0.0, |a| copied(a, self.runs[0].step) * times);
+        let b = match &self.b {
+            Columns::Packed(panels) => copied(panels, self.runs[1].step),
+            Columns::InPlace(_) => 0.0,
+        };
+        let blocks = k / self.depth as f64;
+        let result = if self.out_at.iter().all(Option::is_some) || self.out.even { 0.15 } else { 1.5 };
+        cycles + a * m * k + b * k * n + result * blocks.ceil() * m * n
     }
 }
 
@@ -348,86 +450,104 @@ impl<T: Real> Part<'_, T> {
     #[allow(unsafe_code)]
     fn tiled(&mut self, tiles: &Tiles, a: &[T], b: &[T], out: usize) {
         let matmul = self.matmul;
-        let (MatMul { simd, size, .. }, Tiles { runs, out_rows, .. }) = (matmul, tiles);
+        let (MatMul { simd, size, .. }, Tiles { shape, runs, out_rows, .. }) = (matmul, tiles);
         let scale = T::narrow(matmul.scale);
         let aligned = self.scratch.as_ptr().align_offset(ALIGN * size_of::<T>()).min(ALIGN);
-        let [b_room, a_room, c_room] = tiles.room(size[2]);
+        let [b_room, a_room, c_room] = tiles.room();
         let (b_room, rest) = self.scratch[aligned..aligned + b_room + a_room + c_room].split_at_mut(b_room);
         let (a_room, c_room) = rest.split_at_mut(a_room);
         let aside: [*mut T; ROWS] = {
             let c = c_room.as_mut_ptr();
-            std::array::from_fn(|i| c.wrapping_add(i.min(tiles.rows - 1) * tiles.cols))
+            std::array::from_fn(|i| c.wrapping_add(i.min(shape.rows - 1) * shape.cols()))
         };
         // matrixmultiply writes rows that are evenly spaced.
-        let free = reads_rows_in_place(*simd) || out_rows.step().is_some();
-        let (tall, wide) = (ROWS / tiles.rows * tiles.rows, tiles.block(size[2]));
-        for from in self.cols.clone().step_by(wide) {
-            let cols = from..self.cols.end.min(from + wide);
-            let (first, last) = (cols.start / tiles.cols, cols.end.div_ceil(tiles.cols));
+        let free = reads_in_place(*simd) || out_rows.step().is_some();
+        let tall = ROWS / shape.rows * shape.rows;
+        let placed = tiles.in_place();
+        for first in self.cols.clone().step_by(tiles.block()) {
+            let last = self.cols.end.min(first + tiles.block());
             for block in tiles.blocks(size[1]) {
                 let add = matmul.accumulate || block.start > 0;
                 let depth = block.len();
-                pack(*simd, b, &tiles.b, first..last, tiles.cols, &runs[1], block.clone(), b_room);
+                if let Columns::Packed(panels) = &tiles.b {
+                    pack(*simd, b, panels, first..last, shape.cols(), &runs[1], block.clone(), b_room);
+                }
+                // The operand in place has runs; one that is packed goes straight through its panel.
+                let unit = [shape.rows, shape.cols()];
+                let step = [0, 1].map(|side| if placed == Some(side) { runs[side].step } else { unit[side] });
+                let mut part = [[0; 2]];
+                let (inner, len) = match placed {
+                    Some(side) if tiles.starts.is_empty() => {
+                        let Runs { starts, len, step } = &runs[side];
+                        part[0][side] = starts[block.start / len] + block.start % len * step;
+                        (&part[..], depth)
+                    }
+                    Some(side) => {
+                        let len = runs[side].len;
+                        (&tiles.starts[block.start / len..block.end / len], len)
+                    }
+                    None => (&part[..], depth),
+                };
                 // A block of rows meets one panel after the other, which stays in the first cache meanwhile.
                 for row in self.rows.clone().step_by(tall) {
                     let rows = row..self.rows.end.min(row + tall);
                     let mut to = [self.place.0; ROWS];
                     let mut from = [a.as_ptr(); ROWS];
-                    for ((to, from), row) in to.iter_mut().zip(&mut from).zip(rows.clone()) {
-                        *to = to.wrapping_add(out + out_rows.at(row));
-                        *from = from.wrapping_add(tiles.a.at(row));
+                    for (i, row) in rows.clone().enumerate() {
+                        to[i] = to[i].wrapping_add(out + out_rows.at(row));
+                        from[i] = from[i].wrapping_add(tiles.rows.at(row));
                     }
-                    let part = [runs[0].starts[0] + block.start * runs[0].step];
-                    let (inner, len, step) = match &tiles.a_panels {
-                        None if runs[0].even() => (&part[..], depth, runs[0].step),
-                        None if depth < runs[0].len => {
-                            let skip = block.start % runs[0].len * runs[0].step;
-                            from.iter_mut().for_each(|from| *from = from.wrapping_add(skip));
-                            let run = block.start / runs[0].len;
-                            (&runs[0].starts[run..=run], depth, runs[0].step)
+                    if let Some(panels) = &tiles.a {
+                        let chosen = row / shape.rows..rows.end.div_ceil(shape.rows);
+                        pack(*simd, a, panels, chosen, shape.rows, &runs[0], block.clone(), a_room);
+                        for (i, from) in from[..rows.len()].iter_mut().enumerate() {
+                            let (panel, lane) = (i / shape.rows, i % shape.rows);
+                            *from = a_room.as_ptr().wrapping_add(panel * depth * shape.rows + lane);
                         }
-                        None => {
-                            let len = runs[0].len;
-                            (&runs[0].starts[block.start / len..block.end / len], len, runs[0].step)
-                        }
-                        Some(panels) => {
-                            let chosen = row / tiles.rows..rows.end.div_ceil(tiles.rows);
-                            pack(*simd, a, panels, chosen, tiles.rows, &runs[0], block.clone(), a_room);
-                            for (i, from) in from[..rows.len()].iter_mut().enumerate() {
-                                let (panel, lane) = (i / tiles.rows, i % tiles.rows);
-                                *from = a_room.as_ptr().wrapping_add(panel * depth * tiles.rows + lane);
+                    }
+                    for panel in first..last {
+                        let mut vectors = [b_room.as_ptr(); 2];
+                        let (mut lanes, mut columns) = ([0; 2], [0; 2]);
+                        let mut straight = free;
+                        for j in 0..shape.vectors.min(tiles.cuts.len() - panel * shape.vectors) {
+                            let cut = panel * shape.vectors + j;
+                            lanes[j] = tiles.cuts[cut].len();
+                            let skip = (panel - first) * depth * shape.cols() + j * shape.lanes;
+                            vectors[j] = match &tiles.b {
+                                Columns::Packed(_) => vectors[j].wrapping_add(skip),
+                                Columns::InPlace(at) => b.as_ptr().wrapping_add(at[cut]),
+                            };
+                            match tiles.out_at[cut] {
+                                Some(at) => columns[j] = at,
+                                None => straight = false,
                             }
-                            (&[0][..], depth, tiles.rows)
                         }
-                    };
-                    for p in first..last {
-                        let segments = tiles.out.segments(p);
-                        let lanes = tiles.cols.min(cols.end - p * tiles.cols);
-                        // Straight to where it belongs, if that is whole vectors side by side.
-                        let straight = free && segments.len() == 1 && lanes.is_multiple_of(tiles.cols / 2);
-                        for row in (0..rows.len()).step_by(tiles.rows) {
-                            let chosen = row..rows.len().min(row + tiles.rows);
+                        if !straight {
+                            columns = [0, shape.lanes];
+                        }
+                        for row in (0..rows.len()).step_by(shape.rows) {
+                            let chosen = row..rows.len().min(row + shape.rows);
                             let tile = Tile {
                                 rows: &from[chosen.clone()],
+                                b: vectors,
+                                lanes,
                                 runs: inner,
                                 len,
+                                packed: [0, 1].map(|side| placed != Some(side)),
                                 step,
-                                b: b_room.as_ptr().wrapping_add((p - first) * depth * tiles.cols),
-                                width: tiles.cols,
                                 c: if straight { &to[chosen.clone()] } else { &aside[..chosen.len()] },
-                                column: if straight { segments[0].from } else { 0 },
-                                cols: lanes,
+                                columns,
                                 scale,
                                 add: add && straight,
                             };
                             // SAFETY: `Program::new` checked every view against its slot and `run` the slots' lengths, so rows,
-                            // runs and results lie inside; panels are as wide as tiles; no other thread writes these elements.
+                            // vectors, runs and results lie inside; no other thread writes these elements.
                             unsafe { T::tile(*simd, &tile) };
                             if straight {
                                 continue;
                             }
-                            for (to, values) in to[chosen].iter().zip(c_room.chunks_exact(tiles.cols)) {
-                                for s in segments {
+                            for (to, values) in to[chosen].iter().zip(c_room.chunks_exact(shape.cols())) {
+                                for s in tiles.out.segments(panel) {
                                     let values = &values[s.lane..s.lane + s.len];
                                     // SAFETY: as above; a segment's elements lie side by side and are this thread's alone.
                                     let to = unsafe { std::slice::from_raw_parts_mut(to.wrapping_add(s.from), s.len) };

@@ -78,16 +78,22 @@ pub(super) struct Segment {
 }
 
 impl Panels {
-    pub fn new(offsets: &Offsets, width: usize) -> Panels {
+    /// Of `cuts`, so many to a panel, so many lanes apart: each is a range of indices that follow one another.
+    pub fn new(offsets: &Offsets, cuts: &[Range<usize>], count: usize, lanes: usize) -> Panels {
         let mut panels = Panels { segments: Vec::new(), first: Vec::new(), even: false };
-        for index in 0..offsets.len() {
-            let (lane, from) = (index % width, offsets.at(index));
-            if lane == 0 {
+        for (at, cut) in cuts.iter().enumerate() {
+            let corner = at % count * lanes;
+            if corner == 0 {
                 panels.first.push(panels.segments.len());
             }
-            match panels.segments.last_mut() {
-                Some(last) if lane > 0 && last.from + last.len == from => last.len += 1,
-                _ => panels.segments.push(Segment { lane, len: 1, from }),
+            for (lane, index) in (corner..).zip(cut.clone()) {
+                let from = offsets.at(index);
+                match panels.segments.last_mut() {
+                    Some(last) if lane > 0 && last.lane + last.len == lane && last.from + last.len == from => {
+                        last.len += 1;
+                    }
+                    _ => panels.segments.push(Segment { lane, len: 1, from }),
+                }
             }
         }
         panels.first.push(panels.segments.len());
@@ -104,6 +110,19 @@ impl Panels {
     pub fn segments(&self, panel: usize) -> &[Segment] {
         &self.segments[self.first[panel]..self.first[panel + 1]]
     }
+}
+
+/// Indices cut into vectors: so many at a time, or fewer where they do not lie side by side if `apart`.
+pub(super) fn cut(offsets: &Offsets, lanes: usize, apart: bool) -> Vec<Range<usize>> {
+    let mut cuts: Vec<Range<usize>> = Vec::new();
+    for index in 0..offsets.len() {
+        let follows = |index: usize| !apart || offsets.at(index) == offsets.at(index - 1) + 1;
+        match cuts.last_mut() {
+            Some(last) if last.len() < lanes && follows(index) => last.end += 1,
+            _ => cuts.push(index..index + 1),
+        }
+    }
+    cuts
 }
 
 /// The inner index of an operand: runs of evenly spaced elements, all of one length.

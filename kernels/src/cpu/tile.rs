@@ -16,77 +16,129 @@ use super::simd::{Level, Simd};
 use super::vector::Vector;
 use crate::Real;
 
-/// Vectors side by side in a tile of our own; its rows are as many as the registers hold.
-#[cfg(target_arch = "x86_64")]
+/// Most vectors side by side in a tile.
 const VECTORS: usize = 2;
 
-/// Rows and columns of a whole tile: what operands are packed in.
-pub(super) fn shape<T: Real>(simd: Simd) -> [usize; 2] {
-    match simd.level() {
-        // matrixmultiply has tiles of its own within this one.
-        Level::Portable => [64, 128],
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => [6, VECTORS * 32 / size_of::<T>()],
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => [8, VECTORS * 64 / size_of::<T>()],
+/// How large a whole tile is: what operands are packed in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
+    pub rows: usize,
+    /// Vectors side by side.
+    pub vectors: usize,
+    /// Lanes of a vector.
+    pub lanes: usize,
+}
+
+impl Shape {
+    pub fn new<T: Real>(simd: Simd) -> Shape {
+        match simd.level() {
+            // matrixmultiply has tiles of its own within this one.
+            Level::Portable => Shape { rows: 64, vectors: 1, lanes: 128 },
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => Shape { rows: 6, vectors: VECTORS, lanes: 32 / size_of::<T>() },
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => Shape { rows: 8, vectors: VECTORS, lanes: 64 / size_of::<T>() },
+        }
+    }
+
+    /// Columns of a whole tile.
+    pub fn cols(self) -> usize {
+        self.vectors * self.lanes
     }
 }
 
-/// Whether rows of `a` may be read where they lie.
-pub(super) fn reads_rows_in_place(simd: Simd) -> bool {
+/// Whether operands may be read where they lie.
+pub(super) fn reads_in_place(simd: Simd) -> bool {
     simd.level() != Level::Portable
 }
 
 /// One tile: `c = scale · a b`, or the same added to `c`.
 ///
-/// `a` and `c` have one pointer a row, `b` points to a packed panel of whole tile width. The inner index runs through `len` elements
-/// of every run of `a`, which start at the given offsets from its rows.
+/// `a` and `c` have one pointer a row, `b` one a vector. The inner index runs through `len` steps of every run; runs start at the
+/// given offsets from the rows of `a` and from the vectors of `b`.
 #[derive(Debug)]
 pub struct Tile<'r, T> {
     pub rows: &'r [*const T],
-    pub runs: &'r [usize],
+    pub b: [*const T; VECTORS],
+    /// Columns of each vector; the last may have none.
+    pub lanes: [usize; VECTORS],
+    pub runs: &'r [[usize; 2]],
     pub len: usize,
-    pub step: usize,
-    pub b: *const T,
-    /// Lanes of a row of `b`.
-    pub width: usize,
+    /// Whether rows of `a` and vectors of `b` are panels; one of them must be.
+    pub packed: [bool; 2],
+    /// Steps of the inner index in `a` and in `b`.
+    pub step: [usize; 2],
     pub c: &'r [*mut T],
-    /// Offset from the rows of `c`, where elements lie side by side.
-    pub column: usize,
-    pub cols: usize,
+    /// Offsets of the vectors from the rows of `c`.
+    pub columns: [usize; VECTORS],
     pub scale: T,
     pub add: bool,
 }
 
-/// `M` rows by `N` vectors; `c` is written in whole vectors.
+/// The same number, of which the compiler knows nothing: else it keeps a pointer for every row, and steps each.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-unsafe fn tile<T: Real, V: Vector<T>, const M: usize, const N: usize>(t: &Tile<'_, T>) {
+fn opaque(mut number: usize) -> usize {
+    // SAFETY: there is no instruction.
+    unsafe { std::arch::asm!("/* {0} */", inout(reg) number, options(pure, nomem, nostack, preserves_flags)) };
+    number
+}
+
+/// `M` rows by `N` vectors, all of them whole or not; rows (`A`) or vectors (`B`) may be a panel `M0` rows high, or of whole tiles'
+/// width, whose steps are then known.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn tile<
+    T: Real,
+    V: Vector<T>,
+    const M0: usize,
+    const M: usize,
+    const N: usize,
+    const WHOLE: bool,
+    const A: bool,
+    const B: bool,
+>(
+    t: &Tile<'_, T>,
+) {
     // SAFETY: the caller's contract, see `Real::tile`.
     unsafe {
+        let masks: [V::Mask; N] = from_fn(|j| V::mask(t.lanes[j]));
         let mut sums = [[V::splat(T::zero()); N]; M];
-        let mut b = t.b;
-        for &from in t.runs {
-            let a: [*const T; M] = from_fn(|i| t.rows[i].wrapping_add(from));
-            let mut at = 0;
+        for &[from_a, from_b] in t.runs {
+            let a: [*const T; M] = from_fn(|i| match A {
+                true => t.rows[0].wrapping_add(from_a + i),
+                false => t.rows[i].wrapping_add(from_a),
+            });
+            let b: [*const T; N] = from_fn(|j| match B {
+                true => t.b[0].wrapping_add(from_b + j * V::LANES),
+                false => t.b[j].wrapping_add(from_b),
+            });
+            let (mut at_a, mut at_b) = (0, 0);
             for _ in 0..t.len {
-                let columns: [V; N] = from_fn(|j| V::load(b.wrapping_add(j * V::LANES)));
+                let columns: [V; N] = from_fn(|j| {
+                    let from = b[j].wrapping_add(at_b);
+                    if WHOLE || B { V::load(from) } else { V::load_some(from, masks[j]) }
+                });
                 for i in 0..M {
-                    let x = V::splat(*a[i].wrapping_add(at));
+                    let x = V::splat(*a[i].wrapping_add(at_a));
                     for j in 0..N {
                         sums[i][j] = x.mul_add(columns[j], sums[i][j]);
                     }
                 }
-                at += t.step;
-                b = b.wrapping_add(VECTORS * V::LANES);
+                at_a = if A { at_a + M0 } else { opaque(at_a + t.step[0]) };
+                at_b = if B { at_b + VECTORS * V::LANES } else { opaque(at_b + t.step[1]) };
             }
         }
         let scale = V::splat(t.scale);
         for (sums, row) in sums.iter().zip(t.c) {
             for (j, &sum) in sums.iter().enumerate() {
-                let to = row.wrapping_add(t.column + j * V::LANES);
-                let value = if t.add { sum.mul_add(scale, V::load(to)) } else { sum.mul(scale) };
-                value.store(to);
+                let to = row.wrapping_add(t.columns[j]);
+                let value = match (t.add, WHOLE) {
+                    (false, _) => sum.mul(scale),
+                    (true, true) => sum.mul_add(scale, V::load(to)),
+                    (true, false) => sum.mul_add(scale, V::load_some(to, masks[j])),
+                };
+                if WHOLE { value.store(to) } else { value.store_some(to, masks[j]) }
             }
         }
     }
@@ -95,17 +147,27 @@ unsafe fn tile<T: Real, V: Vector<T>, const M: usize, const N: usize>(t: &Tile<'
 /// The instances for each number of rows and of vectors, behind a function compiled for the instruction set.
 #[cfg(target_arch = "x86_64")]
 macro_rules! tiles {
-    ($name:ident, $features:literal, $type:ty, $vector:ty, $($rows:literal)*) => {
+    ($name:ident, $features:literal, $type:ty, $vector:ty, $most:literal: $($rows:literal)*) => {
         /// # Safety
         /// The machine has the features, and the contract of `Real::tile` holds.
         #[target_feature(enable = $features)]
         pub(crate) unsafe fn $name(t: &Tile<'_, $type>) {
-            let narrow = t.cols <= <$vector as Vector<$type>>::LANES;
-            // SAFETY of all: the caller's contract.
-            match (t.rows.len(), narrow) {
+            const WHOLE: usize = <$vector as Vector<$type>>::LANES;
+            macro_rules! with {
+                ($m:literal, $a:literal, $b:literal) => {
+                    // SAFETY of all: the caller's contract.
+                    match t.lanes {
+                        [_, 0] => unsafe { tile::<$type, $vector, $most, $m, 1, false, $a, $b>(t) },
+                        [WHOLE, WHOLE] => unsafe { tile::<$type, $vector, $most, $m, VECTORS, true, $a, $b>(t) },
+                        _ => unsafe { tile::<$type, $vector, $most, $m, VECTORS, false, $a, $b>(t) },
+                    }
+                };
+            }
+            match (t.rows.len(), t.packed) {
                 $(
-                    ($rows, true) => unsafe { tile::<$type, $vector, $rows, 1>(t) },
-                    ($rows, false) => unsafe { tile::<$type, $vector, $rows, VECTORS>(t) },
+                    ($rows, [true, true]) => with!($rows, true, true),
+                    ($rows, [true, false]) => with!($rows, true, false),
+                    ($rows, [false, _]) => with!($rows, false, true),
                 )*
                 _ => {} // no tile has more rows
             }
@@ -114,10 +176,10 @@ macro_rules! tiles {
 }
 
 #[cfg(target_arch = "x86_64")]
-tiles!(f32_avx512, "avx512f", f32, __m512, 1 2 3 4 5 6 7 8);
+tiles!(f32_avx512, "avx512f", f32, __m512, 8: 1 2 3 4 5 6 7 8);
 #[cfg(target_arch = "x86_64")]
-tiles!(f64_avx512, "avx512f", f64, __m512d, 1 2 3 4 5 6 7 8);
+tiles!(f64_avx512, "avx512f", f64, __m512d, 8: 1 2 3 4 5 6 7 8);
 #[cfg(target_arch = "x86_64")]
-tiles!(f32_avx2, "avx2,fma", f32, __m256, 1 2 3 4 5 6);
+tiles!(f32_avx2, "avx2,fma", f32, __m256, 6: 1 2 3 4 5 6);
 #[cfg(target_arch = "x86_64")]
-tiles!(f64_avx2, "avx2,fma", f64, __m256d, 1 2 3 4 5 6);
+tiles!(f64_avx2, "avx2,fma", f64, __m256d, 6: 1 2 3 4 5 6);

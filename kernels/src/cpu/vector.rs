@@ -9,19 +9,28 @@ use std::array::from_fn;
 /// A vector register.
 ///
 /// # Safety
-/// All functions: the machine has the instructions, and pointers are to as many elements as there are lanes.
+/// All functions: the machine has the instructions, and pointers are to as many elements as there are lanes (that a mask takes).
 pub(super) trait Vector<T>: Copy {
     const LANES: usize;
     unsafe fn splat(value: T) -> Self;
     unsafe fn load(from: *const T) -> Self;
     unsafe fn store(self, to: *mut T);
+    /// Which lanes `load_some` reads (the others are 0) and `store_some` writes.
+    type Mask: Copy;
+    /// The first lanes.
+    unsafe fn mask(lanes: usize) -> Self::Mask;
+    unsafe fn load_some(from: *const T, mask: Self::Mask) -> Self;
+    unsafe fn store_some(self, to: *mut T, mask: Self::Mask);
     unsafe fn mul(self, other: Self) -> Self;
     /// `self · x + y`, rounded once.
     unsafe fn mul_add(self, x: Self, y: Self) -> Self;
 }
 
 macro_rules! vector {
-    ($type:ty, $vector:ty, $lanes:expr, $splat:ident, $load:ident, $store:ident, $mul:ident, $mul_add:ident) => {
+    (
+        $type:ty, $vector:ty, $lanes:expr, $splat:ident, $load:ident, $store:ident, $mul:ident, $mul_add:ident,
+        $mask:ty, $first:ident, $load_some:ident, $store_some:ident
+    ) => {
         impl Vector<$type> for $vector {
             const LANES: usize = $lanes;
             // SAFETY of all: the trait's contract.
@@ -37,6 +46,19 @@ macro_rules! vector {
             unsafe fn store(self, to: *mut $type) {
                 unsafe { $store(to, self) }
             }
+            type Mask = $mask;
+            #[inline(always)]
+            unsafe fn mask(lanes: usize) -> $mask {
+                unsafe { $first(lanes) }
+            }
+            #[inline(always)]
+            unsafe fn load_some(from: *const $type, mask: $mask) -> Self {
+                unsafe { $load_some(from, mask) }
+            }
+            #[inline(always)]
+            unsafe fn store_some(self, to: *mut $type, mask: $mask) {
+                unsafe { $store_some(to, mask, self) }
+            }
             #[inline(always)]
             unsafe fn mul(self, other: Self) -> Self {
                 unsafe { $mul(self, other) }
@@ -49,10 +71,106 @@ macro_rules! vector {
     };
 }
 
-vector!(f32, __m512, 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_mul_ps, _mm512_fmadd_ps);
-vector!(f64, __m512d, 8, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_mul_pd, _mm512_fmadd_pd);
-vector!(f32, __m256, 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_mul_ps, _mm256_fmadd_ps);
-vector!(f64, __m256d, 4, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_mul_pd, _mm256_fmadd_pd);
+vector!(
+    f32,
+    __m512,
+    16,
+    _mm512_set1_ps,
+    _mm512_loadu_ps,
+    _mm512_storeu_ps,
+    _mm512_mul_ps,
+    _mm512_fmadd_ps,
+    __mmask16,
+    f32_mask_avx512,
+    f32_load_avx512,
+    _mm512_mask_storeu_ps
+);
+vector!(
+    f64,
+    __m512d,
+    8,
+    _mm512_set1_pd,
+    _mm512_loadu_pd,
+    _mm512_storeu_pd,
+    _mm512_mul_pd,
+    _mm512_fmadd_pd,
+    __mmask8,
+    f64_mask_avx512,
+    f64_load_avx512,
+    _mm512_mask_storeu_pd
+);
+vector!(
+    f32,
+    __m256,
+    8,
+    _mm256_set1_ps,
+    _mm256_loadu_ps,
+    _mm256_storeu_ps,
+    _mm256_mul_ps,
+    _mm256_fmadd_ps,
+    __m256i,
+    f32_mask_avx2,
+    _mm256_maskload_ps,
+    _mm256_maskstore_ps
+);
+vector!(
+    f64,
+    __m256d,
+    4,
+    _mm256_set1_pd,
+    _mm256_loadu_pd,
+    _mm256_storeu_pd,
+    _mm256_mul_pd,
+    _mm256_fmadd_pd,
+    __m256i,
+    f64_mask_avx2,
+    _mm256_maskload_pd,
+    _mm256_maskstore_pd
+);
+
+/// Arguments in the order of the narrower sets.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn f32_load_avx512(from: *const f32, mask: __mmask16) -> __m512 {
+    // SAFETY: the trait's contract.
+    unsafe { _mm512_maskz_loadu_ps(mask, from) }
+}
+
+/// Arguments in the order of the narrower sets.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn f64_load_avx512(from: *const f64, mask: __mmask8) -> __m512d {
+    // SAFETY: the trait's contract.
+    unsafe { _mm512_maskz_loadu_pd(mask, from) }
+}
+
+/// The first lanes.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn f32_mask_avx512(lanes: usize) -> __mmask16 {
+    ((1u32 << lanes) - 1) as __mmask16
+}
+
+/// The first lanes.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn f64_mask_avx512(lanes: usize) -> __mmask8 {
+    ((1u32 << lanes) - 1) as __mmask8
+}
+
+/// All bits of the first lanes.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn f32_mask_avx2(lanes: usize) -> __m256i {
+    _mm256_cmpgt_epi32(_mm256_set1_epi32(lanes as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+}
+
+/// All bits of the first lanes.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn f64_mask_avx2(lanes: usize) -> __m256i {
+    _mm256_cmpgt_epi64(_mm256_set1_epi64x(lanes as i64), _mm256_setr_epi64x(0, 1, 2, 3))
+}
 
 /// Eight rows of eight elements to columns.
 ///
