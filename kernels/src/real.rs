@@ -6,9 +6,9 @@ use std::ops::{AddAssign, MulAssign};
 
 use num_traits::Float;
 
-use crate::cpu::{Level, Tile};
 #[cfg(target_arch = "x86_64")]
-use crate::cpu::{tile, vector};
+use crate::cpu::vector;
+use crate::cpu::{Level, Tile, tile};
 use crate::{Scalar, Simd, math};
 
 /// `f32` or `f64`: what buffers hold.
@@ -29,9 +29,9 @@ pub trait Real:
     /// Computes a tile of a matrix product.
     ///
     /// # Safety
-    /// Every element that the tile's rows and vectors and runs address is inside its allocation; rows of `c` are apart from `a` and
-    /// `b`. There are no more rows, vectors and lanes than `Shape` says; if the set is portable, there is one run, rows of `a` start
-    /// side by side, and rows of `c` evenly spaced.
+    /// Every element that the tile's rows, vectors and offsets address is inside its allocation; rows of `c` are apart from `a` and
+    /// `b`. There are no more rows, vectors and lanes than `Shape` says, and an offset for each inner index where one operand is in
+    /// place; if the set is portable, none is, and rows of `c` are evenly spaced.
     #[doc(hidden)]
     #[allow(unsafe_code)]
     unsafe fn tile(simd: Simd, tile: &Tile<'_, Self>);
@@ -73,12 +73,10 @@ macro_rules! real {
             unsafe fn tile(simd: Simd, t: &Tile<'_, Self>) {
                 match simd.level() {
                     Level::Portable => {
-                        let [from_a, from_b] = t.runs[0];
-                        let (a, b) = (t.rows[0].wrapping_add(from_a), t.b[0].wrapping_add(from_b));
-                        let c = t.c[0].wrapping_add(t.columns[0]);
+                        let (a, b, c) = (t.rows[0], t.b[0], t.c[0].wrapping_add(t.columns[0]));
                         let down =
                             t.c.get(1).map_or(1, |row| (*row as isize - t.c[0] as isize) / size_of::<Self>() as isize);
-                        let [step_a, step_b] = t.step.map(|step| step as isize);
+                        let [step_a, step_b] = tile::Shape::new::<Self>(simd).panels().map(|step| step as isize);
                         let beta = if t.add { 1.0 } else { 0.0 };
                         let (m, k, n) = (t.rows.len(), t.len, t.lanes[0]);
                         // SAFETY: the caller's contract is matrixmultiply's.

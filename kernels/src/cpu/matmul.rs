@@ -74,9 +74,9 @@ struct Tiles {
     out: Panels,
     /// Inner loops of `a` and of `b`.
     runs: [Runs; 2],
-    /// Where runs start in `a` and in `b`, those of an operand that is packed counted from its panel.
-    starts: Vec<[usize; 2]>,
-    /// Inner indices of a block; if an operand is in place, whole runs of it or parts of one.
+    /// Offsets of inner indices in the operand that is in place: of all, or of a block's if they are evenly spaced.
+    at: Vec<usize>,
+    /// Inner indices of a block.
     depth: usize,
 }
 
@@ -185,16 +185,16 @@ impl MatMul {
             Columns::InPlace(at) => size_of_val(&at[..]),
         };
         let panels = b + tiles.out.bytes() + tiles.a.as_ref().map_or(0, Panels::bytes);
-        let tables = size_of_val(&tiles.cuts[..]) + size_of_val(&tiles.out_at[..]) + size_of_val(&tiles.starts[..]);
+        let tables = size_of_val(&tiles.cuts[..]) + size_of_val(&tiles.out_at[..]) + size_of_val(&tiles.at[..]);
         let offsets = tiles.rows.bytes() + tiles.out_rows.bytes();
         panels + tables + offsets + tiles.runs.iter().map(Runs::bytes).sum::<usize>()
     }
 
     /// Elements of packing room that one thread needs.
-    pub(super) fn scratch(&self) -> usize {
+    pub(super) fn scratch<T: Real>(&self) -> usize {
         match &self.kind {
             Kind::Loops(_) => 0,
-            Kind::Tiles(tiles) => tiles.room().iter().sum::<usize>() + ALIGN,
+            Kind::Tiles(tiles) => tiles.room::<T>().iter().sum::<usize>() + ALIGN,
         }
     }
 
@@ -244,10 +244,10 @@ impl Tiles {
     /// Columns packed; rows read in place, or packed, too.
     fn packing<T: Real>(sides: &Sides, simd: Simd) -> Option<Tiles> {
         let shape = Shape::new::<T>(simd);
-        // A row in place costs a stream of memory, and every run a start; other rows are packed.
+        // A row in place costs a stream of memory: other rows are packed.
         let inner = &sides.runs[0];
-        let few = sides.size[2] <= 2 * shape.cols();
-        let rows = reads_in_place(simd) && (inner.step <= 4 || few) && (inner.len >= 3 || inner.even());
+        let few = sides.size[2] <= 2 * shape.cols() && apart::<T>(inner);
+        let rows = reads_in_place(simd) && (inner.step <= 4 || few);
         let cuts = cut(&sides.lanes[1], shape.lanes, false);
         let b = Columns::Packed(Panels::new(&sides.lanes[1], &cuts, shape.vectors, shape.lanes));
         Some(Tiles::new(sides, shape, cuts, b, !rows))
@@ -257,10 +257,7 @@ impl Tiles {
     fn reading<T: Real>(sides: &Sides, simd: Simd) -> Option<Tiles> {
         let shape = Shape::new::<T>(simd);
         let (columns, inner) = (&sides.lanes[1], &sides.runs[1]);
-        // Steps of whole pages' parts would meet in few lines of the caches.
-        let apart = |step: usize| step * size_of::<T>() % 512 != 0;
-        let spread = inner.len == 1 || apart(inner.step);
-        if !reads_in_place(simd) || !spread || inner.step == 0 {
+        if !reads_in_place(simd) || !apart::<T>(inner) {
             return None;
         }
         let cuts = cut(columns, shape.lanes, true);
@@ -273,38 +270,14 @@ impl Tiles {
     fn new(sides: &Sides, shape: Shape, cuts: Vec<Range<usize>>, b: Columns, pack_rows: bool) -> Tiles {
         let Sides { size, runs, lanes: [rows, _], out: [out_rows, out_cols] } = sides.clone();
         let a = pack_rows.then(|| Panels::new(&rows, &cut(&rows, shape.rows, false), 1, shape.rows));
-        // Which of the two is in place, if one is.
-        let in_place = match (&a, &b) {
-            (None, _) => Some(0),
-            (_, Columns::InPlace(_)) => Some(1),
-            _ => None,
-        };
         // Blocks of nearly one size: a short last one would cost as much as a long one to add to the result.
-        let even = |total: usize, most: usize| total.div_ceil(total.div_ceil(most));
-        let most = if in_place == Some(1) { 2 * DEPTH } else { DEPTH };
-        let depth = match in_place.map(|side| &runs[side]) {
-            Some(inner) if inner.len <= most => {
-                even(size[1], most).next_multiple_of(inner.len).min(most / inner.len * inner.len)
-            }
-            Some(inner) if !inner.even() => even(inner.len, most),
-            _ => even(size[1], most),
-        };
-        let depth = depth.min(size[1]);
-        // A run of one, and as much of the other's panel.
-        let starts = in_place.filter(|&side| depth >= runs[side].len).map_or(Vec::new(), |side| {
-            let Runs { starts, len, .. } = &runs[side];
-            let packed = |run: usize| run % (depth / len) * len;
-            let pair = |(run, &at): (usize, &usize)| match side {
-                0 => [at, packed(run) * shape.cols()],
-                _ => [packed(run) * shape.rows, at],
-            };
-            starts.iter().enumerate().map(pair).collect()
-        });
+        let most = if let Columns::InPlace(_) = b { 2 * DEPTH } else { DEPTH };
+        let depth = size[1].div_ceil(size[1].div_ceil(most));
         let joined = |cut: &Range<usize>| {
             let follows = |i: usize| out_cols.at(i) == out_cols.at(cut.start) + (i - cut.start);
             cut.clone().all(follows).then(|| out_cols.at(cut.start))
         };
-        Tiles {
+        let mut tiles = Tiles {
             shape,
             rows,
             a,
@@ -314,9 +287,14 @@ impl Tiles {
             out: Panels::new(&out_cols, &cuts, shape.vectors, shape.lanes),
             cuts,
             runs,
-            starts,
+            at: Vec::new(),
             depth,
+        };
+        if let Some(side) = tiles.in_place() {
+            let runs = &tiles.runs[side];
+            tiles.at = (0..if runs.even() { depth } else { size[1] }).map(|index| runs.at(index)).collect();
         }
+        tiles
     }
 
     /// Panels of columns.
@@ -333,21 +311,6 @@ impl Tiles {
         }
     }
 
-    /// `k` inner indices, in blocks.
-    fn blocks(&self, k: usize) -> impl Iterator<Item = Range<usize>> {
-        let depth = self.depth;
-        // Parts of long runs start anew with every run.
-        let run = match self.in_place().map(|side| self.runs[side].len) {
-            Some(len) if len > depth => len,
-            _ => k,
-        };
-        let per_run = run.div_ceil(depth);
-        (0..k / run * per_run).map(move |index| {
-            let (start, from) = (index / per_run * run, index % per_run * depth);
-            start + from..start + run.min(from + depth)
-        })
-    }
-
     /// Panels of columns taken at once.
     fn block(&self) -> usize {
         match self.b {
@@ -356,11 +319,21 @@ impl Tiles {
         }
     }
 
-    /// Elements of a block of `b`, panels of `a` and a tile of the result.
-    fn room(&self) -> [usize; 3] {
+    /// Elements of a block of `b`, panels of `a`, and a tile of the result, twice.
+    fn room<T: Real>(&self) -> [usize; 3] {
         let b = if let Columns::Packed(_) = self.b { self.depth * self.block() * self.shape.cols() } else { 0 };
         let a = if self.a.is_some() { ROWS * self.depth } else { 0 };
-        [b, a, self.shape.rows * self.shape.cols()]
+        [b, a, 2 * self.tall::<T>() * self.shape.cols()]
+    }
+
+    /// Rows of a tile, in whole squares.
+    fn tall<T: Real>(&self) -> usize {
+        self.shape.rows.next_multiple_of(T::SQUARE)
+    }
+
+    /// Whether columns of tiles lie side by side in the result, but not rows.
+    fn turned(&self) -> bool {
+        self.out_rows.step() == Some(1) && !self.out.even
     }
 
     /// Rough cycles of a product: multiply-adds of vectors, two a cycle if their operands come as fast, packing, and results.
@@ -391,9 +364,18 @@ impl Tiles {
             Columns::InPlace(_) => 0.0,
         };
         let blocks = k / self.depth as f64;
-        let result = if self.out_at.iter().all(Option::is_some) || self.out.even { 0.15 } else { 1.5 };
+        let result = match (self.out.even, self.turned()) {
+            (true, _) => 0.15,
+            (_, true) => 0.4,
+            _ => 1.5,
+        };
         cycles + a * m * k + b * k * n + result * blocks.ceil() * m * n
     }
+}
+
+/// Whether steps of inner indices go to all sets of the caches: those of a page, or large parts of one, meet in few.
+fn apart<T>(inner: &Runs) -> bool {
+    inner.len == 1 || !(inner.step * size_of::<T>()).is_multiple_of(512)
 }
 
 /// Where the result goes, for several threads.
@@ -453,7 +435,7 @@ impl<T: Real> Part<'_, T> {
         let (MatMul { simd, size, .. }, Tiles { shape, runs, out_rows, .. }) = (matmul, tiles);
         let scale = T::narrow(matmul.scale);
         let aligned = self.scratch.as_ptr().align_offset(ALIGN * size_of::<T>()).min(ALIGN);
-        let [b_room, a_room, c_room] = tiles.room();
+        let [b_room, a_room, c_room] = tiles.room::<T>();
         let (b_room, rest) = self.scratch[aligned..aligned + b_room + a_room + c_room].split_at_mut(b_room);
         let (a_room, c_room) = rest.split_at_mut(a_room);
         let aside: [*mut T; ROWS] = {
@@ -466,28 +448,20 @@ impl<T: Real> Part<'_, T> {
         let placed = tiles.in_place();
         for first in self.cols.clone().step_by(tiles.block()) {
             let last = self.cols.end.min(first + tiles.block());
-            for block in tiles.blocks(size[1]) {
+            for start in (0..size[1]).step_by(tiles.depth) {
+                let block = start..size[1].min(start + tiles.depth);
                 let add = matmul.accumulate || block.start > 0;
                 let depth = block.len();
                 if let Columns::Packed(panels) = &tiles.b {
                     pack(*simd, b, panels, first..last, shape.cols(), &runs[1], block.clone(), b_room);
                 }
-                // The operand in place has runs; one that is packed goes straight through its panel.
-                let unit = [shape.rows, shape.cols()];
-                let step = [0, 1].map(|side| if placed == Some(side) { runs[side].step } else { unit[side] });
-                let mut part = [[0; 2]];
-                let (inner, len) = match placed {
-                    Some(side) if tiles.starts.is_empty() => {
-                        let Runs { starts, len, step } = &runs[side];
-                        part[0][side] = starts[block.start / len] + block.start % len * step;
-                        (&part[..], depth)
-                    }
-                    Some(side) => {
-                        let len = runs[side].len;
-                        (&tiles.starts[block.start / len..block.end / len], len)
-                    }
-                    None => (&part[..], depth),
-                };
+                // Where the block lies in the operand that is in place.
+                let (mut skip, mut at) = ([0; 2], &tiles.at[..]);
+                match placed {
+                    Some(side) if runs[side].even() => skip[side] = block.start * runs[side].step,
+                    Some(_) => at = &at[block.clone()],
+                    None => {}
+                }
                 // A block of rows meets one panel after the other, which stays in the first cache meanwhile.
                 for row in self.rows.clone().step_by(tall) {
                     let rows = row..self.rows.end.min(row + tall);
@@ -495,7 +469,7 @@ impl<T: Real> Part<'_, T> {
                     let mut from = [a.as_ptr(); ROWS];
                     for (i, row) in rows.clone().enumerate() {
                         to[i] = to[i].wrapping_add(out + out_rows.at(row));
-                        from[i] = from[i].wrapping_add(tiles.rows.at(row));
+                        from[i] = from[i].wrapping_add(tiles.rows.at(row) + skip[0]);
                     }
                     if let Some(panels) = &tiles.a {
                         let chosen = row / shape.rows..rows.end.div_ceil(shape.rows);
@@ -512,10 +486,10 @@ impl<T: Real> Part<'_, T> {
                         for j in 0..shape.vectors.min(tiles.cuts.len() - panel * shape.vectors) {
                             let cut = panel * shape.vectors + j;
                             lanes[j] = tiles.cuts[cut].len();
-                            let skip = (panel - first) * depth * shape.cols() + j * shape.lanes;
+                            let within = (panel - first) * depth * shape.cols() + j * shape.lanes;
                             vectors[j] = match &tiles.b {
-                                Columns::Packed(_) => vectors[j].wrapping_add(skip),
-                                Columns::InPlace(at) => b.as_ptr().wrapping_add(at[cut]),
+                                Columns::Packed(_) => vectors[j].wrapping_add(within),
+                                Columns::InPlace(at) => b.as_ptr().wrapping_add(at[cut] + skip[1]),
                             };
                             match tiles.out_at[cut] {
                                 Some(at) => columns[j] = at,
@@ -531,32 +505,22 @@ impl<T: Real> Part<'_, T> {
                                 rows: &from[chosen.clone()],
                                 b: vectors,
                                 lanes,
-                                runs: inner,
-                                len,
+                                len: depth,
+                                at,
                                 packed: [0, 1].map(|side| placed != Some(side)),
-                                step,
                                 c: if straight { &to[chosen.clone()] } else { &aside[..chosen.len()] },
                                 columns,
                                 scale,
                                 add: add && straight,
                             };
                             // SAFETY: `Program::new` checked every view against its slot and `run` the slots' lengths, so rows,
-                            // vectors, runs and results lie inside; no other thread writes these elements.
+                            // vectors, offsets and results lie inside; no other thread writes these elements.
                             unsafe { T::tile(*simd, &tile) };
                             if straight {
                                 continue;
                             }
-                            for (to, values) in to[chosen].iter().zip(c_room.chunks_exact(shape.cols())) {
-                                for s in tiles.out.segments(panel) {
-                                    let values = &values[s.lane..s.lane + s.len];
-                                    // SAFETY: as above; a segment's elements lie side by side and are this thread's alone.
-                                    let to = unsafe { std::slice::from_raw_parts_mut(to.wrapping_add(s.from), s.len) };
-                                    match add {
-                                        true => to.iter_mut().zip(values).for_each(|(t, &v)| *t += v),
-                                        false => copy(to, values),
-                                    }
-                                }
-                            }
+                            let (tile, room) = c_room.split_at_mut(tiles.tall::<T>() * shape.cols());
+                            put(*simd, tiles, panel, tile, room, &to[chosen], add);
                         }
                     }
                 }
@@ -593,6 +557,52 @@ impl<T: Real> Part<'_, T> {
                 }
             }
         }
+    }
+}
+
+/// Writes a tile to where a panel's segments lie in rows of the result, or adds it to what is there.
+///
+/// The elements that these address are the caller's alone.
+#[inline(always)]
+#[allow(unsafe_code)]
+fn put<T: Real>(simd: Simd, tiles: &Tiles, panel: usize, tile: &[T], room: &mut [T], to: &[*mut T], add: bool) {
+    let (cols, tall, segments) = (tiles.shape.cols(), tiles.tall::<T>(), tiles.out.segments(panel));
+    if !tiles.turned() {
+        for (to, values) in to.iter().zip(tile.chunks_exact(cols)) {
+            for s in segments {
+                write(to.wrapping_add(s.from), &values[s.lane..s.lane + s.len], add);
+            }
+        }
+        return;
+    }
+    // Columns to rows, a square at a time.
+    let filled = segments.last().map_or(0, |s| s.lane + s.len);
+    for row in (0..to.len()).step_by(T::SQUARE) {
+        for col in (0..filled).step_by(T::SQUARE) {
+            let from = |i: usize| &tile[(row + i) * cols + col..][..T::SQUARE];
+            T::turn(simd, from, &mut room[col * tall + row..], tall);
+        }
+    }
+    for s in segments {
+        for i in 0..s.len {
+            write(to[0].wrapping_add(s.from + i), &room[(s.lane + i) * tall..][..to.len()], add);
+        }
+    }
+}
+
+/// Writes or adds values to where they lie side by side in the result; these elements are the caller's alone.
+#[inline(always)]
+#[allow(unsafe_code)]
+fn write<T: Real>(to: *mut T, values: &[T], add: bool) {
+    // SAFETY: `Program::new` and `run` checked that results lie inside; no other thread reads or writes these.
+    let to = unsafe { std::slice::from_raw_parts_mut(to, values.len()) };
+    match add {
+        true => {
+            for (to, &v) in to.iter_mut().zip(values) {
+                *to += v;
+            }
+        }
+        false => copy(to, values),
     }
 }
 

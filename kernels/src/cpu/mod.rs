@@ -146,7 +146,7 @@ impl<T: Real> Cpu<T> {
         let (mut packed, mut registers, mut wide) = (0, 0, 0);
         for (step, command) in steps.iter().zip(program.commands()) {
             match (step, command) {
-                (Step::MatMul(matmul), _) => packed = matmul.scratch().max(packed),
+                (Step::MatMul(matmul), _) => packed = matmul.scratch::<T>().max(packed),
                 (_, Command::Map(nest) | Command::AddTo(nest) | Command::Reduce { nest, .. }) => {
                     let is_wide = matches!(program.slots()[step.out_slot()], Slot::Output { wide: true, .. });
                     let most = if is_wide { &mut wide } else { &mut registers };

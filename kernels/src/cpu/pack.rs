@@ -146,6 +146,11 @@ impl Runs {
         size_of_val(&self.starts[..])
     }
 
+    /// Offset of an inner index.
+    pub fn at(&self, index: usize) -> usize {
+        self.starts[index / self.len] + index % self.len * self.step
+    }
+
     /// Whether it is one run.
     pub fn even(&self) -> bool {
         self.starts.len() == 1

@@ -21,7 +21,7 @@ const VECTORS: usize = 2;
 
 /// How large a whole tile is: what operands are packed in.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Shape {
+pub(crate) struct Shape {
     pub rows: usize,
     /// Vectors side by side.
     pub vectors: usize,
@@ -45,6 +45,11 @@ impl Shape {
     pub fn cols(self) -> usize {
         self.vectors * self.lanes
     }
+
+    /// From one inner index to the next in a panel of `a` and of `b`.
+    pub fn panels(self) -> [usize; 2] {
+        [self.rows, self.cols()]
+    }
 }
 
 /// Whether operands may be read where they lie.
@@ -54,34 +59,25 @@ pub(super) fn reads_in_place(simd: Simd) -> bool {
 
 /// One tile: `c = scale · a b`, or the same added to `c`.
 ///
-/// `a` and `c` have one pointer a row, `b` one a vector. The inner index runs through `len` steps of every run; runs start at the
-/// given offsets from the rows of `a` and from the vectors of `b`.
+/// `a` and `c` have one pointer a row, `b` one a vector. At most one of `a` and `b` is read in place, where `at` says how far from
+/// its pointers each inner index lies; the other is a panel.
 #[derive(Debug)]
 pub struct Tile<'r, T> {
     pub rows: &'r [*const T],
     pub b: [*const T; VECTORS],
     /// Columns of each vector; the last may have none.
     pub lanes: [usize; VECTORS],
-    pub runs: &'r [[usize; 2]],
+    /// Inner indices.
     pub len: usize,
-    /// Whether rows of `a` and vectors of `b` are panels; one of them must be.
+    /// As many offsets, if `a` or `b` is in place.
+    pub at: &'r [usize],
+    /// Whether rows of `a` and vectors of `b` are panels.
     pub packed: [bool; 2],
-    /// Steps of the inner index in `a` and in `b`.
-    pub step: [usize; 2],
     pub c: &'r [*mut T],
     /// Offsets of the vectors from the rows of `c`.
     pub columns: [usize; VECTORS],
     pub scale: T,
     pub add: bool,
-}
-
-/// The same number, of which the compiler knows nothing: else it keeps a pointer for every row, and steps each.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn opaque(mut number: usize) -> usize {
-    // SAFETY: there is no instruction.
-    unsafe { std::arch::asm!("/* {0} */", inout(reg) number, options(pure, nomem, nostack, preserves_flags)) };
-    number
 }
 
 /// `M` rows by `N` vectors, all of them whole or not; rows (`A`) or vectors (`B`) may be a panel `M0` rows high, or of whole tiles'
@@ -104,29 +100,22 @@ unsafe fn tile<
     unsafe {
         let masks: [V::Mask; N] = from_fn(|j| V::mask(t.lanes[j]));
         let mut sums = [[V::splat(T::zero()); N]; M];
-        for &[from_a, from_b] in t.runs {
-            let a: [*const T; M] = from_fn(|i| match A {
-                true => t.rows[0].wrapping_add(from_a + i),
-                false => t.rows[i].wrapping_add(from_a),
+        let a: [*const T; M] = from_fn(|i| if A { t.rows[0].wrapping_add(i) } else { t.rows[i] });
+        let b: [*const T; N] = from_fn(|j| if B { t.b[0].wrapping_add(j * V::LANES) } else { t.b[j] });
+        // A table rather than steps: one loop, whose end is guessed right, and one number to add to all pointers.
+        for l in 0..t.len {
+            let at = if A && B { 0 } else { *t.at.get_unchecked(l) };
+            let at_a = if A { l * M0 } else { at };
+            let at_b = if B { l * VECTORS * V::LANES } else { at };
+            let columns: [V; N] = from_fn(|j| {
+                let from = b[j].wrapping_add(at_b);
+                if WHOLE || B { V::load(from) } else { V::load_some(from, masks[j]) }
             });
-            let b: [*const T; N] = from_fn(|j| match B {
-                true => t.b[0].wrapping_add(from_b + j * V::LANES),
-                false => t.b[j].wrapping_add(from_b),
-            });
-            let (mut at_a, mut at_b) = (0, 0);
-            for _ in 0..t.len {
-                let columns: [V; N] = from_fn(|j| {
-                    let from = b[j].wrapping_add(at_b);
-                    if WHOLE || B { V::load(from) } else { V::load_some(from, masks[j]) }
-                });
-                for i in 0..M {
-                    let x = V::splat(*a[i].wrapping_add(at_a));
-                    for j in 0..N {
-                        sums[i][j] = x.mul_add(columns[j], sums[i][j]);
-                    }
+            for i in 0..M {
+                let x = V::splat(*a[i].wrapping_add(at_a));
+                for j in 0..N {
+                    sums[i][j] = x.mul_add(columns[j], sums[i][j]);
                 }
-                at_a = if A { at_a + M0 } else { opaque(at_a + t.step[0]) };
-                at_b = if B { at_b + VECTORS * V::LANES } else { opaque(at_b + t.step[1]) };
             }
         }
         let scale = V::splat(t.scale);
