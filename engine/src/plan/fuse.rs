@@ -1,9 +1,8 @@
 //! Fusion: an elementwise command moves into the only command that reads it.
 //!
-//! A temporary that one map writes and one map or reduction reads is never stored: the reader computes it in its own body; so are
-//! cheap ones that several read. The
-//! reader's loops are matched with the writer's, splitting loops where a reshape lies between them; a reader that would compute an
-//! element more than once is left alone.
+//! A temporary that one map writes and one map or reduction reads is never stored: the reader computes it in its own body. So do
+//! several readers of one, where that costs less than storing and reading it. A reader's loops are matched with the writer's,
+//! splitting loops where a reshape lies between them; a reader that would compute an element more than once is left alone.
 
 use osculate_kernels::{Body, Command, Instr, Nest, Slot, View};
 
@@ -16,10 +15,16 @@ const LONGEST: usize = 20;
 pub(super) fn fuse(slots: &[Slot], mut commands: Vec<Command>) -> Vec<Command> {
     let mut writers = vec![0; slots.len()];
     let mut cx = Fusion { kept: Vec::new(), written: vec![None; slots.len()], readers: vec![0; slots.len()] };
+    // What products read must be stored anyway.
+    let mut multiplied = vec![false; slots.len()];
     for command in &mut commands {
+        let is_product = matches!(command, Command::MatMul(_));
         let (out, inputs) = views(command);
         writers[out.slot] += 1;
-        inputs.iter().for_each(|v| cx.readers[v.slot] += 1);
+        for view in inputs {
+            cx.readers[view.slot] += 1;
+            multiplied[view.slot] |= is_product;
+        }
     }
     for mut command in commands {
         match &mut command {
@@ -30,7 +35,11 @@ pub(super) fn fuse(slots: &[Slot], mut commands: Vec<Command>) -> Vec<Command> {
         if let Command::Map(nest) = &command {
             let slot = nest.out.slot;
             let alone = matches!(slots[slot], Slot::Temp(_)) && writers[slot] == 1;
-            if alone && (cx.readers[slot] == 1 || cheap(nest, slots)) {
+            let readers = cx.readers[slot];
+            if alone
+                && (readers == 1
+                    || !multiplied[slot] && computing(nest, slots, readers) < storing(nest, slots, readers))
+            {
                 cx.written[slot] = Some(cx.kept.len());
             }
         }
@@ -39,11 +48,31 @@ pub(super) fn fuse(slots: &[Slot], mut commands: Vec<Command>) -> Vec<Command> {
     cx.kept.into_iter().flatten().collect()
 }
 
-/// Whether computing the elements again costs less than storing and reading them: a single operation on less than they are (the
-/// mask of a maximum's windows).
-fn cheap(nest: &Nest, slots: &[Slot]) -> bool {
-    let read: usize = nest.inputs.iter().map(|v| slots[v.slot].len()).sum();
-    nest.body.0.len() <= 3 && read < nest.dims.iter().product()
+/// Cost of an element of a map that each of several readers computes, in those of reading one from memory.
+fn computing(nest: &Nest, slots: &[Slot], readers: usize) -> f64 {
+    readers as f64 * (read(nest, slots) + work(nest))
+}
+
+/// The same of one that is computed once, stored, and read.
+fn storing(nest: &Nest, slots: &[Slot], readers: usize) -> f64 {
+    const WRITE: f64 = 1.5;
+    read(nest, slots) + work(nest) + WRITE + readers as f64
+}
+
+/// Elements read for one of a map: what is broadcast stays in the caches.
+fn read(nest: &Nest, slots: &[Slot]) -> f64 {
+    let count: usize = nest.dims.iter().product();
+    nest.inputs.iter().map(|v| (slots[v.slot].len() as f64 / count.max(1) as f64).min(1.0)).sum()
+}
+
+/// What the instructions cost.
+fn work(nest: &Nest) -> f64 {
+    let each = |instr: &Instr| match instr {
+        Instr::Load(_) | Instr::Const(_) => 0.0,
+        Instr::Apply(..) => 1.0,
+        _ => 0.2,
+    };
+    nest.body.0.iter().map(each).sum()
 }
 
 /// Commands so far, and what of them could still move.

@@ -41,7 +41,10 @@ impl<'d, T: Real> Lanes<'d, T> {
 }
 
 impl<O: Real> Registers<O> {
+    /// For bodies of so many instructions.
     pub fn new(simd: Simd, count: usize) -> Registers<O> {
+        // One more for a result that is the same in every lane.
+        let count = if count == 0 { 0 } else { count + 1 };
         Registers { simd, blocks: vec![[O::zero(); BLOCK]; count] }
     }
 
@@ -55,59 +58,117 @@ impl<O: Real> Registers<O> {
     /// chunks of lanes would be gathered.
     #[inline(always)]
     pub fn eval<'r, T: Real>(&'r mut self, body: &Body, patch: Patch, load: impl Fn(usize) -> Lanes<'r, T>) -> &'r [O] {
+        use Value::{Block, Same};
         let len = patch.len();
         let whole = len.next_multiple_of(STEP);
-        let mut done: [&'r [O]; REGISTERS] = [&[]; REGISTERS];
-        let mut last = 0;
-        for ((at, instr), block) in body.0.iter().enumerate().zip(&mut self.blocks) {
-            last = at;
-            if let Instr::Load(input) = *instr {
-                done[at] = loaded(self.simd, load(input), patch, block);
-                continue;
+        let mut done: [Value<'r, O>; REGISTERS] = [Same(O::zero()); REGISTERS];
+        let last = body.0.len() - 1;
+        let (blocks, spare) = self.blocks.split_at_mut(body.0.len());
+        for ((at, instr), block) in body.0.iter().enumerate().zip(blocks) {
+            macro_rules! lanes {
+                // One loop for each combination of blocks and numbers.
+                ($a:expr, $b:expr, |$x:ident, $y:ident| $value:expr) => {
+                    match (done[$a], done[$b]) {
+                        (Same($x), Same($y)) => Same($value),
+                        (Block(a), Same($y)) => {
+                            let to = &mut block[..whole];
+                            for (to, &$x) in to.iter_mut().zip(a) {
+                                *to = $value;
+                            }
+                            Block(to)
+                        }
+                        (Same($x), Block(b)) => {
+                            let to = &mut block[..whole];
+                            for (to, &$y) in to.iter_mut().zip(b) {
+                                *to = $value;
+                            }
+                            Block(to)
+                        }
+                        (Block(a), Block(b)) => {
+                            let to = &mut block[..whole];
+                            for ((to, &$x), &$y) in to.iter_mut().zip(a).zip(b) {
+                                *to = $value;
+                            }
+                            Block(to)
+                        }
+                    }
+                };
             }
-            let to = &mut block[..whole];
-            match *instr {
-                Instr::Load(_) => {} // above
-                Instr::Const(value) => to.fill(O::narrow(value)),
-                Instr::Apply(scalar, a) => {
-                    to.copy_from_slice(done[a]);
-                    O::apply(scalar, self.simd, &mut to[..len]);
-                }
-                Instr::Add(a, b) => {
-                    for ((to, &a), &b) in to.iter_mut().zip(done[a]).zip(done[b]) {
-                        *to = a + b;
+            let value = match *instr {
+                Instr::Load(input) => match load(input) {
+                    Lanes { data, table: [], row, lane: 0 } if row == 0 || patch.rows == 1 => {
+                        Same(O::narrow(data[0].wide()))
                     }
-                }
-                Instr::Mul(a, b) => {
-                    for ((to, &a), &b) in to.iter_mut().zip(done[a]).zip(done[b]) {
-                        *to = a * b;
+                    lanes => Block(loaded(self.simd, lanes, patch, block)),
+                },
+                Instr::Const(value) => Same(O::narrow(value)),
+                Instr::Apply(scalar, a) => match done[a] {
+                    Same(value) => {
+                        let mut value = [value];
+                        O::apply(scalar, self.simd, &mut value);
+                        Same(value[0])
                     }
-                }
-                Instr::Compare(Comparison::Less, a, b) => {
-                    for ((to, &a), &b) in to.iter_mut().zip(done[a]).zip(done[b]) {
-                        *to = if a < b { O::one() } else { O::zero() };
+                    Block(a) => {
+                        let to = &mut block[..whole];
+                        to.copy_from_slice(a);
+                        O::apply(scalar, self.simd, &mut to[..len]);
+                        Block(to)
                     }
-                }
-                Instr::Compare(Comparison::LessEqual, a, b) => {
-                    for ((to, &a), &b) in to.iter_mut().zip(done[a]).zip(done[b]) {
-                        *to = if a <= b { O::one() } else { O::zero() };
+                },
+                Instr::Add(a, b) => lanes!(a, b, |x, y| x + y),
+                Instr::Mul(a, b) => lanes!(a, b, |x, y| x * y),
+                Instr::Compare(Comparison::Less, a, b) => lanes!(a, b, |x, y| truth(x < y)),
+                Instr::Compare(Comparison::LessEqual, a, b) => lanes!(a, b, |x, y| truth(x <= y)),
+                Instr::Compare(Comparison::Equal, a, b) => lanes!(a, b, |x, y| truth(x == y)),
+                Instr::Select(mask, a, b) => match done[mask] {
+                    Same(mask) => done[if mask != O::zero() { a } else { b }],
+                    Block(mask) => {
+                        let to = &mut block[..whole];
+                        // The one where the mask is zero, then the other over it.
+                        match done[b] {
+                            Same(b) => to.fill(b),
+                            Block(b) => to.copy_from_slice(b),
+                        }
+                        match done[a] {
+                            Same(a) => {
+                                for (to, &mask) in to.iter_mut().zip(mask) {
+                                    *to = if mask != O::zero() { a } else { *to };
+                                }
+                            }
+                            Block(a) => {
+                                for ((to, &mask), &a) in to.iter_mut().zip(mask).zip(a) {
+                                    *to = if mask != O::zero() { a } else { *to };
+                                }
+                            }
+                        }
+                        Block(to)
                     }
-                }
-                Instr::Compare(Comparison::Equal, a, b) => {
-                    for ((to, &a), &b) in to.iter_mut().zip(done[a]).zip(done[b]) {
-                        *to = if a == b { O::one() } else { O::zero() };
-                    }
-                }
-                Instr::Select(mask, a, b) => {
-                    for (((to, &mask), &a), &b) in to.iter_mut().zip(done[mask]).zip(done[a]).zip(done[b]) {
-                        *to = if mask != O::zero() { a } else { b };
-                    }
-                }
-            }
-            done[at] = to;
+                },
+            };
+            done[at] = value;
         }
-        done[last]
+        match done[last] {
+            Block(block) => block,
+            Same(value) => {
+                spare[0][..whole].fill(value);
+                &spare[0][..whole]
+            }
+        }
     }
+}
+
+/// 1 or 0.
+#[inline(always)]
+fn truth<O: Real>(holds: bool) -> O {
+    if holds { O::one() } else { O::zero() }
+}
+
+/// What a register holds.
+#[derive(Clone, Copy)]
+enum Value<'r, O> {
+    Block(&'r [O]),
+    /// The same number in every lane.
+    Same(O),
 }
 
 /// The lanes of an input: in place where they lie side by side in whole steps, else copied.
