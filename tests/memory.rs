@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use osculate::nn::models::{ResNet32, ThreeCThreeD, mlp};
 use osculate::nn::{Init, cross_entropy};
-use osculate::{Array, Device, Examples, Expr, Flat, Func, In, Out, Request, Rng, Signature, label, spec};
+use osculate::{Array, Device, Examples, Expr, Flat, Func, Request, Rng, Signature, label, spec};
 
 struct Counting;
 
@@ -50,7 +50,6 @@ where
     let data = (spec(input.to_vec()), label(10));
     let loss =
         Func::trace(model.clone(), data.clone(), |_, p, (x, y)| cross_entropy(logits(p, x), y)).expect("a trace");
-    let mean = loss.mean(n).and_then(|mean| mean.value_and_grad()).expect("a gradient");
     let rng = &mut Rng::new(0);
     let start = Flat::pack(model, &Init::HeNormal.tree::<f32, _>(model, rng).expect("values")).expect("a buffer");
     let start = start.values().to_vec();
@@ -61,12 +60,11 @@ where
     let batch = Examples::new(data, (x, y)).and_then(|e| e.all()).expect("a batch");
 
     let (held, direction) = (LIVE.load(Relaxed), size_of_val(&v[..]));
-    let mut program = mean.compile::<f32>(&Device::cpu()).expect("a program");
-    let (mut value, mut g) = ([0f32], vec![0f32; at.len()]);
+    let mut program = loss.means::<f32>(n, Request::gradient(), &Device::cpu()).expect("a program");
+    let mut g = vec![0f32; at.len()];
     PEAK.store(LIVE.load(Relaxed), Relaxed);
     if run {
-        let mut outputs = [Out::Real(&mut value), Out::Real(&mut g)];
-        batch.feed([In::Real(&at)], |inputs| program.run_flat(inputs, &mut outputs)).expect("a step");
+        program.run(&at, None, &batch, Some(&mut g), None).expect("a step");
     }
     let gradient = [program.peak_bytes(), PEAK.load(Relaxed) - before - direction];
     drop((program, g));

@@ -4,7 +4,7 @@ use osculate_kernels::Real;
 
 use crate::graph::Graph;
 use crate::moments::Request;
-use crate::moments_program::{Budget, MomentsProgram};
+use crate::moments_program::{Budget, MeansProgram, MomentsProgram};
 use crate::program::{Device, Program};
 use crate::tape::Tape;
 use crate::transform;
@@ -218,7 +218,15 @@ impl<P: Signature, D: Signature> Func<P, D, Spec> {
         device: &Device,
         budget: Budget,
     ) -> Result<MomentsProgram<T>> {
-        MomentsProgram::new(self, n, request, device, budget)
+        MomentsProgram::new(self, n, request, device, budget, 1.0)
+    }
+
+    /// Plans and compiles mean gradients and Hessian-vector products of minibatches of `n`, whichever are requested.
+    ///
+    /// # Errors
+    /// The result is not a scalar, or `n` is 0.
+    pub fn means<T: Real>(&self, n: usize, request: Request, device: &Device) -> Result<MeansProgram<T>> {
+        MeansProgram::new(self, n, request, device)
     }
 
     /// The mean loss of `n` examples, a function of the minibatch; its gradient never holds one of a single example.

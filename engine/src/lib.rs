@@ -41,7 +41,7 @@ pub use expr::{Expr, IntoExpr};
 pub use func::{Func, Linearization};
 pub use graph::{Graph, Var};
 pub use moments::{Form, Inner, Moments, PerExample, Request, Sums, Variance};
-pub use moments_program::{Budget, MomentsProgram};
+pub use moments_program::{Budget, MeansProgram, MomentsProgram};
 pub use ops::{Elementwise, Window, elementwise};
 pub use osculate_kernels::{Out, Real, dot};
 pub use program::{Device, In, Program};

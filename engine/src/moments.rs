@@ -402,15 +402,7 @@ impl<T: Real> Moments<T> {
         if self.layout != other.layout || self.request != other.request {
             return Err(Error::State("moments of different parameters or requests cannot be merged".into()));
         }
-        if other.count == 0 {
-            return Ok(());
-        }
-        let (a, b) = (self.count as f64, other.count as f64);
-        let gap = other.loss_mean - self.loss_mean;
-        self.loss_mean += gap * b / (a + b);
-        self.loss_m2 += other.loss_m2 + gap * gap * a * b / (a + b);
-        self.count += other.count;
-        self.losses.extend_from_slice(&other.losses);
+        self.join_losses(other);
         for (mine, theirs) in [(&mut self.gradient, &other.gradient), (&mut self.hvp, &other.hvp)] {
             if let (Some(mine), Some(theirs)) = (mine, theirs) {
                 mine.sum.iter_mut().zip(&theirs.sum).for_each(|(x, &y)| *x += y);
@@ -427,6 +419,19 @@ impl<T: Real> Moments<T> {
             }
         }
         Ok(())
+    }
+
+    /// Adds the losses of other examples.
+    pub(crate) fn join_losses(&mut self, other: &Moments<T>) {
+        if other.count == 0 {
+            return;
+        }
+        let (a, b) = (self.count as f64, other.count as f64);
+        let gap = other.loss_mean - self.loss_mean;
+        self.loss_mean += gap * b / (a + b);
+        self.loss_m2 += other.loss_m2 + gap * gap * a * b / (a + b);
+        self.count += other.count;
+        self.losses.extend_from_slice(&other.losses);
     }
 
     /// Forgets all examples, keeping the memory.

@@ -99,7 +99,7 @@ enum Kind {
 }
 
 /// Fewest examples of a chunk: products of fewer rows are slow.
-const FEWEST: usize = 8;
+const FEWEST: usize = 4;
 
 impl<T: Real> MomentsProgram<T> {
     pub(crate) fn new<P: Signature, D: Signature>(
@@ -108,6 +108,7 @@ impl<T: Real> MomentsProgram<T> {
         request: Request,
         device: &Device,
         budget: Budget,
+        scale: f64,
     ) -> Result<Self> {
         let layout = Layout::of(loss.params(), "params");
         let threads = if *device == Device::Reference { 1 } else { rayon::current_num_threads() };
@@ -121,14 +122,14 @@ impl<T: Real> MomentsProgram<T> {
             Lane { chunk, from, to, own, failed: None }
         };
         let size = chunk_size(loss, n, request, device, budget, threads)?;
-        let chunk = Chunk::new(loss, size, request, device, if size == n { threads } else { 1 })?;
+        let chunk = Chunk::new(loss, size, request, device, if size == n { threads } else { 1 }, scale)?;
         let chunks = n / size;
         let count = threads.min(chunks);
         let start = |l: usize| (l * chunks / count) * size;
         let lanes = (0..count).map(|l| lane(chunk.clone(), start(l), start(l + 1))).collect();
         let tail = match n - chunks * size {
             0 => None,
-            rest => Some(lane(Chunk::new(loss, rest, request, device, threads)?, n - rest, n)),
+            rest => Some(lane(Chunk::new(loss, rest, request, device, threads, scale)?, n - rest, n)),
         };
         let width = if *device == Device::Reference { 8 } else { size_of::<T>() };
         let vectors = if request.directed() { 2 } else { 1 };
@@ -197,31 +198,154 @@ impl<T: Real> MomentsProgram<T> {
         if into.layout != self.layout || into.request != self.request {
             return Err(Error::State("these moments are of other parameters or were requested differently".into()));
         }
-        if batch.count() != self.n {
-            return Err(Error::Signature {
-                path: "data".into(),
-                want: format!("a minibatch of {}", self.n),
-                got: batch.count().to_string(),
-            });
-        }
+        self.sized(batch)?;
         into.clear();
-        if let ([Lane { chunk, own: None, .. }], None) = (&mut self.lanes[..], &self.tail) {
-            return chunk.run(params, along, batch, 0, into);
+        if let Some(chunk) = self.whole() {
+            return chunk.run(params, along, batch, 0, into, [None, None]);
         }
+        self.each_lane(params, along, batch, |total| into.merge(total)).inspect_err(|_| into.clear())
+    }
+
+    /// Whether a minibatch has the size that this is for.
+    fn sized(&self, batch: &Batch<T>) -> Result<()> {
+        if batch.count() == self.n {
+            return Ok(());
+        }
+        let (want, got) = (format!("a minibatch of {}", self.n), batch.count().to_string());
+        Err(Error::Signature { path: "data".into(), want, got })
+    }
+
+    /// The program of all examples, if that is one.
+    fn whole(&mut self) -> Option<&mut Chunk<T>> {
+        match (&mut self.lanes[..], &self.tail) {
+            ([Lane { chunk, own: None, .. }], None) => Some(chunk),
+            _ => None,
+        }
+    }
+
+    /// Runs all lanes and takes what each adds up to, in order.
+    fn each_lane(
+        &mut self,
+        params: &[T],
+        along: Option<&[T]>,
+        batch: &Batch<T>,
+        mut take: impl FnMut(&Moments<T>) -> Result<()>,
+    ) -> Result<()> {
         self.lanes.par_iter_mut().for_each(|lane| lane.run(params, along, batch));
         if let Some(tail) = &mut self.tail {
             tail.run(params, along, batch);
         }
         for lane in self.lanes.iter_mut().chain(&mut self.tail) {
             if let Some(error) = lane.failed.take() {
-                into.clear();
                 return Err(error);
             }
             if let Some([_, total]) = &lane.own {
-                into.merge(total)?;
+                take(total)?;
             }
         }
         Ok(())
+    }
+}
+
+/// Compiled mean gradients and Hessian-vector products of minibatches of a fixed size: what an optimizer's step wants.
+///
+/// They are taken in chunks like [`MomentsProgram`]s, and written straight to where they are wanted if there is one.
+///
+/// ```
+/// use osculate_engine::{spec, Array, Device, Examples, Func, Request};
+/// let loss = Func::trace(spec([]), spec([]), |_, w, x| 0.5 * (w - x).square())?;
+/// let data = Examples::new(spec([]), Array::new([2], vec![1.0, 3.0])?)?.all()?;
+/// let mut means = loss.means::<f64>(2, Request::gradient().and_hvp(), &Device::cpu())?;
+/// let (mut g, mut h) = ([0.0], [0.0]);
+/// let loss = means.run(&[0.0], Some(&[1.0]), &data, Some(&mut g), Some(&mut h))?;
+/// assert_eq!((loss, g, h), (2.5, [-2.0], [1.0]));
+/// # Ok::<(), osculate_engine::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct MeansProgram<T> {
+    program: MomentsProgram<T>,
+    losses: Moments<T>,
+}
+
+impl<T: Real> MeansProgram<T> {
+    pub(crate) fn new<P: Signature, D: Signature>(
+        loss: &Func<P, D, Spec>,
+        n: usize,
+        request: Request,
+        device: &Device,
+    ) -> Result<Self> {
+        let Request { gradient, hvp, .. } = request;
+        let means = Request { gradient, hvp, ..Request::default() };
+        let program = MomentsProgram::new(loss, n, means, device, Budget::default(), 1.0 / n as f64)?;
+        let mut losses = Moments::empty(program.layout.clone(), Request::default());
+        losses.reserve(n);
+        Ok(MeansProgram { program, losses })
+    }
+
+    /// Examples of a chunk.
+    pub fn chunk(&self) -> usize {
+        self.program.chunk()
+    }
+
+    /// Bytes alive during a run: of the program, the minibatch, the parameters and direction, and what it fills.
+    pub fn peak_bytes(&self) -> usize {
+        self.program.peak_bytes()
+    }
+
+    /// Floating-point operations of one run.
+    pub fn flop(&self) -> u64 {
+        self.program.flop()
+    }
+
+    /// The plan as text.
+    pub fn plan(&self) -> String {
+        self.program.plan()
+    }
+
+    /// The mean loss of one minibatch at flat parameters; the mean gradient and the mean product along a flat direction go to `gradient`
+    /// and `hvp`, which are given exactly if they were asked for, as is the direction if products were.
+    ///
+    /// # Errors
+    /// Something missing or not asked for, buffers of wrong lengths, an index out of range.
+    pub fn run(
+        &mut self,
+        params: &[T],
+        along: Option<&[T]>,
+        batch: &Batch<T>,
+        gradient: Option<&mut [T]>,
+        hvp: Option<&mut [T]>,
+    ) -> Result<f64> {
+        let MeansProgram { program, losses } = self;
+        let Request { gradient: wants_gradient, hvp: wants_hvp, .. } = program.request;
+        if [gradient.is_some(), hvp.is_some(), along.is_some()] != [wants_gradient, wants_hvp, wants_hvp] {
+            let why = "a gradient, a product and its direction are given exactly when they were asked for";
+            return Err(Error::State(why.into()));
+        }
+        program.sized(batch)?;
+        losses.clear();
+        let mut vectors = [gradient, hvp];
+        if let Some(chunk) = program.whole() {
+            chunk.run(params, along, batch, 0, losses, vectors)?;
+            return Ok(losses.loss());
+        }
+        let want = program.layout.len();
+        for vector in vectors.iter_mut().flatten() {
+            if vector.len() != want {
+                let (want, got) = (format!("a vector of {want}"), vector.len().to_string());
+                return Err(Error::Signature { path: "result".into(), want, got });
+            }
+            vector.fill(T::zero());
+        }
+        program.each_lane(params, along, batch, |total| {
+            for (vector, sums) in vectors.iter_mut().zip([&total.gradient, &total.hvp]) {
+                if let (Some(vector), Some(sums)) = (vector, sums) {
+                    vector.iter_mut().zip(&sums.sum).for_each(|(mean, &part)| *mean += part);
+                }
+            }
+            losses.join_losses(total);
+            Ok(())
+        })?;
+        Ok(losses.loss())
     }
 }
 
@@ -230,7 +354,7 @@ impl<T: Real> Lane<T> {
         let Some([part, total]) = &mut self.own else { return };
         total.clear();
         for from in (self.from..self.to).step_by(self.chunk.n) {
-            let done = self.chunk.run(params, along, batch, from, part);
+            let done = self.chunk.run(params, along, batch, from, part, [None, None]);
             if let Err(error) = done.and_then(|()| total.merge(part)) {
                 self.failed = Some(error);
                 return;
@@ -252,7 +376,7 @@ fn chunk_size<P: Signature, D: Signature>(
     if n <= FEWEST {
         return Ok(n);
     }
-    let bytes = |n: usize| Ok::<f64, Error>(Chunk::<f32>::new(loss, n, request, device, 1)?.bytes() as f64);
+    let bytes = |n: usize| Ok::<f64, Error>(Chunk::<f32>::new(loss, n, request, device, 1, 1.0)?.bytes() as f64);
     let (small, large) = (bytes(FEWEST / 2)?, bytes(FEWEST)?);
     let each = (large - small) / (FEWEST - FEWEST / 2) as f64;
     let fixed = large - each * FEWEST as f64;
@@ -274,6 +398,7 @@ impl<T: Real> Chunk<T> {
         request: Request,
         device: &Device,
         threads: usize,
+        scale: f64,
     ) -> Result<Self> {
         let one = loss.value_and_grad()?;
         let leaves = specs(loss.params());
@@ -314,7 +439,7 @@ impl<T: Real> Chunk<T> {
             reasons = g.iter().chain(&h).map(|x| x.reason.clone()).collect();
             let mut results = vec![each[0]];
             for vectors in [&g, &h] {
-                results.extend(vectors.iter().zip(&leaves).map(|(x, leaf)| x.sum(&leaf.shape)));
+                results.extend(vectors.iter().zip(&leaves).map(|(x, leaf)| scale * x.sum(&leaf.shape)));
                 if request.elementwise {
                     results.extend(vectors.iter().zip(&leaves).map(|(x, leaf)| x.elementwise(&leaf.shape)));
                 }
@@ -346,7 +471,8 @@ impl<T: Real> Chunk<T> {
         self.program.owned_bytes() + 8 * self.scalars.factors.len()
     }
 
-    /// The moments of `n` examples from row `from` on; `into` is overwritten.
+    /// The moments of `n` examples from row `from` on; `into` is overwritten. Sums of gradients and of products go to `vectors`, if
+    /// those are given, else to `into`.
     fn run(
         &mut self,
         params: &[T],
@@ -354,6 +480,7 @@ impl<T: Real> Chunk<T> {
         batch: &Batch<T>,
         from: usize,
         into: &mut Moments<T>,
+        vectors: [Option<&mut [T]>; 2],
     ) -> Result<()> {
         let n = self.n;
         into.losses.resize(n, 0.0);
@@ -364,10 +491,16 @@ impl<T: Real> Chunk<T> {
             used += 1;
         };
         push(Out::Wide(&mut into.losses));
-        for sums in [&mut into.gradient, &mut into.hvp].into_iter().flatten() {
-            push(Out::Real(&mut sums.sum));
-            if let Some(elementwise) = &mut sums.elementwise {
-                push(Out::Real(elementwise));
+        for (sums, vector) in [&mut into.gradient, &mut into.hvp].into_iter().zip(vectors) {
+            match (vector, sums) {
+                (Some(vector), _) => push(Out::Real(vector)),
+                (None, Some(sums)) => {
+                    push(Out::Real(&mut sums.sum));
+                    if let Some(elementwise) = &mut sums.elementwise {
+                        push(Out::Real(elementwise));
+                    }
+                }
+                (None, None) => {}
             }
         }
         if !self.scalars.factors.is_empty() {

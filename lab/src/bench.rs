@@ -138,11 +138,11 @@ where
     let n = options.batch as usize;
     let batch = examples(n, input, rng)?.all()?;
     let cpu = Device::cpu();
-    let mut gradient = loss.mean(n)?.value_and_grad()?.compile::<f32>(&cpu)?;
-    let mut hvp = loss.mean(n)?.hvp()?.compile::<f32>(&cpu)?;
+    let mut gradient = loss.means::<f32>(n, Request::gradient(), &cpu)?;
+    let mut hvp = loss.means::<f32>(n, Request::gradient().and_hvp(), &cpu)?;
     let mut program = loss.moments::<f32>(n, Request::gradient().and_hvp(), &cpu)?;
     let mut moments = program.moments();
-    let (mut mean, mut g, mut h) = ([0f32], v.clone(), v.clone());
+    let (mut g, mut h) = (v.clone(), v.clone());
     let at = at.values();
 
     let wanted = |what: What| options.step == What::All || options.step == what;
@@ -152,12 +152,8 @@ where
         for (which, times) in times.iter_mut().enumerate() {
             let began = Instant::now();
             match which {
-                0 => batch.feed([In::Real(at)], |inputs| {
-                    gradient.run_flat(inputs, &mut [Out::Real(&mut mean), Out::Real(&mut g)])
-                })?,
-                1 if wanted(What::GradHvp) => batch.feed([In::Real(at), In::Real(&v)], |inputs| {
-                    hvp.run_flat(inputs, &mut [Out::Real(&mut g), Out::Real(&mut h)])
-                })?,
+                0 => drop(gradient.run(at, None, &batch, Some(&mut g), None)?),
+                1 if wanted(What::GradHvp) => drop(hvp.run(at, Some(&v), &batch, Some(&mut g), Some(&mut h))?),
                 2 if wanted(What::Moments) => program.run(at, Some(&v), &batch, &mut moments)?,
                 _ => continue,
             }
@@ -246,9 +242,9 @@ fn check<P: Signature>(
         close(&format!("the sum of the {what}"), &got.sum, sum, 1e-10)?;
         close(&format!("the norm of the {what}"), &got.norms.totals(), norms, 1e-10)?;
     }
-    let mut gradient = loss.mean(n)?.grad()?.compile::<f32>(&cpu)?;
+    let mut gradient = loss.means::<f32>(n, Request::gradient(), &cpu)?;
     let mut g = vec![0f32; d];
-    examples.all()?.feed([In::Real(at)], |inputs| gradient.run_flat(inputs, &mut [Out::Real(&mut g)]))?;
+    gradient.run(at, None, &examples.all()?, Some(&mut g), None)?;
     let mean: Vec<f64> = sums[0].iter().map(|s| s / n as f64).collect();
     close("the f32 gradient", &wide(&g), &mean, 1e-3)
 }

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use osculate_engine::{
-    Batch, Device, Func, In, Layout, Moments, MomentsProgram, Out, Program, Real, Request, Signature, Spec,
+    Batch, Device, Func, In, Layout, MeansProgram, Moments, MomentsProgram, Out, Program, Real, Request, Signature,
+    Spec,
 };
 
 use crate::Result;
@@ -77,8 +78,8 @@ pub struct Minibatches<D, T> {
 #[derive(Debug, Clone)]
 struct Programs<D, T> {
     loss: Option<Program<T, Vec<Spec>, D, Spec>>,
-    gradient: Option<Program<T, Vec<Spec>, D, (Spec, Vec<Spec>)>>,
-    hvp: Option<Program<T, (Vec<Spec>, Vec<Spec>), D, Vec<Spec>>>,
+    gradient: Option<MeansProgram<T>>,
+    hvp: Option<MeansProgram<T>>,
     directional: HashMap<usize, Program<T, (Vec<Spec>, Vec<Spec>), D, Vec<Spec>>>,
     moments: HashMap<Request, (MomentsProgram<T>, Moments<T>)>,
 }
@@ -134,6 +135,18 @@ impl<D: Signature, T> On<'_, D, T> {
     }
 }
 
+impl<D: Signature, T: Real> On<'_, D, T> {
+    fn means<'p>(
+        loss: &osculate_engine::Result<Func<Vec<Spec>, D, Spec>>,
+        batch: &Batch<T>,
+        device: &Device,
+        slot: &'p mut Option<MeansProgram<T>>,
+        request: Request,
+    ) -> Result<&'p mut MeansProgram<T>> {
+        ready(slot, || loss.as_ref().map_err(Clone::clone)?.means(batch.count(), request, device))
+    }
+}
+
 impl<T: Real, D: Signature> Oracle<T> for On<'_, D, T> {
     fn layout(&self) -> &Layout {
         self.layout
@@ -153,21 +166,15 @@ impl<T: Real, D: Signature> Oracle<T> for On<'_, D, T> {
     }
 
     fn gradient(&mut self, at: &[T], into: &mut [T]) -> Result<f64> {
-        let n = self.batch.count();
-        let make = || Self::mean(self.loss, n)?.value_and_grad()?.wide(|path| path == "result.0")?.compile(self.device);
-        let program = ready(&mut self.programs.gradient, make)?;
-        let mut loss = [0.0];
-        let mut outputs = [Out::Wide(&mut loss), Out::Real(into)];
-        self.batch.feed([In::Real(at)], |inputs| program.run_flat(inputs, &mut outputs))?;
-        Ok(loss[0])
+        let program =
+            Self::means(self.loss, self.batch, self.device, &mut self.programs.gradient, Request::gradient())?;
+        Ok(program.run(at, None, self.batch, Some(into), None)?)
     }
 
     fn hvp(&mut self, at: &[T], along: &[T], into: &mut [T]) -> Result<()> {
-        let n = self.batch.count();
-        let make = || Self::mean(self.loss, n)?.hvp()?.second()?.compile(self.device);
-        let program = ready(&mut self.programs.hvp, make)?;
-        let inputs = [In::Real(at), In::Real(along)];
-        Ok(self.batch.feed(inputs, |inputs| program.run_flat(inputs, &mut [Out::Real(into)]))?)
+        let program = Self::means(self.loss, self.batch, self.device, &mut self.programs.hvp, Request::hvp())?;
+        program.run(at, Some(along), self.batch, None, Some(into))?;
+        Ok(())
     }
 
     fn directional(&mut self, at: &[T], along: &[T], order: usize) -> Result<[f64; 4]> {

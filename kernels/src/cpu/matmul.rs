@@ -246,7 +246,7 @@ impl Tiles {
         let shape = Shape::new::<T>(simd);
         // A row in place costs a stream of memory: other rows are packed.
         let inner = &sides.runs[0];
-        let few = sides.size[2] <= 2 * shape.cols() && apart::<T>(inner);
+        let few = sides.size[2] <= 2 * shape.cols() && near::<T>(inner);
         let rows = reads_in_place(simd) && (inner.step <= 4 || few);
         let cuts = cut(&sides.lanes[1], shape.lanes, false);
         let b = Columns::Packed(Panels::new(&sides.lanes[1], &cuts, shape.vectors, shape.lanes));
@@ -257,7 +257,7 @@ impl Tiles {
     fn reading<T: Real>(sides: &Sides, simd: Simd) -> Option<Tiles> {
         let shape = Shape::new::<T>(simd);
         let (columns, inner) = (&sides.lanes[1], &sides.runs[1]);
-        if !reads_in_place(simd) || !apart::<T>(inner) {
+        if !reads_in_place(simd) || !near::<T>(inner) {
             return None;
         }
         let cuts = cut(columns, shape.lanes, true);
@@ -373,9 +373,10 @@ impl Tiles {
     }
 }
 
-/// Whether steps of inner indices go to all sets of the caches: those of a page, or large parts of one, meet in few.
-fn apart<T>(inner: &Runs) -> bool {
-    inner.len == 1 || !(inner.step * size_of::<T>()).is_multiple_of(512)
+/// Whether inner indices lie near each other: long steps cost a page each, and those of a page, or large parts of one, meet in few
+/// sets of the caches.
+fn near<T>(inner: &Runs) -> bool {
+    inner.len == 1 || inner.step * size_of::<T>() < 512
 }
 
 /// Where the result goes, for several threads.
