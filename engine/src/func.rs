@@ -218,7 +218,7 @@ impl<P: Signature, D: Signature> Func<P, D, Spec> {
         device: &Device,
         budget: Budget,
     ) -> Result<MomentsProgram<T>> {
-        MomentsProgram::new(self, n, request, device, budget, 1.0)
+        MomentsProgram::new(self, n, request, device, budget)
     }
 
     /// Plans and compiles mean gradients and Hessian-vector products of minibatches of `n`, whichever are requested.

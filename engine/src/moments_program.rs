@@ -108,7 +108,6 @@ impl<T: Real> MomentsProgram<T> {
         request: Request,
         device: &Device,
         budget: Budget,
-        scale: f64,
     ) -> Result<Self> {
         let layout = Layout::of(loss.params(), "params");
         let threads = if *device == Device::Reference { 1 } else { rayon::current_num_threads() };
@@ -122,14 +121,14 @@ impl<T: Real> MomentsProgram<T> {
             Lane { chunk, from, to, own, failed: None }
         };
         let size = chunk_size(loss, n, request, device, budget, threads)?;
-        let chunk = Chunk::new(loss, size, request, device, if size == n { threads } else { 1 }, scale)?;
+        let chunk = Chunk::new(loss, size, request, device, if size == n { threads } else { 1 })?;
         let chunks = n / size;
         let count = threads.min(chunks);
         let start = |l: usize| (l * chunks / count) * size;
         let lanes = (0..count).map(|l| lane(chunk.clone(), start(l), start(l + 1))).collect();
         let tail = match n - chunks * size {
             0 => None,
-            rest => Some(lane(Chunk::new(loss, rest, request, device, threads, scale)?, n - rest, n)),
+            rest => Some(lane(Chunk::new(loss, rest, request, device, threads)?, n - rest, n)),
         };
         let width = if *device == Device::Reference { 8 } else { size_of::<T>() };
         let vectors = if request.directed() { 2 } else { 1 };
@@ -276,7 +275,11 @@ impl<T: Real> MeansProgram<T> {
     ) -> Result<Self> {
         let Request { gradient, hvp, .. } = request;
         let means = Request { gradient, hvp, ..Request::default() };
-        let program = MomentsProgram::new(loss, n, means, device, Budget::default(), 1.0 / n as f64)?;
+        // Sums of n-ths are means, and cost nothing: the factor goes into the loss's own.
+        let nth = loss.rebuild(loss.params().clone(), loss.data().clone(), loss.outputs().clone(), |tape, p, d| {
+            replay(loss.graph(), tape, &[p, d].concat()).iter().map(|&l| (1.0 / n as f64) * l).collect()
+        })?;
+        let program = MomentsProgram::new(&nth, n, means, device, Budget::default())?;
         let mut losses = Moments::empty(program.layout.clone(), Request::default());
         losses.reserve(n);
         Ok(MeansProgram { program, losses })
@@ -326,7 +329,7 @@ impl<T: Real> MeansProgram<T> {
         let mut vectors = [gradient, hvp];
         if let Some(chunk) = program.whole() {
             chunk.run(params, along, batch, 0, losses, vectors)?;
-            return Ok(losses.loss());
+            return Ok(losses.losses().iter().sum());
         }
         let want = program.layout.len();
         for vector in vectors.iter_mut().flatten() {
@@ -345,7 +348,7 @@ impl<T: Real> MeansProgram<T> {
             losses.join_losses(total);
             Ok(())
         })?;
-        Ok(losses.loss())
+        Ok(losses.losses().iter().sum())
     }
 }
 
@@ -376,7 +379,7 @@ fn chunk_size<P: Signature, D: Signature>(
     if n <= FEWEST {
         return Ok(n);
     }
-    let bytes = |n: usize| Ok::<f64, Error>(Chunk::<f32>::new(loss, n, request, device, 1, 1.0)?.bytes() as f64);
+    let bytes = |n: usize| Ok::<f64, Error>(Chunk::<f32>::new(loss, n, request, device, 1)?.bytes() as f64);
     let (small, large) = (bytes(FEWEST / 2)?, bytes(FEWEST)?);
     let each = (large - small) / (FEWEST - FEWEST / 2) as f64;
     let fixed = large - each * FEWEST as f64;
@@ -398,7 +401,6 @@ impl<T: Real> Chunk<T> {
         request: Request,
         device: &Device,
         threads: usize,
-        scale: f64,
     ) -> Result<Self> {
         let one = loss.value_and_grad()?;
         let leaves = specs(loss.params());
@@ -439,7 +441,7 @@ impl<T: Real> Chunk<T> {
             reasons = g.iter().chain(&h).map(|x| x.reason.clone()).collect();
             let mut results = vec![each[0]];
             for vectors in [&g, &h] {
-                results.extend(vectors.iter().zip(&leaves).map(|(x, leaf)| scale * x.sum(&leaf.shape)));
+                results.extend(vectors.iter().zip(&leaves).map(|(x, leaf)| x.sum(&leaf.shape)));
                 if request.elementwise {
                     results.extend(vectors.iter().zip(&leaves).map(|(x, leaf)| x.elementwise(&leaf.shape)));
                 }

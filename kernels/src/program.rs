@@ -197,6 +197,25 @@ impl Program {
         &self.commands
     }
 
+    /// Bytes of the commands themselves.
+    pub(crate) fn bytes(&self) -> usize {
+        let views =
+            |views: &[&View]| views.iter().map(|v| size_of::<View>() + size_of_val(&v.strides[..])).sum::<usize>();
+        let nest = |nest: &Nest| {
+            let inputs = views(&nest.inputs.iter().collect::<Vec<_>>()) + size_of_val(&nest.out.strides[..]);
+            inputs + size_of_val(&nest.body.0[..]) + size_of_val(&nest.dims[..])
+        };
+        let each = |command: &Command| match command {
+            Command::Map(n) | Command::AddTo(n) => nest(n),
+            Command::Reduce { nest: n, over, .. } => nest(n) + size_of_val(&over[..]),
+            Command::MatMul(p) => {
+                let [a, b, out] = p.dims().map(|dims| 2 * size_of_val(&dims[..]));
+                a + b + out
+            }
+        };
+        size_of_val(&self.commands[..]) + self.commands.iter().map(each).sum::<usize>()
+    }
+
     /// How many slots are inputs.
     pub fn inputs(&self) -> usize {
         self.inputs

@@ -4,6 +4,7 @@ mod contract;
 mod fuse;
 mod memory;
 mod merge;
+mod schedule;
 
 use osculate_kernels::{Body, Command, Fold, Nest, Program, Slot, View};
 
@@ -202,6 +203,7 @@ pub(crate) fn lower(graph: &Graph, slots: Vec<Slot>, inputs: &[Value], outputs: 
     }
     let commands = merge::merge(&cx.slots, cx.commands);
     let commands = fuse::fuse(&cx.slots, commands);
+    let commands = schedule::schedule(&cx.slots, commands);
     let (slots, commands) = memory::reuse(cx.slots, commands);
     Ok(Program::new(slots, commands)?)
 }

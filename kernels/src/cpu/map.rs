@@ -62,9 +62,10 @@ impl Map {
         self.out.slot
     }
 
-    /// Bytes of the tables it holds.
+    /// Bytes of what it holds.
     pub(super) fn bytes(&self) -> usize {
-        self.inputs.iter().chain([&self.out]).map(Path::bytes).sum()
+        let paths: usize = self.inputs.iter().chain([&self.out]).map(Path::bytes).sum();
+        paths + size_of_val(&self.body.0[..])
     }
 
     pub(super) fn run<T: Real, O: Real>(

@@ -170,13 +170,14 @@ impl<T: Real> Cpu<T> {
         &self.program
     }
 
-    /// Bytes of scratch, packing room, constants and tables that this executor holds.
+    /// Bytes of scratch, packing room, constants, commands and tables that this executor holds.
     pub fn bytes(&self) -> usize {
         let Scratch { packed, registers, wide, .. } = &self.scratch;
         let packed: usize = packed.iter().map(Vec::len).sum();
         let registers = registers.iter().map(Registers::bytes).chain(wide.iter().map(Registers::bytes));
         let tables = self.steps.iter().map(Step::bytes);
-        (self.program.owned_elements() + packed) * size_of::<T>() + registers.chain(tables).sum::<usize>()
+        let commands = self.program.bytes() + size_of_val(&self.steps[..]);
+        (self.program.owned_elements() + packed) * size_of::<T>() + commands + registers.chain(tables).sum::<usize>()
     }
 
     /// Runs all commands in order.

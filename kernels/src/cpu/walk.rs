@@ -109,7 +109,7 @@ impl Path {
     }
 
     pub fn bytes(&self) -> usize {
-        size_of_val(&self.table[..])
+        size_of::<Path>() + size_of_val(&self.outer[..]) + size_of_val(&self.table[..])
     }
 }
 
