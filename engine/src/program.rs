@@ -24,6 +24,11 @@ impl Device {
         Device::Cpu
     }
 
+    /// The instruction set that CPU programs are compiled for: `avx512`, `avx2` or `portable`.
+    pub fn cpu_instructions() -> &'static str {
+        Simd::chosen().unwrap_or_else(|_| Simd::best()).name()
+    }
+
     /// The naive f64 executor.
     pub fn reference() -> Device {
         Device::Reference

@@ -29,10 +29,20 @@ pub struct Row {
     pub held: usize,
 }
 
-fn aligned(header: &[&str]) -> Table {
+fn aligned<S: AsRef<str>>(header: &[S]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN).set_header(header);
+    table.load_style(presets::ASCII_MARKDOWN).set_header(header.iter().map(AsRef::as_ref));
     table
+}
+
+/// Prints rows of names and numbers: all columns but the first two are aligned right.
+pub fn grid(header: &[String], rows: impl Iterator<Item = Vec<String>>) -> Result<()> {
+    let mut table = aligned(header);
+    rows.for_each(|row| {
+        table.add_row(row);
+    });
+    table.column_iter_mut().skip(2).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    say(table)
 }
 
 /// Prints the results, one row an optimizer, as they came.
