@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -31,6 +32,9 @@ pub struct Options {
     #[arg(long)]
     json: bool,
 }
+
+/// Between turns.
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// What is wanted of a step: times the fastest peer's, and for moments that factor and times the own gradient.
 struct Goal {
@@ -145,13 +149,15 @@ pub fn run(options: &Options) -> Result<()> {
             let mut theirs = vec![Vec::new(); peers.len()];
             // The first turn compiles and warms up.
             for round in 0..=options.rounds {
-                // Short steps several times a turn.
-                let runs = if model == Model::Mlp && what != What::Moments && round > 0 { 5 } else { 1 };
-                for _ in 0..runs {
-                    ours.push(steps.run(what)?);
-                }
+                // Short steps several times a turn, of which the first wakes threads and fills caches.
+                let runs = |long: bool| if model == Model::Mlp && round > 0 && !long { 6 } else { 1 };
+                let warm = |times: Vec<f64>| if times.len() > 1 { times[1..].to_vec() } else { times };
+                let turn = (0..runs(false)).map(|_| steps.run(what)).collect::<Result<Vec<f64>>>()?;
+                ours.extend(warm(turn));
                 for (peer, times) in peers.iter_mut().zip(&mut theirs) {
-                    times.extend(peer.run(model, &step, runs)?);
+                    times.extend(warm(peer.run(model, &step, runs(what == What::Moments))?));
+                    // Threads that wait for more work spin for a while.
+                    std::thread::sleep(PAUSE);
                 }
                 if round == 0 {
                     ours.clear();
