@@ -2,12 +2,16 @@
 
 use super::pack::copy;
 use super::simd::Simd;
+use super::Source;
 use super::walk::{Patch, Path};
 use crate::body::REGISTERS;
 use crate::{Body, Comparison, Instr, Real};
 
-/// Elements worked on at once; also the block within which sums stay in the type of the buffers.
-pub(super) const BLOCK: usize = 256;
+/// Elements worked on at once: enough to be worth the walk, few enough for a body's blocks to stay in the first cache.
+pub(super) const BLOCK: usize = 512;
+
+/// Elements whose sum stays in the type of the buffers.
+pub(super) const TERMS: usize = 256;
 
 /// Lanes of the loops' steps: blocks are computed in whole ones, so that no loop has a remainder.
 pub(super) const STEP: usize = 16;
@@ -21,20 +25,30 @@ pub(super) struct Registers<O> {
 
 /// Where the lanes of an input lie.
 #[derive(Clone, Copy)]
-pub(super) struct Lanes<'d, T> {
+struct Lanes<'d, T> {
     /// From the first lane on.
-    pub data: &'d [T],
+    data: &'d [T],
     /// From one row to the next.
-    pub row: usize,
-    pub lane: usize,
+    row: usize,
+    lane: usize,
     /// Offsets of all lanes, if they are not evenly spaced; else empty.
-    pub table: &'d [u32],
+    table: &'d [u32],
 }
 
-impl<'d, T: Real> Lanes<'d, T> {
-    /// Of a path, from an offset on.
+/// What a body's inputs are: paths, and where each starts, in two parts that are added.
+#[derive(Clone, Copy)]
+pub(super) struct Reads<'d, T> {
+    pub source: Source<'d, T>,
+    pub paths: &'d [Path],
+    pub from: &'d [usize],
+    pub along: &'d [usize],
+}
+
+impl<'d, T: Real> Reads<'d, T> {
     #[inline(always)]
-    pub fn new(data: &'d [T], path: &'d Path, patch: Patch) -> Lanes<'d, T> {
+    fn lanes(self, input: usize, patch: Patch) -> Lanes<'d, T> {
+        let path = &self.paths[input];
+        let data = &self.source.slot(path.slot)[self.from[input] + self.along[input]..];
         let table = if path.table.is_empty() { &[] } else { &path.table[patch.first..patch.first + patch.len()] };
         Lanes { data, row: path.row, lane: path.lane, table }
     }
@@ -52,115 +66,72 @@ impl<O: Real> Registers<O> {
         size_of_val(&self.blocks[..])
     }
 
-    /// Runs the body over a patch; the result is the last register, in whole steps: lanes beyond the patch mean nothing.
-    ///
-    /// Plain loops over slices of one length: closures might not be inlined, and then not be compiled for the instruction set;
-    /// chunks of lanes would be gathered.
+    /// Runs the body over a patch; lanes of the result beyond the patch mean nothing.
     #[inline(always)]
-    pub fn eval<'r, T: Real>(&'r mut self, body: &Body, patch: Patch, load: impl Fn(usize) -> Lanes<'r, T>) -> &'r [O] {
-        use Value::{Block, Same};
-        let len = patch.len();
-        let whole = len.next_multiple_of(STEP);
-        let mut done: [Value<'r, O>; REGISTERS] = [Same(O::zero()); REGISTERS];
-        let last = body.0.len() - 1;
+    pub fn eval<'r, T: Real>(&'r mut self, body: &Body, patch: Patch, reads: Reads<'r, T>) -> &'r [O] {
+        let whole = patch.len().next_multiple_of(STEP);
         let (blocks, spare) = self.blocks.split_at_mut(body.0.len());
-        for ((at, instr), block) in body.0.iter().enumerate().zip(blocks) {
-            macro_rules! lanes {
-                // One loop for each combination of blocks and numbers.
-                ($a:expr, $b:expr, |$x:ident, $y:ident| $value:expr) => {
-                    match (done[$a], done[$b]) {
-                        (Same($x), Same($y)) => Same($value),
-                        (Block(a), Same($y)) => {
-                            let to = &mut block[..whole];
-                            for (to, &$x) in to.iter_mut().zip(a) {
-                                *to = $value;
-                            }
-                            Block(to)
-                        }
-                        (Same($x), Block(b)) => {
-                            let to = &mut block[..whole];
-                            for (to, &$y) in to.iter_mut().zip(b) {
-                                *to = $value;
-                            }
-                            Block(to)
-                        }
-                        (Block(a), Block(b)) => {
-                            let to = &mut block[..whole];
-                            for ((to, &$x), &$y) in to.iter_mut().zip(a).zip(b) {
-                                *to = $value;
-                            }
-                            Block(to)
-                        }
-                    }
-                };
+        let to = &mut spare[0][..whole];
+        match through(self.simd, blocks, body, patch, reads, to) {
+            Made::Written => to,
+            Made::Elsewhere(Value::Block(block)) => block,
+            Made::Elsewhere(Value::Same(value)) => {
+                to.fill(value);
+                to
             }
-            let value = match *instr {
-                Instr::Load(input) => match load(input) {
-                    Lanes { data, table: [], row, lane: 0 } if row == 0 || patch.rows == 1 => {
-                        Same(O::narrow(data[0].wide()))
-                    }
-                    lanes => Block(loaded(self.simd, lanes, patch, block)),
-                },
-                Instr::Const(value) => Same(O::narrow(value)),
-                Instr::Apply(scalar, a) => match done[a] {
-                    Same(value) => {
-                        let mut value = [value];
-                        O::apply(scalar, self.simd, &mut value);
-                        Same(value[0])
-                    }
-                    Block(a) => {
-                        let to = &mut block[..whole];
-                        to.copy_from_slice(a);
-                        O::apply(scalar, self.simd, &mut to[..len]);
-                        Block(to)
-                    }
-                },
-                Instr::Add(a, b) => lanes!(a, b, |x, y| x + y),
-                Instr::Mul(a, b) => lanes!(a, b, |x, y| x * y),
-                Instr::Compare(Comparison::Less, a, b) => lanes!(a, b, |x, y| truth(x < y)),
-                Instr::Compare(Comparison::LessEqual, a, b) => lanes!(a, b, |x, y| truth(x <= y)),
-                Instr::Compare(Comparison::Equal, a, b) => lanes!(a, b, |x, y| truth(x == y)),
-                Instr::Select(mask, a, b) => match done[mask] {
-                    Same(mask) => done[if mask != O::zero() { a } else { b }],
-                    Block(mask) => {
-                        let to = &mut block[..whole];
-                        // The one where the mask is zero, then the other over it.
-                        match done[b] {
-                            Same(b) => to.fill(b),
-                            Block(b) => to.copy_from_slice(b),
-                        }
-                        match done[a] {
-                            Same(a) => {
-                                for (to, &mask) in to.iter_mut().zip(mask) {
-                                    *to = if mask != O::zero() { a } else { *to };
-                                }
-                            }
-                            Block(a) => {
-                                for ((to, &mask), &a) in to.iter_mut().zip(mask).zip(a) {
-                                    *to = if mask != O::zero() { a } else { *to };
-                                }
-                            }
-                        }
-                        Block(to)
-                    }
-                },
-            };
-            done[at] = value;
         }
-        match done[last] {
-            Block(block) => block,
-            Same(value) => {
-                spare[0][..whole].fill(value);
-                &spare[0][..whole]
-            }
+    }
+
+    /// The same, straight to where it is wanted.
+    #[inline(always)]
+    pub fn eval_into<T: Real>(&mut self, body: &Body, patch: Patch, reads: Reads<'_, T>, to: &mut [O]) {
+        match through(self.simd, &mut self.blocks, body, patch, reads, to) {
+            Made::Written => {}
+            Made::Elsewhere(Value::Block(block)) => copy(to, block),
+            Made::Elsewhere(Value::Same(value)) => to.fill(value),
         }
     }
 }
 
-/// 1 or 0.
+/// All instructions, the last of them to `to`.
 #[inline(always)]
-fn truth<O: Real>(holds: bool) -> O {
-    if holds { O::one() } else { O::zero() }
+fn through<'r, T: Real, O: Real>(
+    simd: Simd,
+    blocks: &'r mut [[O; BLOCK]],
+    body: &Body,
+    patch: Patch,
+    reads: Reads<'r, T>,
+    to: &mut [O],
+) -> Made<'r, O> {
+    let whole = patch.len().next_multiple_of(STEP);
+    let mut done: [Value<'r, O>; REGISTERS] = [Value::Same(O::zero()); REGISTERS];
+    let (last, others) = match body.0.split_last() {
+        Some(split) => split,
+        None => return Made::Elsewhere(Value::Same(O::zero())), // refused by `Program::new`
+    };
+    for ((done_at, instr), block) in (0..).zip(others).zip(blocks) {
+        done[done_at] = match *instr {
+            Instr::Load(input) => loaded(simd, reads.lanes(input, patch), patch, block),
+            _ => {
+                let to = &mut block[..whole];
+                match computed(simd, instr, &done, to) {
+                    Made::Written => Value::Block(to),
+                    Made::Elsewhere(value) => value,
+                }
+            }
+        };
+    }
+    match *last {
+        Instr::Load(input) => reads.lanes(input, patch).into(simd, patch, to),
+        _ => computed(simd, last, &done, to),
+    }
+}
+
+/// What an instruction came to.
+enum Made<'r, O> {
+    /// It is where it was to go.
+    Written,
+    Elsewhere(Value<'r, O>),
 }
 
 /// What a register holds.
@@ -171,23 +142,132 @@ enum Value<'r, O> {
     Same(O),
 }
 
-/// The lanes of an input: in place where they lie side by side in whole steps, else copied.
+/// One instruction that is no load, on as many lanes as `to` has.
+///
+/// Plain loops over slices of one length: closures might not be inlined, and then not be compiled for the instruction set; chunks of
+/// lanes would be gathered.
 #[inline(always)]
-fn loaded<'r, T: Real, O: Real>(simd: Simd, lanes: Lanes<'r, T>, patch: Patch, block: &'r mut [O; BLOCK]) -> &'r [O] {
-    let len = patch.len();
-    if !lanes.table.is_empty() {
-        listed(lanes.data, lanes.table, block);
-        return &block[..len.next_multiple_of(STEP)];
+fn computed<'r, O: Real>(simd: Simd, instr: &Instr, done: &[Value<'r, O>; REGISTERS], to: &mut [O]) -> Made<'r, O> {
+    use Value::{Block, Same};
+    macro_rules! lanes {
+        // One loop for each combination of blocks and numbers.
+        ($a:expr, $b:expr, |$x:ident, $y:ident| $value:expr) => {
+            match (done[$a], done[$b]) {
+                (Same($x), Same($y)) => return Made::Elsewhere(Same($value)),
+                (Block(a), Same($y)) => {
+                    for (to, &$x) in to.iter_mut().zip(a) {
+                        *to = $value;
+                    }
+                }
+                (Same($x), Block(b)) => {
+                    for (to, &$y) in to.iter_mut().zip(b) {
+                        *to = $value;
+                    }
+                }
+                (Block(a), Block(b)) => {
+                    for ((to, &$x), &$y) in to.iter_mut().zip(a).zip(b) {
+                        *to = $value;
+                    }
+                }
+            }
+        };
     }
-    let joined = patch.rows == 1 || lanes.row == patch.lanes * lanes.lane;
-    if let (1, true, true, Some(data)) = (lanes.lane, joined, len.is_multiple_of(STEP), T::same::<O>(lanes.data)) {
-        return &data[..len];
+    match *instr {
+        Instr::Load(_) => {} // the caller's
+        Instr::Const(value) => return Made::Elsewhere(Same(O::narrow(value))),
+        Instr::Apply(scalar, a) => match done[a] {
+            Same(value) => {
+                let mut value = [value];
+                O::apply(scalar, simd, &mut value);
+                return Made::Elsewhere(Same(value[0]));
+            }
+            Block(a) => {
+                for (to, &a) in to.iter_mut().zip(a) {
+                    *to = a;
+                }
+                O::apply(scalar, simd, to);
+            }
+        },
+        Instr::Add(a, b) => lanes!(a, b, |x, y| x + y),
+        Instr::Mul(a, b) => lanes!(a, b, |x, y| x * y),
+        Instr::Compare(Comparison::Less, a, b) => lanes!(a, b, |x, y| truth(x < y)),
+        Instr::Compare(Comparison::LessEqual, a, b) => lanes!(a, b, |x, y| truth(x <= y)),
+        Instr::Compare(Comparison::Equal, a, b) => lanes!(a, b, |x, y| truth(x == y)),
+        Instr::Select(mask, a, b) => {
+            let mask = match done[mask] {
+                Same(mask) => return Made::Elsewhere(done[if mask != O::zero() { a } else { b }]),
+                Block(mask) => mask,
+            };
+            match (done[a], done[b]) {
+                (Same(a), Same(b)) => {
+                    for (to, &mask) in to.iter_mut().zip(mask) {
+                        *to = if mask != O::zero() { a } else { b };
+                    }
+                }
+                (Block(a), Same(b)) => {
+                    for ((to, &mask), &a) in to.iter_mut().zip(mask).zip(a) {
+                        *to = if mask != O::zero() { a } else { b };
+                    }
+                }
+                (Same(a), Block(b)) => {
+                    for ((to, &mask), &b) in to.iter_mut().zip(mask).zip(b) {
+                        *to = if mask != O::zero() { a } else { b };
+                    }
+                }
+                (Block(a), Block(b)) => {
+                    for (((to, &mask), &a), &b) in to.iter_mut().zip(mask).zip(a).zip(b) {
+                        *to = if mask != O::zero() { a } else { b };
+                    }
+                }
+            }
+        }
     }
-    let (rows, width) = if joined { (1, len) } else { (patch.rows, patch.lanes) };
-    for row in 0..rows {
-        gather(simd, &lanes.data[row * lanes.row..], lanes.lane, width, &mut block[row * width..]);
+    Made::Written
+}
+
+/// 1 or 0.
+#[inline(always)]
+fn truth<O: Real>(holds: bool) -> O {
+    if holds { O::one() } else { O::zero() }
+}
+
+/// The lanes of an input, as they lie if they can be read so, else copied.
+#[inline(always)]
+fn loaded<'r, T: Real, O: Real>(
+    simd: Simd,
+    lanes: Lanes<'r, T>,
+    patch: Patch,
+    block: &'r mut [O; BLOCK],
+) -> Value<'r, O> {
+    let whole = patch.len().next_multiple_of(STEP);
+    match lanes.into(simd, patch, block) {
+        Made::Written => Value::Block(&block[..whole]),
+        Made::Elsewhere(value) => value,
     }
-    &block[..len.next_multiple_of(STEP)]
+}
+
+impl<'d, T: Real> Lanes<'d, T> {
+    /// Copies them, unless they are one number or lie side by side in whole steps.
+    #[inline(always)]
+    fn into<O: Real>(self, simd: Simd, patch: Patch, to: &mut [O]) -> Made<'d, O> {
+        let (lanes, len) = (self, patch.len());
+        if !lanes.table.is_empty() {
+            listed(lanes.data, lanes.table, to);
+            return Made::Written;
+        }
+        if lanes.lane == 0 && (lanes.row == 0 || patch.rows == 1) {
+            return Made::Elsewhere(Value::Same(O::narrow(lanes.data[0].wide())));
+        }
+        let joined = patch.rows == 1 || lanes.row == patch.lanes * lanes.lane;
+        if let (1, true, true, Some(data)) = (lanes.lane, joined, len.is_multiple_of(STEP), T::same::<O>(lanes.data)) {
+            return Made::Elsewhere(Value::Block(&data[..len]));
+        }
+        let (rows, width) = if joined { (1, len) } else { (patch.rows, patch.lanes) };
+        for row in 0..rows {
+            gather(simd, &lanes.data[row * lanes.row..], lanes.lane, width, &mut to[row * width..]);
+        }
+        Made::Written
+    }
 }
 
 /// Copies lanes from wherever the table says.
@@ -246,13 +326,24 @@ fn gather<T: Real, O: Real>(simd: Simd, data: &[T], step: usize, len: usize, to:
     }
 }
 
-/// Sum of lanes, in their own type, in sixteen fixed lanes.
+/// Sum of lanes: within blocks of 256 in their own type, in fixed lanes.
 #[inline(always)]
 pub(super) fn sum<O: Real>(values: &[O]) -> f64 {
-    let mut sums = [O::zero(); STEP];
-    let (whole, rest) = values.as_chunks::<STEP>();
+    let mut total = 0.0;
+    for values in values.chunks(TERMS) {
+        total += block_sum(values);
+    }
+    total
+}
+
+#[inline(always)]
+fn block_sum<O: Real>(values: &[O]) -> f64 {
+    // As many as keep the adders busy.
+    const LANES: usize = 2 * STEP;
+    let mut sums = [O::zero(); LANES];
+    let (whole, rest) = values.as_chunks::<LANES>();
     for step in whole {
-        for lane in 0..STEP {
+        for lane in 0..LANES {
             sums[lane] += step[lane];
         }
     }
@@ -286,8 +377,8 @@ pub(super) fn larger<O: Real>(a: O, b: O) -> O {
 
 /// Joins lanes, halves to halves.
 #[inline(always)]
-pub(super) fn halve<O: Real>(mut lanes: [O; STEP], join: impl Fn(O, O) -> O) -> O {
-    let mut width = STEP;
+pub(super) fn halve<O: Real, const N: usize>(mut lanes: [O; N], join: impl Fn(O, O) -> O) -> O {
+    let mut width = N;
     while width > 1 {
         width /= 2;
         for lane in 0..width {

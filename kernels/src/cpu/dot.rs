@@ -1,6 +1,6 @@
 //! Inner products: in the type of the vectors within blocks, in f64 across them.
 
-use super::block::{BLOCK, STEP, halve};
+use super::block::{STEP, TERMS, halve};
 use super::simd::{Simd, Work};
 use crate::Real;
 
@@ -30,7 +30,7 @@ struct Dot<'w, T> {
 impl<T: Real> Work for Dot<'_, T> {
     #[inline(always)]
     fn run(self) {
-        for (a, b) in self.a.chunks(BLOCK).zip(self.b.chunks(BLOCK)) {
+        for (a, b) in self.a.chunks(TERMS).zip(self.b.chunks(TERMS)) {
             let mut sums = [T::zero(); STEP];
             let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<STEP>(), b.as_chunks::<STEP>());
             for (a, b) in a.iter().zip(b) {

@@ -4,11 +4,12 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::block::{BLOCK, Lanes, Registers};
+use super::block::{BLOCK, Reads, Registers};
 use super::pack::copy;
 use super::simd::{Simd, Work};
-use super::walk::{Loops, Patch, Path, Walk, contiguous, lane_cost};
+use super::walk::{Loops, Path, Walk, contiguous, lane_cost};
 use super::{PARALLEL, Source};
+use crate::body::REGISTERS;
 use crate::nest::coalesce;
 use crate::{Body, Nest, Real, View};
 
@@ -108,20 +109,10 @@ impl Map {
         }
     }
 
-    /// Evaluates the patch whose inputs start at these offsets.
+    /// The inputs that start at these offsets.
     #[inline(always)]
-    fn eval<'r, T: Real, O: Real>(
-        &'r self,
-        source: Source<'r, T>,
-        registers: &'r mut Registers<O>,
-        offsets: &[usize],
-        patch: Patch,
-    ) -> &'r [O] {
-        let load = |n: usize| {
-            let path = &self.inputs[n];
-            Lanes::new(&source.slot(path.slot)[offsets[n]..], path, patch)
-        };
-        &registers.eval(&self.body, patch, load)[..patch.len()]
+    fn reads<'d, T: Real>(&'d self, source: Source<'d, T>, offsets: &'d [usize; REGISTERS]) -> Reads<'d, T> {
+        Reads { source, paths: &self.inputs, from: offsets, along: &[0; REGISTERS] }
     }
 }
 
@@ -142,7 +133,7 @@ impl<T: Real, O: Real> Work for InOrder<'_, T, O> {
         while !out.is_empty() {
             let patch = walk.patch(out.len());
             let (to, rest) = out.split_at_mut(patch.len());
-            to.copy_from_slice(map.eval(source, registers, &walk.offsets, patch));
+            registers.eval_into(&map.body, patch, map.reads(source, &walk.offsets), to);
             out = rest;
             walk.advance(patch, map.inputs.iter());
         }
@@ -167,7 +158,7 @@ impl<T: Real, O: Real> Work for Scattered<'_, T, O> {
         let (mut walk, mut at) = (Walk::at(&map.loops, range.start, paths()), range.start);
         while at < range.end {
             let patch = walk.patch(range.end - at);
-            let values = map.eval(source, registers, &walk.offsets, patch);
+            let values = &registers.eval(&map.body, patch, map.reads(source, &walk.offsets))[..patch.len()];
             // The caller's slice starts at the output's first element.
             let corner = walk.offsets[map.inputs.len()] - map.out.offset - base;
             if !map.out.table.is_empty() {

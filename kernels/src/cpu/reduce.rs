@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::block::{BLOCK, Lanes, Registers, larger, largest, sum};
+use super::block::{BLOCK, Reads, Registers, larger, largest, sum};
 use super::simd::{Simd, Work};
 use super::walk::{Loops, Patch, Path, UNEVEN, Walk, contiguous, lane_cost};
 use super::{PARALLEL, Source};
@@ -105,22 +105,6 @@ impl Reduce {
         parts.for_each(|(index, (out, registers))| part(index, registers, out));
     }
 
-    /// Evaluates a patch of `paths`, which is the kept or the folded ones, from where `from` and `along` say.
-    #[inline(always)]
-    fn eval<'r, T: Real, O: Real>(
-        &'r self,
-        source: Source<'r, T>,
-        registers: &'r mut Registers<O>,
-        paths: &'r [Path],
-        [from, along]: [&[usize]; 2],
-        patch: Patch,
-    ) -> &'r [O] {
-        registers.eval(&self.body, patch, |n| {
-            let path = &paths[n];
-            Lanes::new(&source.slot(path.slot)[from[n] + along[n]..], path, patch)
-        })
-    }
-
     /// The element whose inputs start at `from`, blocks running along the folded loops.
     #[inline(always)]
     fn along<T: Real, O: Real>(&self, source: Source<'_, T>, registers: &mut Registers<O>, from: &[usize]) -> f64 {
@@ -129,7 +113,8 @@ impl Reduce {
         let mut total = if self.fold == Fold::Sum { 0.0 } else { f64::NEG_INFINITY };
         while left > 0 {
             let patch = walk.patch(left);
-            let result = self.eval(source, registers, paths, [from, &walk.offsets], patch);
+            let reads = Reads { source, paths, from, along: &walk.offsets };
+            let result = registers.eval(&self.body, patch, reads);
             match self.fold {
                 Fold::Sum => total += sum(&result[..patch.len()]),
                 Fold::Max => total = larger(total, largest(&result[..patch.len()])),
@@ -157,10 +142,8 @@ impl Reduce {
         let mut walk = Walk::at(&self.folded, 0, paths.iter());
         let count = self.folded.len();
         for index in 1..=count {
-            let result = self.eval(source, registers, &self.inputs[0], [from, &walk.offsets], patch);
-            if index < count {
-                walk.advance(one, paths.iter());
-            }
+            let reads = Reads { source, paths: &self.inputs[0], from, along: &walk.offsets };
+            let result = registers.eval(&self.body, patch, reads);
             match self.fold {
                 Fold::Sum => {
                     for (block, &value) in block.iter_mut().zip(result) {
@@ -179,6 +162,9 @@ impl Reduce {
                     *total += value.wide();
                     *value = O::zero();
                 }
+            }
+            if index < count {
+                walk.advance(one, paths.iter());
             }
         }
     }
