@@ -10,9 +10,6 @@ use crate::{Body, Comparison, Instr, Real};
 /// Elements worked on at once: enough to be worth the walk, few enough for a body's blocks to stay in the first cache.
 pub(super) const BLOCK: usize = 512;
 
-/// Elements whose sum stays in the type of the buffers.
-pub(super) const TERMS: usize = 256;
-
 /// Lanes of the loops' steps: blocks are computed in whole ones, so that no loop has a remainder.
 pub(super) const STEP: usize = 16;
 
@@ -326,20 +323,12 @@ fn gather<T: Real, O: Real>(simd: Simd, data: &[T], step: usize, len: usize, to:
     }
 }
 
-/// Sum of lanes: within blocks of 256 in their own type, in fixed lanes.
-#[inline(always)]
-pub(super) fn sum<O: Real>(values: &[O]) -> f64 {
-    let mut total = 0.0;
-    for values in values.chunks(TERMS) {
-        total += block_sum(values);
-    }
-    total
-}
+/// Lanes that a sum has: as many as keep the adders busy.
+pub(super) const LANES: usize = 64;
 
+/// Adds values to sums in f64, a few of each lane in their own type first.
 #[inline(always)]
-fn block_sum<O: Real>(values: &[O]) -> f64 {
-    // As many as keep the adders busy.
-    const LANES: usize = 2 * STEP;
+pub(super) fn add_up<O: Real>(values: &[O], totals: &mut [f64; LANES]) {
     let mut sums = [O::zero(); LANES];
     let (whole, rest) = values.as_chunks::<LANES>();
     for step in whole {
@@ -350,7 +339,9 @@ fn block_sum<O: Real>(values: &[O]) -> f64 {
     for (sum, &v) in sums.iter_mut().zip(rest) {
         *sum += v;
     }
-    halve(sums, |a, b| a + b).wide()
+    for lane in 0..LANES {
+        totals[lane] += sums[lane].wide();
+    }
 }
 
 /// The largest of the lanes, or the NaN among them.

@@ -1,10 +1,10 @@
 //! Inner products: in the type of the vectors within blocks, in f64 across them.
 
-use super::block::{STEP, TERMS, halve};
+use super::block::{BLOCK, STEP, halve};
 use super::simd::{Simd, Work};
 use crate::Real;
 
-/// ⟨a, b⟩ with f64 sums across blocks of 256 elements; the shorter length counts.
+/// ⟨a, b⟩ with f64 sums across blocks of 512 elements; the shorter length counts.
 ///
 /// Rounding within a block is as harmless as in f64 throughout, and the order is fixed, so the result is the same every time.
 ///
@@ -30,7 +30,7 @@ struct Dot<'w, T> {
 impl<T: Real> Work for Dot<'_, T> {
     #[inline(always)]
     fn run(self) {
-        for (a, b) in self.a.chunks(TERMS).zip(self.b.chunks(TERMS)) {
+        for (a, b) in self.a.chunks(BLOCK).zip(self.b.chunks(BLOCK)) {
             let mut sums = [T::zero(); STEP];
             let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<STEP>(), b.as_chunks::<STEP>());
             for (a, b) in a.iter().zip(b) {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::block::{BLOCK, Reads, Registers, larger, largest, sum};
+use super::block::{BLOCK, LANES, Reads, Registers, add_up, halve, larger, largest};
 use super::simd::{Simd, Work};
 use super::walk::{Loops, Patch, Path, UNEVEN, Walk, contiguous, lane_cost};
 use super::{PARALLEL, Source};
@@ -110,19 +110,22 @@ impl Reduce {
     fn along<T: Real, O: Real>(&self, source: Source<'_, T>, registers: &mut Registers<O>, from: &[usize]) -> f64 {
         let paths = &self.inputs[1];
         let (mut walk, mut left) = (Walk::at(&self.folded, 0, paths.iter()), self.folded.len());
-        let mut total = if self.fold == Fold::Sum { 0.0 } else { f64::NEG_INFINITY };
+        let (mut sums, mut most) = ([0.0; LANES], f64::NEG_INFINITY);
         while left > 0 {
             let patch = walk.patch(left);
             let reads = Reads { source, paths, from, along: &walk.offsets };
-            let result = registers.eval(&self.body, patch, reads);
+            let result = &registers.eval(&self.body, patch, reads)[..patch.len()];
             match self.fold {
-                Fold::Sum => total += sum(&result[..patch.len()]),
-                Fold::Max => total = larger(total, largest(&result[..patch.len()])),
+                Fold::Sum => add_up(result, &mut sums),
+                Fold::Max => most = larger(most, largest(result)),
             }
             left -= patch.len();
             walk.advance(patch, paths.iter());
         }
-        total
+        match self.fold {
+            Fold::Sum => halve(sums, |a, b| a + b),
+            Fold::Max => most,
+        }
     }
 
     /// A patch of elements from where inputs start at `from`, one a lane.
