@@ -68,6 +68,32 @@ pub enum Instr {
     Select(usize, usize, usize),
 }
 
+impl Instr {
+    /// The registers it reads.
+    pub fn reads(&self) -> impl Iterator<Item = usize> + use<> {
+        let registers = match *self {
+            Instr::Load(_) | Instr::Const(_) => [None; 3],
+            Instr::Apply(_, a) => [Some(a), None, None],
+            Instr::Add(a, b) | Instr::Mul(a, b) | Instr::Compare(_, a, b) => [Some(a), Some(b), None],
+            Instr::Select(a, b, c) => [Some(a), Some(b), Some(c)],
+        };
+        registers.into_iter().flatten()
+    }
+
+    /// The same with registers and inputs by other numbers.
+    pub fn renamed(self, register: impl Fn(usize) -> usize, input: impl Fn(usize) -> usize) -> Instr {
+        match self {
+            Instr::Load(n) => Instr::Load(input(n)),
+            Instr::Const(value) => Instr::Const(value),
+            Instr::Apply(f, a) => Instr::Apply(f, register(a)),
+            Instr::Add(a, b) => Instr::Add(register(a), register(b)),
+            Instr::Mul(a, b) => Instr::Mul(register(a), register(b)),
+            Instr::Compare(how, a, b) => Instr::Compare(how, register(a), register(b)),
+            Instr::Select(m, a, b) => Instr::Select(register(m), register(a), register(b)),
+        }
+    }
+}
+
 /// The instructions of a nest; the last register is the result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Body(pub Vec<Instr>);
@@ -102,14 +128,12 @@ impl Body {
             return Some(format!("a body has 1 to {REGISTERS} instructions, not {}", self.0.len()));
         }
         for (at, instr) in self.0.iter().enumerate() {
-            let reads: [Option<usize>; 3] = match *instr {
-                Instr::Load(n) if n >= inputs => return Some(format!("input {n} of {inputs} is loaded")),
-                Instr::Load(_) | Instr::Const(_) => [None; 3],
-                Instr::Apply(_, a) => [Some(a), None, None],
-                Instr::Add(a, b) | Instr::Mul(a, b) | Instr::Compare(_, a, b) => [Some(a), Some(b), None],
-                Instr::Select(a, b, c) => [Some(a), Some(b), Some(c)],
-            };
-            if let Some(register) = reads.into_iter().flatten().find(|&r| r >= at) {
+            if let Instr::Load(n) = *instr
+                && n >= inputs
+            {
+                return Some(format!("input {n} of {inputs} is loaded"));
+            }
+            if let Some(register) = instr.reads().find(|&r| r >= at) {
                 return Some(format!("instruction {at} reads register {register}, which is not yet written"));
             }
         }

@@ -227,21 +227,11 @@ fn composed(outer: &Body, views: Vec<View>, input: usize, inner: &Body, moved: V
     let result = code.len() - 1;
     let mut registers: Vec<usize> = Vec::new();
     for instr in &outer.0 {
-        let r = |at: &usize| registers[*at];
-        let instr = match instr {
-            Instr::Load(n) if *n == input => {
-                registers.push(result);
-                continue;
-            }
-            Instr::Load(n) => Instr::Load(places[*n]),
-            Instr::Const(value) => Instr::Const(*value),
-            Instr::Apply(f, a) => Instr::Apply(f, r(a)),
-            Instr::Add(a, b) => Instr::Add(r(a), r(b)),
-            Instr::Mul(a, b) => Instr::Mul(r(a), r(b)),
-            Instr::Compare(how, a, b) => Instr::Compare(*how, r(a), r(b)),
-            Instr::Select(m, a, b) => Instr::Select(r(m), r(a), r(b)),
-        };
-        code.push(instr);
+        if *instr == Instr::Load(input) {
+            registers.push(result);
+            continue;
+        }
+        code.push(instr.renamed(|register| registers[register], |input| places[input]));
         registers.push(code.len() - 1);
     }
     (Body(code), inputs)

@@ -76,7 +76,7 @@ fn sum_of_products(nest: &Nest, slots: &[Slot], commands: &[Command], uses: &Use
     };
     let loads = |input: usize| code.iter().filter(|instr| **instr == Instr::Load(input)).count();
     let reads =
-        |register: usize| code.iter().map(|instr| operands(instr).filter(|&r| r == register).count()).sum::<usize>();
+        |register: usize| code.iter().map(|instr| instr.reads().filter(|&r| r == register).count()).sum::<usize>();
     code.iter().enumerate().find_map(|(at, instr)| {
         let Instr::Add(a, b) = *instr else { return None };
         let (i, j) = (input(a)?, input(b)?);
@@ -102,41 +102,20 @@ fn redirect(commands: &mut [Command], uses: &mut Uses, from: usize, to: usize, a
     }
 }
 
-fn operands(instr: &Instr) -> impl Iterator<Item = usize> + use<> {
-    let registers = match *instr {
-        Instr::Load(_) | Instr::Const(_) => [None; 3],
-        Instr::Apply(_, a) => [Some(a), None, None],
-        Instr::Add(a, b) | Instr::Mul(a, b) | Instr::Compare(_, a, b) => [Some(a), Some(b), None],
-        Instr::Select(m, a, b) => [Some(m), Some(a), Some(b)],
-    };
-    registers.into_iter().flatten()
-}
-
 /// The body in which a sum is its first operand; the input of the second, `gone`, is loaded no more.
 fn without(body: &Body, sum: usize, gone: usize) -> Body {
     let mut registers: Vec<usize> = Vec::new();
     let mut code = Vec::new();
     for (at, instr) in body.0.iter().enumerate() {
-        let r = |register: usize| registers[register];
-        let instr = match *instr {
-            Instr::Load(input) if input == gone => {
-                registers.push(usize::MAX); // only the sum reads it
-                continue;
+        match *instr {
+            Instr::Load(input) if input == gone => registers.push(usize::MAX), // only the sum reads it
+            Instr::Add(a, _) if at == sum => registers.push(registers[a]),
+            instr => {
+                let kept = |input: usize| input - usize::from(input > gone);
+                code.push(instr.renamed(|register| registers[register], kept));
+                registers.push(code.len() - 1);
             }
-            Instr::Add(a, _) if at == sum => {
-                registers.push(r(a));
-                continue;
-            }
-            Instr::Load(input) => Instr::Load(input - usize::from(input > gone)),
-            Instr::Const(value) => Instr::Const(value),
-            Instr::Apply(f, a) => Instr::Apply(f, r(a)),
-            Instr::Add(a, b) => Instr::Add(r(a), r(b)),
-            Instr::Mul(a, b) => Instr::Mul(r(a), r(b)),
-            Instr::Compare(how, a, b) => Instr::Compare(how, r(a), r(b)),
-            Instr::Select(m, a, b) => Instr::Select(r(m), r(a), r(b)),
-        };
-        registers.push(code.len());
-        code.push(instr);
+        }
     }
     Body(code)
 }

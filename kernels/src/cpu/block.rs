@@ -1,8 +1,8 @@
 //! A body evaluated over a block of lanes: every instruction is a loop over vectors.
 
+use super::Source;
 use super::pack::copy;
 use super::simd::Simd;
-use super::Source;
 use super::walk::{Patch, Path};
 use crate::body::REGISTERS;
 use crate::{Body, Comparison, Instr, Real};
