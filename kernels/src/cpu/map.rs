@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::Source;
 use super::block::{BLOCK, Reads, Registers};
 use super::pack::copy;
 use super::simd::{Simd, Work};
 use super::walk::{Loops, Path, Walk, contiguous, lane_cost};
-use super::{PARALLEL, Source};
 use crate::body::REGISTERS;
 use crate::nest::coalesce;
 use crate::{Body, Nest, Real, View};
@@ -78,7 +78,7 @@ impl Map {
     ) {
         let out = &mut out[self.out.offset..];
         let total = self.loops.len();
-        let threads = if total < PARALLEL { 1 } else { registers.len() };
+        let threads = if total < source.alone { 1 } else { registers.len() };
         if self.contiguous {
             let out = &mut out[..total];
             let share = total.div_ceil(threads).next_multiple_of(BLOCK);

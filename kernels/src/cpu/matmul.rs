@@ -7,10 +7,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::Source;
 use super::pack::{Offsets, Panels, Runs, copy, cut, pack};
 use super::simd::{Simd, Work};
 use super::tile::{Shape, Tile, reads_in_place};
-use super::{PARALLEL, Source};
 use crate::nest::offset;
 use crate::{Product, Real, View};
 
@@ -210,7 +210,7 @@ impl MatMul {
         };
         let whole =
             |scratch| Part { matmul: self, source, products: 0..count, rows: 0..m, cols: 0..wide, scratch, place };
-        if threads == 1 || count * m * k * n / 16 < PARALLEL {
+        if threads == 1 || count * m * k * n / 16 < source.alone {
             return self.simd.run(whole(&mut scratch[0]));
         }
         let first = self.batch.first().copied().unwrap_or(1);

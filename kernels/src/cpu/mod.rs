@@ -26,8 +26,10 @@ use block::Registers;
 use crate::memory::{allocate, check};
 use crate::{Command, Error, Out, Program, Real, Slot};
 
-/// Work (elements, or multiply-adds over 16) below which a command stays on the calling thread.
-const PARALLEL: usize = 1 << 15;
+/// Work (elements, or multiply-adds over 16) below which a command stays on the calling thread: of short programs, and of programs
+/// of so many operations that the other threads are awake from the command before.
+const ALONE: [usize; 2] = [1 << 15, 1 << 13];
+const LONG: u64 = 1 << 27;
 
 /// Runs a program on the CPU in `f32` or `f64`; a run allocates nothing (but for matrixmultiply's packing buffers, which serve
 /// machines that there are no tiles of our own for).
@@ -51,6 +53,8 @@ pub struct Cpu<T> {
     steps: Vec<Step>,
     owned: Vec<Vec<T>>,
     scratch: Scratch<T>,
+    /// Work below which a command stays on the calling thread.
+    alone: usize,
 }
 
 /// A command made ready: loops joined, shapes of loops decided.
@@ -66,6 +70,8 @@ enum Step {
 struct Source<'a, T> {
     inputs: &'a [&'a [T]],
     owned: &'a [Vec<T>],
+    /// Work below which a command stays on the calling thread.
+    alone: usize,
 }
 
 impl<'a, T> Source<'a, T> {
@@ -162,7 +168,8 @@ impl<T: Real> Cpu<T> {
             registers: vec![Registers::new(simd, registers); threads],
             wide: vec![Registers::new(simd, wide); threads],
         };
-        Cpu { program, steps, owned, scratch }
+        let alone = ALONE[usize::from(program.flop() >= LONG)];
+        Cpu { program, steps, owned, scratch, alone }
     }
 
     /// The program it runs.
@@ -190,14 +197,15 @@ impl<T: Real> Cpu<T> {
             let slot = step.out_slot();
             // The written slot is taken out while the others are read; the program's check made sure that it is not read.
             if let Slot::Output { .. } = self.program.slots()[slot] {
-                let source = Source { inputs, owned: &self.owned };
+                let source = Source { inputs, owned: &self.owned, alone: self.alone };
                 match &mut outputs[slot - inputs.len()] {
                     Out::Real(out) => step.run(source, &mut self.scratch, out),
                     Out::Wide(out) => step.run_wide(source, &mut self.scratch, out),
                 }
             } else {
                 let mut out = take(&mut self.owned[slot]);
-                step.run(Source { inputs, owned: &self.owned }, &mut self.scratch, &mut out);
+                let source = Source { inputs, owned: &self.owned, alone: self.alone };
+                step.run(source, &mut self.scratch, &mut out);
                 self.owned[slot] = out;
             }
         }

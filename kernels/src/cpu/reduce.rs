@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::Source;
 use super::block::{BLOCK, LANES, Reads, Registers, add_up, halve, larger, largest};
 use super::simd::{Simd, Work};
 use super::walk::{Loops, Patch, Path, UNEVEN, Walk, contiguous, lane_cost};
-use super::{PARALLEL, Source};
 use crate::nest::coalesce;
 use crate::{Body, Fold, Nest, Real, View};
 
@@ -90,7 +90,7 @@ impl Reduce {
             return simd.run(Part { reduce: self, source, registers, range: 0..total, out });
         }
         let out = &mut out[..total];
-        let share = match total * self.folded.len() < PARALLEL {
+        let share = match total * self.folded.len() < source.alone {
             true => total,
             false => total.div_ceil(registers.len()),
         };
