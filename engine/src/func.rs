@@ -226,7 +226,21 @@ impl<P: Signature, D: Signature> Func<P, D, Spec> {
     /// # Errors
     /// The result is not a scalar, or `n` is 0.
     pub fn means<T: Real>(&self, n: usize, request: Request, device: &Device) -> Result<MeansProgram<T>> {
-        MeansProgram::new(self, n, request, device)
+        self.means_within(n, request, device, Budget::default())
+    }
+
+    /// The same within a memory budget: minibatches that need more are taken in chunks.
+    ///
+    /// # Errors
+    /// The result is not a scalar, or `n` is 0.
+    pub fn means_within<T: Real>(
+        &self,
+        n: usize,
+        request: Request,
+        device: &Device,
+        budget: Budget,
+    ) -> Result<MeansProgram<T>> {
+        MeansProgram::new(self, n, request, device, budget)
     }
 
     /// The mean loss of `n` examples, a function of the minibatch; its gradient never holds one of a single example.

@@ -272,6 +272,7 @@ impl<T: Real> MeansProgram<T> {
         n: usize,
         request: Request,
         device: &Device,
+        budget: Budget,
     ) -> Result<Self> {
         let Request { gradient, hvp, .. } = request;
         let means = Request { gradient, hvp, ..Request::default() };
@@ -279,7 +280,7 @@ impl<T: Real> MeansProgram<T> {
         let nth = loss.rebuild(loss.params().clone(), loss.data().clone(), loss.outputs().clone(), |tape, p, d| {
             replay(loss.graph(), tape, &[p, d].concat()).iter().map(|&l| (1.0 / n as f64) * l).collect()
         })?;
-        let program = MomentsProgram::new(&nth, n, means, device, Budget::default())?;
+        let program = MomentsProgram::new(&nth, n, means, device, budget)?;
         let mut losses = Moments::empty(program.layout.clone(), Request::default());
         losses.reserve(n);
         Ok(MeansProgram { program, losses })
