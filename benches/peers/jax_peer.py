@@ -5,7 +5,6 @@ take turns with others. `plain` maps over examples, which holds all their gradie
 """
 
 import json
-import os
 import sys
 import time
 
@@ -55,8 +54,7 @@ def norm(x, gain, shift):
     return groups.reshape(c, h, w) * gain[:, None, None] + shift[:, None, None]
 
 
-def mlp():
-    sizes = [784, 1000, 500, 100, 10]
+def mlp(sizes=(784, 1000, 500, 100, 10)):
     return [dense(a, b) for a, b in zip(sizes, sizes[1:])], head, (784,)
 
 
@@ -139,12 +137,13 @@ def steps(make):
     }
 
 
+MODELS = {"logreg": lambda: mlp((784, 10)), "mlp": mlp, "3c3d": c3d3, "resnet32": resnet32}
 made = {}
 print(json.dumps({"peer": f"JAX {jax.__version__}"}), flush=True)
 for line in sys.stdin:
     model, step, runs = line.split()
     if model not in made:
-        made = {model: steps({"mlp": mlp, "3c3d": c3d3, "resnet32": resnet32}[model])}
+        made = {model: steps(MODELS[model])}
     run, arguments = made[model][step]
     taken = []
     for _ in range(int(runs)):

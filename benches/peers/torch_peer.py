@@ -44,8 +44,7 @@ class Block(nn.Module):
         return F.relu(h + x)
 
 
-def mlp():
-    sizes = [784, 1000, 500, 100, 10]
+def mlp(sizes=(784, 1000, 500, 100, 10)):
     layers = [m for a, b in zip(sizes, sizes[1:]) for m in (nn.Linear(a, b), nn.ReLU())]
     return nn.Sequential(*layers[:-1]), (784,)
 
@@ -102,12 +101,13 @@ def steps(make):
     }
 
 
+MODELS = {"logreg": lambda: mlp((784, 10)), "mlp": mlp, "3c3d": c3d3, "resnet32": resnet32}
 made = {}
 print(json.dumps({"peer": f"PyTorch {torch.__version__}"}), flush=True)
 for line in sys.stdin:
     model, step, runs = line.split()
     if model not in made:
-        made = {model: steps({"mlp": mlp, "3c3d": c3d3, "resnet32": resnet32}[model])}
+        made = {model: steps(MODELS[model])}
     best = []
     for run in made[model].get(step, []):
         taken = []

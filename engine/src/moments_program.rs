@@ -1,5 +1,7 @@
 //! Programs that accumulate [`Moments`]: chunks of examples within a memory budget, shared among threads.
 
+mod means;
+
 use osculate_kernels::{Out, Real};
 use rayon::prelude::*;
 
@@ -8,6 +10,8 @@ use crate::program::{Device, In, Program};
 use crate::transform::{Product, Vectors, jvp, outer_products, replay, vmap};
 use crate::tree::{Layout, Signature};
 use crate::{Batch, Error, Expr, Func, Moments, Request, Result, Spec};
+
+pub use means::MeansProgram;
 
 /// Memory that a moments program may hold, in bytes: minibatches that would need more are taken in chunks.
 ///
@@ -243,113 +247,6 @@ impl<T: Real> MomentsProgram<T> {
             }
         }
         Ok(())
-    }
-}
-
-/// Compiled mean gradients and Hessian-vector products of minibatches of a fixed size: what an optimizer's step wants.
-///
-/// They are taken in chunks like [`MomentsProgram`]s, and written straight to where they are wanted if there is one.
-///
-/// ```
-/// use osculate_engine::{spec, Array, Device, Examples, Func, Request};
-/// let loss = Func::trace(spec([]), spec([]), |_, w, x| 0.5 * (w - x).square())?;
-/// let data = Examples::new(spec([]), Array::new([2], vec![1.0, 3.0])?)?.all()?;
-/// let mut means = loss.means::<f64>(2, Request::gradient().and_hvp(), &Device::cpu())?;
-/// let (mut g, mut h) = ([0.0], [0.0]);
-/// let loss = means.run(&[0.0], Some(&[1.0]), &data, Some(&mut g), Some(&mut h))?;
-/// assert_eq!((loss, g, h), (2.5, [-2.0], [1.0]));
-/// # Ok::<(), osculate_engine::Error>(())
-/// ```
-#[derive(Debug, Clone)]
-pub struct MeansProgram<T> {
-    program: MomentsProgram<T>,
-    losses: Moments<T>,
-}
-
-impl<T: Real> MeansProgram<T> {
-    pub(crate) fn new<P: Signature, D: Signature>(
-        loss: &Func<P, D, Spec>,
-        n: usize,
-        request: Request,
-        device: &Device,
-        budget: Budget,
-    ) -> Result<Self> {
-        let Request { gradient, hvp, .. } = request;
-        let means = Request { gradient, hvp, ..Request::default() };
-        // Sums of n-ths are means, and cost nothing: the factor goes into the loss's own.
-        let nth = loss.rebuild(loss.params().clone(), loss.data().clone(), loss.outputs().clone(), |tape, p, d| {
-            replay(loss.graph(), tape, &[p, d].concat()).iter().map(|&l| (1.0 / n as f64) * l).collect()
-        })?;
-        let program = MomentsProgram::new(&nth, n, means, device, budget)?;
-        let mut losses = Moments::empty(program.layout.clone(), Request::default());
-        losses.reserve(n);
-        Ok(MeansProgram { program, losses })
-    }
-
-    /// Examples of a chunk.
-    pub fn chunk(&self) -> usize {
-        self.program.chunk()
-    }
-
-    /// Bytes alive during a run: of the program, the minibatch, the parameters and direction, and what it fills.
-    pub fn peak_bytes(&self) -> usize {
-        self.program.peak_bytes()
-    }
-
-    /// Floating-point operations of one run.
-    pub fn flop(&self) -> u64 {
-        self.program.flop()
-    }
-
-    /// The plan as text.
-    pub fn plan(&self) -> String {
-        self.program.plan()
-    }
-
-    /// The mean loss of one minibatch at flat parameters; the mean gradient and the mean product along a flat direction go to `gradient`
-    /// and `hvp`, which are given exactly if they were asked for, as is the direction if products were.
-    ///
-    /// # Errors
-    /// Something missing or not asked for, buffers of wrong lengths, an index out of range.
-    pub fn run(
-        &mut self,
-        params: &[T],
-        along: Option<&[T]>,
-        batch: &Batch<T>,
-        gradient: Option<&mut [T]>,
-        hvp: Option<&mut [T]>,
-    ) -> Result<f64> {
-        let MeansProgram { program, losses } = self;
-        let Request { gradient: wants_gradient, hvp: wants_hvp, .. } = program.request;
-        if [gradient.is_some(), hvp.is_some(), along.is_some()] != [wants_gradient, wants_hvp, wants_hvp] {
-            let why = "a gradient, a product and its direction are given exactly when they were asked for";
-            return Err(Error::State(why.into()));
-        }
-        program.sized(batch)?;
-        losses.clear();
-        let mut vectors = [gradient, hvp];
-        if let Some(chunk) = program.whole() {
-            chunk.run(params, along, batch, 0, losses, vectors)?;
-            return Ok(losses.losses().iter().sum());
-        }
-        let want = program.layout.len();
-        for vector in vectors.iter_mut().flatten() {
-            if vector.len() != want {
-                let (want, got) = (format!("a vector of {want}"), vector.len().to_string());
-                return Err(Error::Signature { path: "result".into(), want, got });
-            }
-            vector.fill(T::zero());
-        }
-        program.each_lane(params, along, batch, |total| {
-            for (vector, sums) in vectors.iter_mut().zip([&total.gradient, &total.hvp]) {
-                if let (Some(vector), Some(sums)) = (vector, sums) {
-                    vector.iter_mut().zip(&sums.sum).for_each(|(mean, &part)| *mean += part);
-                }
-            }
-            losses.join_losses(total);
-            Ok(())
-        })?;
-        Ok(losses.losses().iter().sum())
     }
 }
 

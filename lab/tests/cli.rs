@@ -53,6 +53,44 @@ fn training_prints_a_table_and_leaves_curves_and_plots() {
     std::fs::remove_dir_all(again).ok();
 }
 
+/// A peer by a script of its own stands in for a Python: it answers the protocol, and times that are not ours.
+#[test]
+fn peers_take_turns_or_are_left_out() {
+    let arguments = ["bench", "peers", "--model", "logreg", "--rounds", "2", "--batch", "8", "--json", "--python"];
+    let alone = lab(&[&arguments[..], &["/nowhere/python3"]].concat());
+    assert!(alone.status.success(), "{}", text(&alone.stderr));
+    assert!(text(&alone.stderr).contains("JAX is left out: /nowhere/python3 cannot be run"), "{}", text(&alone.stderr));
+    let rows = text(&alone.stdout);
+    assert_eq!(rows.lines().count(), 4);
+    for line in rows.lines() {
+        let row: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        assert!(row["osculate_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{line}");
+        assert!(row["fastest_peer_to_osculate"].is_null() && row["model"] == "logreg", "{line}");
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let stand_in = folder("peer");
+        let script =
+            "#!/bin/sh\necho '{\"peer\": \"Stand-in 1\"}'\nwhile read model step runs; do echo '[1000.0]'; done\n";
+        std::fs::write(&stand_in, script).expect("a script");
+        std::fs::set_permissions(&stand_in, std::fs::Permissions::from_mode(0o755)).expect("permissions");
+        let run = lab(&[&arguments[..], &[&stand_in.display().to_string()]].concat());
+        assert!(run.status.success(), "{}", text(&run.stderr));
+        let line = text(&run.stdout);
+        let row: serde_json::Value = serde_json::from_str(line.lines().next().expect("a line")).expect("JSON");
+        assert_eq!(row["peers_ms"]["Stand-in 1"], 1000.0);
+        let (ours, ratio) = (row["osculate_ms"].as_f64(), row["fastest_peer_to_osculate"].as_f64());
+        assert!(ours.zip(ratio).is_some_and(|(ours, ratio)| (ours * ratio - 1000.0).abs() < 1e-6), "{row}");
+        // One that stops is named.
+        std::fs::write(&stand_in, "#!/bin/sh\necho '{\"peer\": \"Stand-in 2\"}'\nread line\n").expect("a script");
+        let run = lab(&[&arguments[..], &[&stand_in.display().to_string()]].concat());
+        assert!(!run.status.success());
+        assert!(text(&run.stderr).contains("Stand-in 2 stopped without an answer"), "{}", text(&run.stderr));
+        std::fs::remove_file(stand_in).ok();
+    }
+}
+
 #[test]
 fn lists_and_errors_help() {
     let list = text(&lab(&["list"]).stdout);

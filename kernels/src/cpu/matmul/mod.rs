@@ -1,0 +1,215 @@
+//! Matrix products of strided views, by tiles: at most one operand read in place, the other packed into panels.
+//!
+//! What costs less is decided once, from the strides. The windows of a convolution are thus never a matrix: they are read where they
+//! lie, or packed a block at a time. Small plain products are loops.
+
+mod part;
+mod tiles;
+
+use rayon::prelude::*;
+
+use super::Source;
+use super::pack::{Offsets, Runs};
+use super::simd::Simd;
+use crate::{Product, Real, View};
+use part::{ALIGN, Part};
+use tiles::Tiles;
+
+/// Multiply-adds below which packing costs more than it saves.
+const SMALL: usize = 16 * 16 * 16;
+
+#[derive(Debug, Clone)]
+pub(super) struct MatMul {
+    simd: Simd,
+    batch: Vec<usize>,
+    /// Rows, inner, columns.
+    size: [usize; 3],
+    scale: f64,
+    accumulate: bool,
+    a: Operand,
+    b: Operand,
+    out: Operand,
+    kind: Kind,
+    /// Whether no element of `out` is reached twice, and whether at least none is from two indices of the first batch loop.
+    distinct: bool,
+    apart: bool,
+}
+
+/// Where products start: strides of the loops around them.
+#[derive(Debug, Clone)]
+struct Operand {
+    slot: usize,
+    offset: usize,
+    batch: Vec<usize>,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    /// A small product of plain matrices, by loops: row and column strides of `a`, `b` and `out`.
+    Loops([[usize; 2]; 3]),
+    Tiles(Box<Tiles>),
+}
+
+/// A product before it is decided how to compute it.
+#[derive(Debug, Clone)]
+struct Sides {
+    size: [usize; 3],
+    /// Inner loops of `a` and of `b`.
+    runs: [Runs; 2],
+    /// Rows of `a` and columns of `b`, and the same of `out`.
+    lanes: [Offsets; 2],
+    out: [Offsets; 2],
+}
+
+impl Sides {
+    /// The transposed product: what were rows are columns.
+    fn swapped(&self) -> Sides {
+        let mut swapped = self.clone();
+        swapped.size.reverse();
+        swapped.runs.reverse();
+        swapped.lanes.reverse();
+        swapped.out.reverse();
+        swapped
+    }
+
+    /// Row and column strides of `a`, `b` and `out`, if they are plain matrices.
+    fn plain(&self) -> Option<[[usize; 2]; 3]> {
+        let ([a, b], [rows, cols], [out_rows, out_cols]) = (&self.runs, &self.lanes, &self.out);
+        let matrices = [[rows.step()?, a.step], [b.step, cols.step()?], [out_rows.step()?, out_cols.step()?]];
+        (a.even() && b.even()).then_some(matrices)
+    }
+}
+
+impl MatMul {
+    pub(super) fn new<T: Real>(product: &Product, simd: Simd) -> MatMul {
+        let Product { batch, rows, inner, cols, scale, a, b, out, accumulate } = product;
+        let size @ [m, k, n] = [rows, inner, cols].map(|dims| dims.iter().product());
+        let within: usize = out.strides.iter().zip(&product.dims()[2]).skip(1).map(|(s, d)| s * (d - 1)).sum();
+        let around = batch.len();
+        let group = |view: &View, skip: usize, dims: &[usize]| view.strides[around + skip..][..dims.len()].to_vec();
+        let lanes = |view: &View, skip: usize, dims: &[usize]| Offsets::new(dims, &group(view, skip, dims));
+        let runs = |view: &View, skip: usize| Runs::new(inner, &group(view, skip, inner));
+        let sides = Sides {
+            size,
+            runs: [runs(a, rows.len()), runs(b, 0)],
+            lanes: [lanes(a, 0, rows), lanes(b, inner.len(), cols)],
+            out: [lanes(out, 0, rows), lanes(out, rows.len(), cols)],
+        };
+        let operand =
+            |view: &View| Operand { slot: view.slot, offset: view.offset, batch: view.strides[..batch.len()].to_vec() };
+        let mut matmul = MatMul {
+            simd,
+            batch: batch.clone(),
+            size,
+            scale: *scale,
+            accumulate: *accumulate,
+            a: operand(a),
+            b: operand(b),
+            out: operand(out),
+            kind: Kind::Loops([[0; 2]; 3]),
+            distinct: !out.overlaps(&product.dims()[2]),
+            apart: out.strides.first().is_some_and(|&step| !batch.is_empty() && within < step),
+        };
+        let is_small = m == 1 || n == 1 || m * k * n < SMALL;
+        if let (true, Some(strides)) = (is_small, sides.plain()) {
+            matmul.kind = Kind::Loops(strides);
+            return matmul;
+        }
+        let mut best: Option<(f64, bool, Tiles)> = None;
+        for (turned, sides) in [(false, sides.clone()), (true, sides.swapped())] {
+            for tiles in [Tiles::packing::<T>(&sides, simd), Tiles::reading::<T>(&sides, simd)].into_iter().flatten() {
+                let cost = tiles.cost(sides.size);
+                if best.as_ref().is_none_or(|best| cost < best.0) {
+                    best = Some((cost, turned, tiles));
+                }
+            }
+        }
+        if let Some((_, turned, tiles)) = best {
+            if turned {
+                matmul.size.reverse();
+                std::mem::swap(&mut matmul.a, &mut matmul.b);
+            }
+            matmul.kind = Kind::Tiles(Box::new(tiles));
+        }
+        matmul
+    }
+
+    pub(super) fn out_slot(&self) -> usize {
+        self.out.slot
+    }
+
+    /// Bytes of the tables it holds.
+    pub(super) fn bytes(&self) -> usize {
+        match &self.kind {
+            Kind::Loops(_) => 0,
+            Kind::Tiles(tiles) => tiles.bytes(),
+        }
+    }
+
+    /// Elements of packing room that one thread needs.
+    pub(super) fn scratch<T: Real>(&self) -> usize {
+        match &self.kind {
+            Kind::Loops(_) => 0,
+            Kind::Tiles(tiles) => tiles.room::<T>().iter().sum::<usize>() + ALIGN,
+        }
+    }
+
+    pub(super) fn run<T: Real>(&self, source: Source<'_, T>, scratch: &mut [Vec<T>], out: &mut [T]) {
+        let [m, k, n] = self.size;
+        let count: usize = self.batch.iter().product();
+        let threads = scratch.len();
+        let place = Place(out.as_mut_ptr());
+        // Columns are counted in panels, if there are.
+        let (tall, wide) = match &self.kind {
+            Kind::Loops(_) => (1, n),
+            Kind::Tiles(tiles) => (tiles.shape.rows, tiles.panels()),
+        };
+        let whole =
+            |scratch| Part { matmul: self, source, products: 0..count, rows: 0..m, cols: 0..wide, scratch, place };
+        if threads == 1 || count * m * k * n / 16 < source.alone {
+            return self.simd.run(whole(&mut scratch[0]));
+        }
+        let first = self.batch.first().copied().unwrap_or(1);
+        let by_product = if self.distinct { first >= 2 * threads } else { self.apart && first > 1 };
+        let by_column = wide >= m.div_ceil(tall);
+        let share = |total: usize, unit: usize, part: usize| {
+            let units = total.div_ceil(unit);
+            let bound = |part: usize| (units * part / threads * unit).min(total);
+            bound(part)..bound(part + 1)
+        };
+        if !self.distinct && !by_product {
+            return self.simd.run(whole(&mut scratch[0]));
+        }
+        // Parts write elements of their own: products of their own first batch indices, or rows or columns of their own.
+        scratch.par_iter_mut().enumerate().for_each(|(part, scratch)| {
+            let mut work = whole(scratch);
+            if by_product {
+                let (range, within) = (share(first, 1, part), count / first);
+                work.products = range.start * within..range.end * within;
+            } else if by_column {
+                work.cols = share(wide, 1, part);
+            } else {
+                work.rows = share(m, tall, part);
+            }
+            self.simd.run(work);
+        });
+    }
+}
+
+/// Where the result goes, for several threads.
+#[derive(Debug)]
+struct Place<T>(*mut T);
+
+impl<T> Clone for Place<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Place<T> {}
+
+// SAFETY: threads write elements of their own, see `MatMul::run`.
+#[allow(unsafe_code)]
+unsafe impl<T: Send> Send for Place<T> {}
+// SAFETY: as above.
+#[allow(unsafe_code)]
+unsafe impl<T: Send> Sync for Place<T> {}
