@@ -3,8 +3,6 @@
 use osculate_kernels::Real;
 
 use crate::graph::Graph;
-use crate::moments::Request;
-use crate::moments_program::{Budget, MeansProgram, MomentsProgram};
 use crate::program::{Device, Program};
 use crate::tape::Tape;
 use crate::transform;
@@ -197,50 +195,6 @@ impl<P: Signature, D: Signature> Func<P, D, Spec> {
             let rows = transform::vmap(&vjp.graph, tape, &[params, vec![basis], data].concat(), &batched, n);
             rows[1..].iter().map(|r| r.reshape([&shape[..], &r.shape()[1..]].concat())).collect()
         })
-    }
-
-    /// Plans and compiles a program of per-example statistics for minibatches of `n`, see [`Moments`](crate::Moments).
-    ///
-    /// # Errors
-    /// The result is not a scalar, or `n` is 0.
-    pub fn moments<T: Real>(&self, n: usize, request: Request, device: &Device) -> Result<MomentsProgram<T>> {
-        self.moments_within(n, request, device, Budget::default())
-    }
-
-    /// The same within a memory budget: minibatches that need more are taken in chunks.
-    ///
-    /// # Errors
-    /// The result is not a scalar, or `n` is 0.
-    pub fn moments_within<T: Real>(
-        &self,
-        n: usize,
-        request: Request,
-        device: &Device,
-        budget: Budget,
-    ) -> Result<MomentsProgram<T>> {
-        MomentsProgram::new(self, n, request, device, budget)
-    }
-
-    /// Plans and compiles mean gradients and Hessian-vector products of minibatches of `n`, whichever are requested.
-    ///
-    /// # Errors
-    /// The result is not a scalar, or `n` is 0.
-    pub fn means<T: Real>(&self, n: usize, request: Request, device: &Device) -> Result<MeansProgram<T>> {
-        self.means_within(n, request, device, Budget::default())
-    }
-
-    /// The same within a memory budget: minibatches that need more are taken in chunks.
-    ///
-    /// # Errors
-    /// The result is not a scalar, or `n` is 0.
-    pub fn means_within<T: Real>(
-        &self,
-        n: usize,
-        request: Request,
-        device: &Device,
-        budget: Budget,
-    ) -> Result<MeansProgram<T>> {
-        MeansProgram::new(self, n, request, device, budget)
     }
 
     /// The mean loss of `n` examples, a function of the minibatch; its gradient never holds one of a single example.

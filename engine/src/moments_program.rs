@@ -105,6 +105,52 @@ enum Kind {
 /// Fewest examples of a chunk: products of fewer rows are slow.
 const FEWEST: usize = 4;
 
+impl<P: Signature, D: Signature> Func<P, D, Spec> {
+    /// Plans and compiles a program of per-example statistics for minibatches of `n`, see [`Moments`](crate::Moments).
+    ///
+    /// # Errors
+    /// The result is not a scalar, or `n` is 0.
+    pub fn moments<T: Real>(&self, n: usize, request: Request, device: &Device) -> Result<MomentsProgram<T>> {
+        self.moments_within(n, request, device, Budget::default())
+    }
+
+    /// The same within a memory budget: minibatches that need more are taken in chunks.
+    ///
+    /// # Errors
+    /// The result is not a scalar, or `n` is 0.
+    pub fn moments_within<T: Real>(
+        &self,
+        n: usize,
+        request: Request,
+        device: &Device,
+        budget: Budget,
+    ) -> Result<MomentsProgram<T>> {
+        MomentsProgram::new(self, n, request, device, budget)
+    }
+
+    /// Plans and compiles mean gradients and Hessian-vector products of minibatches of `n`, whichever are requested.
+    ///
+    /// # Errors
+    /// The result is not a scalar, or `n` is 0.
+    pub fn means<T: Real>(&self, n: usize, request: Request, device: &Device) -> Result<MeansProgram<T>> {
+        self.means_within(n, request, device, Budget::default())
+    }
+
+    /// The same within a memory budget: minibatches that need more are taken in chunks.
+    ///
+    /// # Errors
+    /// The result is not a scalar, or `n` is 0.
+    pub fn means_within<T: Real>(
+        &self,
+        n: usize,
+        request: Request,
+        device: &Device,
+        budget: Budget,
+    ) -> Result<MeansProgram<T>> {
+        MeansProgram::new(self, n, request, device, budget)
+    }
+}
+
 impl<T: Real> MomentsProgram<T> {
     pub(crate) fn new<P: Signature, D: Signature>(
         loss: &Func<P, D, Spec>,

@@ -297,6 +297,72 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Two-dimensional convolutions with both gradients, large enough for tiles: whole vectors and parts of them, read in place or
+    /// packed, results that lie along and across, added to what is there or not.
+    #[test]
+    fn images(
+        n in 1usize..4, from in 1usize..7, to in 1usize..20, taps in 1usize..4, height in 1usize..9, width in 1usize..40,
+        add in any::<bool>(), seed in any::<u64>(),
+    ) {
+        let (row, inner) = (width + taps - 1, from * taps * taps);
+        let channel = row * (height + taps - 1);
+        let (image, result) = (from * channel, to * height * width);
+        let (x, w, d) = (noise(n * image, seed), noise(to * inner, seed ^ 1), noise(n * result, seed ^ 2));
+        let square = taps * taps;
+        let forward = Product {
+            rows: vec![to], inner: vec![from, taps, taps], cols: vec![n, height, width], scale: 1.0,
+            a: View::new(0, 0, &[inner, square, taps, 1]),
+            b: View::new(1, 0, &[channel, row, 1, image, row, 1]),
+            out: View::new(2, 0, &[height * width, result, width, 1]),
+            ..Product::default()
+        };
+        both(&[w.clone(), x.clone()], n * result, &Command::MatMul(forward), inner, false)?;
+        // One product an example, then one for all; `out` starts as poison where it is not added to.
+        for each in [true, false] {
+            let (batch, summed) = if each { (vec![n], vec![]) } else { (vec![], vec![n]) };
+            let strides = |batched: usize, rest: &[usize]| [&[batched][..], rest].concat();
+            let (a, b) = match each {
+                true => (strides(result, &[height * width, width, 1]), strides(image, &[row, 1, channel, row, 1])),
+                false => (vec![height * width, result, width, 1], strides(image, &[row, 1, channel, row, 1])),
+            };
+            let out = [if each { vec![to * inner] } else { vec![] }, vec![inner, square, taps, 1]].concat();
+            let weights = Product {
+                batch, rows: vec![to], inner: [summed, vec![height, width]].concat(), cols: vec![from, taps, taps],
+                scale: 0.5, a: View::new(0, 0, &a), b: View::new(1, 0, &b), out: View::new(2, 0, &out), accumulate: false,
+            };
+            let terms = height * width * if each { 1 } else { n };
+            let len = to * inner * if each { n } else { 1 };
+            both(&[d.clone(), x.clone()], len, &Command::MatMul(weights), terms, false)?;
+        }
+        // Folded back, on top of a number.
+        let inputs = Product {
+            rows: vec![n, height, width], inner: vec![to], cols: vec![from, taps, taps], scale: 1.0,
+            a: View::new(0, 0, &[result, width, 1, height * width]),
+            b: View::new(1, 0, &[inner, square, taps, 1]),
+            out: View::new(2, 0, &[image, row, 1, channel, row, 1]),
+            accumulate: true, ..Product::default()
+        };
+        let start = Command::Map(Nest {
+            dims: vec![n * image], body: Body(vec![Instr::Const(if add { 0.5 } else { 0.0 })]), inputs: vec![],
+            out: View::new(2, 0, &[1]),
+        });
+        let slots = vec![Slot::Input(d.len()), Slot::Input(w.len()), Slot::Output { len: n * image, wide: false }];
+        let program = Program::new(slots, vec![start, Command::MatMul(inputs)]).expect("a program");
+        let mut want = vec![0.0; n * image];
+        Reference::new(program.clone()).run(&[&d, &w], &mut [Out::Real(&mut want)]).expect("a run");
+        for simd in Simd::available() {
+            let mut got = vec![f64::NAN; n * image];
+            Cpu::with(program.clone(), 1, simd).run(&[&d, &w], &mut [Out::Real(&mut got)]).expect("a run");
+            for (g, w) in got.iter().zip(&want) {
+                prop_assert!((g - w).abs() < 1e-12 * (1.0 + w.abs()), "{}: {} {}", simd, g, w);
+            }
+        }
+    }
+}
+
 /// The same bits from 1, 2 and 4 threads, on work large enough to be split.
 #[test]
 fn threads_do_not_change_a_bit() {
