@@ -224,5 +224,5 @@ fn options_out_of_range_are_refused() {
     let error = message(Sgd::new(3, 0.1).expect("options").step(&mut [0.0; 2], &mut oracles.on(&batch)));
     assert_eq!(error, "the optimizer wants 3 parameters, but was given 2");
     let error = message(Sgd::new(3, 0.1).expect("options").step(&mut [0.0; 3], &mut oracles.on(&batch)));
-    assert_eq!(error, "params.0: want 2 reals, got 3 reals");
+    assert_eq!(error, "params: want 2 reals, got 3 reals");
 }

@@ -247,7 +247,7 @@ impl<T: Real> MomentsProgram<T> {
         if into.layout != self.layout || into.request != self.request {
             return Err(Error::State("these moments are of other parameters or were requested differently".into()));
         }
-        self.sized(batch)?;
+        self.sized(params, along, batch)?;
         into.clear();
         if let Some(chunk) = self.whole() {
             return chunk.run(params, along, batch, 0, into, [None, None]);
@@ -255,13 +255,19 @@ impl<T: Real> MomentsProgram<T> {
         self.each_lane(params, along, batch, |total| into.merge(total)).inspect_err(|_| into.clear())
     }
 
-    /// Whether a minibatch has the size that this is for.
-    fn sized(&self, batch: &Batch<T>) -> Result<()> {
-        if batch.count() == self.n {
-            return Ok(());
+    /// Whether buffers have the sizes that this is for.
+    fn sized(&self, params: &[T], along: Option<&[T]>, batch: &Batch<T>) -> Result<()> {
+        let wrong = |path: &str, want: String, got: String| Err(Error::Signature { path: path.into(), want, got });
+        let want = self.layout.len();
+        for (path, vector) in [("params", Some(params)), ("direction", along)] {
+            if let Some(got) = vector.map(<[T]>::len).filter(|&got| got != want) {
+                return wrong(path, format!("{want} reals"), format!("{got} reals"));
+            }
         }
-        let (want, got) = (format!("a minibatch of {}", self.n), batch.count().to_string());
-        Err(Error::Signature { path: "data".into(), want, got })
+        match batch.count() {
+            n if n == self.n => Ok(()),
+            n => wrong("data", format!("a minibatch of {}", self.n), n.to_string()),
+        }
     }
 
     /// The program of all examples, if that is one.

@@ -87,7 +87,7 @@ impl<T: Real> MeansProgram<T> {
             let why = "a gradient, a product and its direction are given exactly when they were asked for";
             return Err(Error::State(why.into()));
         }
-        program.sized(batch)?;
+        program.sized(params, along, batch)?;
         losses.clear();
         let mut vectors = [gradient, hvp];
         if let Some(chunk) = program.whole() {
