@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::Source;
 use super::block::{BLOCK, Reads, Registers};
 use super::pack::copy;
@@ -27,6 +25,8 @@ pub(super) struct Map {
     accumulate: bool,
     /// Extent of the first loop and its step in the output, if all that one index writes lies within it.
     apart: Option<(usize, usize)>,
+    /// From the first element that one index of the first loop writes to its last.
+    reach: usize,
 }
 
 impl Map {
@@ -56,11 +56,16 @@ impl Map {
         let apart = first.filter(|&(_, step)| reach < step);
         let (loops, mut inputs) = Loops::new(dims, strides, &views, true);
         let out = inputs.remove(inputs.len() - 1);
-        Map { body: nest.body.clone(), loops, inputs, out, contiguous: plain, accumulate, apart }
+        Map { body: nest.body.clone(), loops, inputs, out, contiguous: plain, accumulate, apart, reach }
     }
 
     pub(super) fn out_slot(&self) -> usize {
         self.out.slot
+    }
+
+    /// Work in elements.
+    pub(super) fn work(&self) -> usize {
+        self.loops.len()
     }
 
     /// Bytes of what it holds.
@@ -78,7 +83,7 @@ impl Map {
     ) {
         let out = &mut out[self.out.offset..];
         let total = self.loops.len();
-        let threads = if total < source.alone { 1 } else { registers.len() };
+        let threads = source.team.threads(self.work()).min(registers.len());
         if self.contiguous {
             let out = &mut out[..total];
             let share = total.div_ceil(threads).next_multiple_of(BLOCK);
@@ -88,15 +93,15 @@ impl Map {
             if threads == 1 {
                 return part(0, &mut registers[0], out);
             }
-            let parts = out.par_chunks_mut(share).zip(registers).enumerate();
-            return parts.for_each(|(index, (out, registers))| part(index, registers, out));
+            return source.team.chunks(out, share, registers, |index, out, registers| part(index, registers, out));
         }
         match self.apart {
             Some((first, step)) if threads > 1 && first > 1 => {
                 let within = total / first;
                 let share = first.div_ceil(threads);
-                let parts = out.par_chunks_mut(share * step).zip(registers).enumerate();
-                parts.for_each(|(part, (out, registers))| {
+                // The slot may go on behind what is written.
+                let out = &mut out[..(first - 1) * step + self.reach + 1];
+                source.team.chunks(out, share * step, registers, |part, out, registers| {
                     let (from, to) = (part * share, (part * share + share).min(first));
                     let (range, base) = (from * within..to * within, from * step);
                     simd.run(Scattered { map: self, source, registers, range, base, out });

@@ -9,6 +9,7 @@ mod matmul;
 mod pack;
 mod reduce;
 mod simd;
+mod team;
 pub(crate) mod tile;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod vector;
@@ -22,14 +23,16 @@ pub use tile::Tile;
 use std::mem::take;
 
 use block::Registers;
+use team::Team;
 
 use crate::memory::{allocate, check};
 use crate::{Command, Error, Out, Program, Real, Slot};
 
-/// Work (elements, or multiply-adds over 16) below which a command stays on the calling thread: of short programs, and of programs
-/// of so many operations that the other threads are awake from the command before.
-const ALONE: [usize; 2] = [1 << 15, 1 << 13];
-const LONG: u64 = 1 << 27;
+/// Work (elements of maps and sums, or multiply-adds over 16) from which a command makes a program worth a team of threads.
+const TEAM: usize = 1 << 15;
+
+/// Work below which a command of such a program stays with one of them.
+const ALONE: usize = 1 << 13;
 
 /// Runs a program on the CPU in `f32` or `f64`; a run allocates nothing (but for matrixmultiply's packing buffers, which serve
 /// machines that there are no tiles of our own for).
@@ -53,8 +56,8 @@ pub struct Cpu<T> {
     steps: Vec<Step>,
     owned: Vec<Vec<T>>,
     scratch: Scratch<T>,
-    /// Work below which a command stays on the calling thread.
-    alone: usize,
+    /// Threads that a run is shared among.
+    threads: usize,
 }
 
 /// A command made ready: loops joined, shapes of loops decided.
@@ -70,8 +73,7 @@ enum Step {
 struct Source<'a, T> {
     inputs: &'a [&'a [T]],
     owned: &'a [Vec<T>],
-    /// Work below which a command stays on the calling thread.
-    alone: usize,
+    team: &'a Team,
 }
 
 impl<'a, T> Source<'a, T> {
@@ -90,6 +92,14 @@ impl Step {
             Step::Map(map) => map.out_slot(),
             Step::Reduce(reduce) => reduce.out_slot(),
             Step::MatMul(matmul) => matmul.out_slot(),
+        }
+    }
+
+    fn work(&self) -> usize {
+        match self {
+            Step::Map(map) => map.work(),
+            Step::Reduce(reduce) => reduce.work(),
+            Step::MatMul(matmul) => matmul.work(),
         }
     }
 
@@ -161,15 +171,15 @@ impl<T: Real> Cpu<T> {
                 _ => {}
             }
         }
-        let threads = threads.max(1);
+        let shared = steps.iter().any(|step| step.work() >= TEAM);
+        let threads = if shared { threads.clamp(1, team::MOST) } else { 1 };
         let scratch = Scratch {
             simd,
             packed: vec![vec![T::zero(); packed]; threads],
             registers: vec![Registers::new(simd, registers); threads],
             wide: vec![Registers::new(simd, wide); threads],
         };
-        let alone = ALONE[usize::from(program.flop() >= LONG)];
-        Cpu { program, steps, owned, scratch, alone }
+        Cpu { program, steps, owned, scratch, threads }
     }
 
     /// The program it runs.
@@ -193,22 +203,29 @@ impl<T: Real> Cpu<T> {
     /// Wrong numbers or lengths of buffers; nothing is written then.
     pub fn run(&mut self, inputs: &[&[T]], outputs: &mut [Out<'_, T>]) -> Result<(), Error> {
         check(&self.program, inputs, outputs)?;
+        match self.threads {
+            1 => self.run_by(&Team::one(), inputs, outputs),
+            threads => Team::gather(threads, ALONE, &mut |team| self.run_by(team, inputs, outputs)),
+        }
+        Ok(())
+    }
+
+    fn run_by(&mut self, team: &Team, inputs: &[&[T]], outputs: &mut [Out<'_, T>]) {
         for step in &self.steps {
             let slot = step.out_slot();
             // The written slot is taken out while the others are read; the program's check made sure that it is not read.
             if let Slot::Output { .. } = self.program.slots()[slot] {
-                let source = Source { inputs, owned: &self.owned, alone: self.alone };
+                let source = Source { inputs, owned: &self.owned, team };
                 match &mut outputs[slot - inputs.len()] {
                     Out::Real(out) => step.run(source, &mut self.scratch, out),
                     Out::Wide(out) => step.run_wide(source, &mut self.scratch, out),
                 }
             } else {
                 let mut out = take(&mut self.owned[slot]);
-                let source = Source { inputs, owned: &self.owned, alone: self.alone };
+                let source = Source { inputs, owned: &self.owned, team };
                 step.run(source, &mut self.scratch, &mut out);
                 self.owned[slot] = out;
             }
         }
-        Ok(())
     }
 }

@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::Source;
 use super::block::{BLOCK, LANES, Reads, Registers, add_up, halve, larger, largest};
 use super::simd::{Simd, Work};
@@ -70,6 +68,11 @@ impl Reduce {
         self.out.slot
     }
 
+    /// Work in elements.
+    pub(super) fn work(&self) -> usize {
+        self.kept.len() * self.folded.len()
+    }
+
     /// Bytes of what it holds.
     pub(super) fn bytes(&self) -> usize {
         let paths: usize = self.inputs.iter().flatten().chain([&self.out]).map(Path::bytes).sum();
@@ -90,10 +93,7 @@ impl Reduce {
             return simd.run(Part { reduce: self, source, registers, range: 0..total, out });
         }
         let out = &mut out[..total];
-        let share = match total * self.folded.len() < source.alone {
-            true => total,
-            false => total.div_ceil(registers.len()),
-        };
+        let share = total.div_ceil(source.team.threads(self.work()).min(registers.len()));
         let part = |part: usize, registers: &mut Registers<O>, out: &mut [O]| {
             let range = part * share..part * share + out.len();
             simd.run(Part { reduce: self, source, registers, range, out });
@@ -101,8 +101,7 @@ impl Reduce {
         if share == total {
             return part(0, &mut registers[0], out);
         }
-        let parts = out.par_chunks_mut(share).zip(registers).enumerate();
-        parts.for_each(|(index, (out, registers))| part(index, registers, out));
+        source.team.chunks(out, share, registers, |index, out, registers| part(index, registers, out));
     }
 
     /// The element whose inputs start at `from`, blocks running along the folded loops.

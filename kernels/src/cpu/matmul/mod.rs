@@ -6,11 +6,10 @@
 mod part;
 mod tiles;
 
-use rayon::prelude::*;
-
 use super::Source;
 use super::pack::{Offsets, Runs};
 use super::simd::Simd;
+use super::team::Place;
 use crate::{Product, Real, View};
 use part::{ALIGN, Part};
 use tiles::Tiles;
@@ -138,6 +137,11 @@ impl MatMul {
         self.out.slot
     }
 
+    /// Work in units of about an element of a map.
+    pub(super) fn work(&self) -> usize {
+        self.batch.iter().chain(&self.size).product::<usize>() / 16
+    }
+
     /// Bytes of the tables it holds.
     pub(super) fn bytes(&self) -> usize {
         match &self.kind {
@@ -155,61 +159,38 @@ impl MatMul {
     }
 
     pub(super) fn run<T: Real>(&self, source: Source<'_, T>, scratch: &mut [Vec<T>], out: &mut [T]) {
-        let [m, k, n] = self.size;
+        let [m, _, n] = self.size;
         let count: usize = self.batch.iter().product();
-        let threads = scratch.len();
-        let place = Place(out.as_mut_ptr());
+        let place = Place::new(out);
         // Columns are counted in panels, if there are.
         let (tall, wide) = match &self.kind {
             Kind::Loops(_) => (1, n),
             Kind::Tiles(tiles) => (tiles.shape.rows, tiles.panels()),
         };
-        let whole =
-            |scratch| Part { matmul: self, source, products: 0..count, rows: 0..m, cols: 0..wide, scratch, place };
-        if threads == 1 || count * m * k * n / 16 < source.alone {
-            return self.simd.run(whole(&mut scratch[0]));
-        }
         let first = self.batch.first().copied().unwrap_or(1);
+        let mut threads = source.team.threads(self.work()).min(scratch.len());
         let by_product = if self.distinct { first >= 2 * threads } else { self.apart && first > 1 };
         let by_column = wide >= m.div_ceil(tall);
+        if !self.distinct && !by_product {
+            threads = 1;
+        }
         let share = |total: usize, unit: usize, part: usize| {
             let units = total.div_ceil(unit);
             let bound = |part: usize| (units * part / threads * unit).min(total);
             bound(part)..bound(part + 1)
         };
-        if !self.distinct && !by_product {
-            return self.simd.run(whole(&mut scratch[0]));
-        }
         // Parts write elements of their own: products of their own first batch indices, or rows or columns of their own.
-        scratch.par_iter_mut().enumerate().for_each(|(part, scratch)| {
-            let mut work = whole(scratch);
+        source.team.parts(&mut scratch[..threads], |part, scratch| {
+            let (mut products, mut rows, mut cols) = (0..count, 0..m, 0..wide);
             if by_product {
                 let (range, within) = (share(first, 1, part), count / first);
-                work.products = range.start * within..range.end * within;
+                products = range.start * within..range.end * within;
             } else if by_column {
-                work.cols = share(wide, 1, part);
+                cols = share(wide, 1, part);
             } else {
-                work.rows = share(m, tall, part);
+                rows = share(m, tall, part);
             }
-            self.simd.run(work);
+            self.simd.run(Part { matmul: self, source, products, rows, cols, scratch, place });
         });
     }
 }
-
-/// Where the result goes, for several threads.
-#[derive(Debug)]
-struct Place<T>(*mut T);
-
-impl<T> Clone for Place<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl<T> Copy for Place<T> {}
-
-// SAFETY: threads write elements of their own, see `MatMul::run`.
-#[allow(unsafe_code)]
-unsafe impl<T: Send> Send for Place<T> {}
-// SAFETY: as above.
-#[allow(unsafe_code)]
-unsafe impl<T: Send> Sync for Place<T> {}

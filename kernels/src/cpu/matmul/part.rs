@@ -3,11 +3,12 @@
 use std::ops::Range;
 
 use super::tiles::{Columns, ROWS, Tiles};
-use super::{Kind, MatMul, Operand, Place};
+use super::{Kind, MatMul, Operand};
 use crate::Real;
 use crate::cpu::Source;
 use crate::cpu::pack::{copy, pack};
 use crate::cpu::simd::{Simd, Work};
+use crate::cpu::team::Place;
 use crate::cpu::tile::{Tile, reads_in_place};
 use crate::nest::offset;
 
@@ -80,10 +81,10 @@ impl<T: Real> Part<'_, T> {
                 // A block of rows meets one panel after the other, which stays in the first cache meanwhile.
                 for row in self.rows.clone().step_by(tall) {
                     let rows = row..self.rows.end.min(row + tall);
-                    let mut to = [self.place.0; ROWS];
+                    let mut to = [self.place.at(out); ROWS];
                     let mut from = [a.as_ptr(); ROWS];
                     for (i, row) in rows.clone().enumerate() {
-                        to[i] = to[i].wrapping_add(out + out_rows.at(row));
+                        to[i] = to[i].wrapping_add(out_rows.at(row));
                         from[i] = from[i].wrapping_add(tiles.rows.at(row) + skip[0]);
                     }
                     if let Some(panels) = &tiles.a {
@@ -152,7 +153,7 @@ impl<T: Real> Part<'_, T> {
         let scale = T::narrow(self.matmul.scale);
         let cols = self.cols.clone();
         for i in self.rows.clone() {
-            let row = self.place.0.wrapping_add(out + i * ro);
+            let row = self.place.at(out + i * ro);
             if cb == 1 && co == 1 && cols.len() > 1 {
                 // SAFETY: `Program::new` and `run` checked that results lie inside; these elements belong to this thread alone.
                 let row = unsafe { std::slice::from_raw_parts_mut(row.wrapping_add(cols.start), cols.len()) };
