@@ -57,3 +57,35 @@ pub(super) fn reuse(slots: Vec<Slot>, mut commands: Vec<Command>) -> (Vec<Slot>,
     }
     (kept, commands)
 }
+
+/// The elements of a slot from the first to the last that a view reaches.
+#[derive(Clone, Copy)]
+pub(super) struct Range {
+    from: usize,
+    to: usize,
+}
+
+impl Range {
+    pub fn of(view: &View, dims: &[usize]) -> Range {
+        let reach: usize = view.strides.iter().zip(dims).map(|(s, d)| s * d.saturating_sub(1)).sum();
+        Range { from: view.offset, to: view.offset + reach }
+    }
+
+    /// Those that a command writes.
+    pub fn written(command: &Command) -> Range {
+        match command {
+            Command::Map(nest) | Command::AddTo(nest) | Command::Reduce { nest, .. } => {
+                Range::of(&nest.out, &nest.dims)
+            }
+            Command::MatMul(p) => Range::of(&p.out, &[&p.batch[..], &p.rows, &p.cols].concat()),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.to - self.from + 1
+    }
+
+    pub fn meets(&self, other: &Range) -> bool {
+        self.from <= other.to && other.from <= self.to
+    }
+}

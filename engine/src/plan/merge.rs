@@ -1,8 +1,8 @@
 //! Sums of matrix products: the second is added to where the first lies, so that no command adds them.
 
-use osculate_kernels::{Body, Command, Instr, Nest, Slot};
+use osculate_kernels::{Body, Command, Instr, Nest, Slot, View};
 
-use super::memory::views;
+use super::memory::{Range, views};
 
 /// Merges products that only one map reads, and only their sum; a map that only copies one goes, too. Commands keep their order.
 pub(super) fn merge(slots: &[Slot], mut commands: Vec<Command>) -> Vec<Command> {
@@ -22,25 +22,28 @@ pub(super) fn merge(slots: &[Slot], mut commands: Vec<Command>) -> Vec<Command> 
             } else {
                 (nest.inputs[j].slot, nest.inputs[i].slot)
             };
-            redirect(&mut commands, &mut uses, second, first, true);
+            redirect(&mut commands, &mut uses, second, &View::new(first, 0, &[]), true);
             nest.inputs[i].slot = first;
             nest.inputs.remove(j);
             nest.body = without(&nest.body, sum, j);
         }
         if let ([Instr::Load(0)], [input]) = (&nest.body.0[..], &nest.inputs[..]) {
             let out = &nest.out;
-            let free = match slots[out.slot] {
-                Slot::Temp(_) | Slot::Output { wide: false, .. } => uses.writers[out.slot] == [at],
-                _ => false,
-            };
-            let same = input.strides == out.strides && input.offset == out.offset;
-            if free
-                && same
-                && are_products(input.slot, slots, &commands, &uses)
-                && slots[input.slot].len() == slots[out.slot].len()
-            {
-                uses.writers[out.slot].clear();
-                redirect(&mut commands, &mut uses, input.slot, out.slot, false);
+            let (ours, takes) = (
+                Range::of(out, &nest.dims),
+                matches!(slots[out.slot], Slot::Temp(_) | Slot::Output { wide: false, .. }),
+            );
+            // Products come before their copy: nothing else may write there.
+            let free =
+                takes && uses.writers[out.slot].iter().all(|&w| w == at || !Range::written(&commands[w]).meets(&ours));
+            // All that the products write is copied, in its order.
+            let whole = slots[input.slot].len() == nest.dims.iter().product::<usize>()
+                && input.offset == 0
+                && input.strides == out.strides
+                && ours.len() == slots[input.slot].len();
+            if free && whole && are_products(input.slot, slots, &commands, &uses) {
+                uses.writers[out.slot].retain(|&w| w != at);
+                redirect(&mut commands, &mut uses, input.slot, out, false);
                 kept[at] = false;
             }
         }
@@ -91,14 +94,15 @@ fn sum_of_products(nest: &Nest, slots: &[Slot], commands: &[Command], uses: &Use
     })
 }
 
-/// Lets the products that wrote one slot write another, adding to what is there or not.
-fn redirect(commands: &mut [Command], uses: &mut Uses, from: usize, to: usize, add: bool) {
+/// Lets the products that wrote one slot write from an offset of another on, adding to what is there or not.
+fn redirect(commands: &mut [Command], uses: &mut Uses, from: usize, to: &View, add: bool) {
     for writer in std::mem::take(&mut uses.writers[from]) {
         if let Command::MatMul(product) = &mut commands[writer] {
-            product.out.slot = to;
+            product.out.slot = to.slot;
+            product.out.offset += to.offset;
             product.accumulate |= add;
         }
-        uses.writers[to].push(writer);
+        uses.writers[to.slot].push(writer);
     }
 }
 

@@ -3,9 +3,9 @@
 //! Graphs are lowered in the order in which they were traced, where the sums of a step's results come last: everything that they
 //! read would be alive until then.
 
-use osculate_kernels::{Command, Slot, View};
+use osculate_kernels::{Command, Slot};
 
-use super::memory::views;
+use super::memory::{Range, views};
 
 /// Most commands between a result and one that is moved for it: made vectors, and what folds them.
 const STEPS: usize = 2;
@@ -17,9 +17,8 @@ pub(super) fn schedule(slots: &[Slot], mut commands: Vec<Command>) -> Vec<Comman
     let mut after = vec![0; commands.len()];
     let mut written: Vec<Vec<(Range, usize)>> = vec![Vec::new(); slots.len()];
     for (at, command) in commands.iter_mut().enumerate() {
-        let dims = out_dims(command);
+        let range = Range::written(command);
         let (out, inputs) = views(command);
-        let range = Range::of(out, &dims);
         let read = inputs.iter().flat_map(|view| written[view.slot].iter().map(|&(_, after)| after)).max();
         // Results lie apart in a slot, but may be filled before they are added to.
         let over = written[out.slot].iter().filter(|(other, _)| other.meets(&range)).map(|&(_, after)| after).max();
@@ -47,30 +46,4 @@ fn steps_to_outputs(slots: &[Slot], commands: &mut [Command]) -> Vec<usize> {
         inputs.iter().for_each(|view| most[view.slot] = most[view.slot].max(Some(steps[at])));
     }
     steps
-}
-
-/// Extents of the loops of what is written.
-fn out_dims(command: &Command) -> Vec<usize> {
-    match command {
-        Command::Map(nest) | Command::AddTo(nest) | Command::Reduce { nest, .. } => nest.dims.clone(),
-        Command::MatMul(product) => [&product.batch[..], &product.rows, &product.cols].concat(),
-    }
-}
-
-/// The elements of a slot between the first and the last that a view reaches.
-#[derive(Clone, Copy)]
-struct Range {
-    from: usize,
-    to: usize,
-}
-
-impl Range {
-    fn of(view: &View, dims: &[usize]) -> Range {
-        let reach: usize = view.strides.iter().zip(dims).map(|(s, d)| s * d.saturating_sub(1)).sum();
-        Range { from: view.offset, to: view.offset + reach }
-    }
-
-    fn meets(&self, other: &Range) -> bool {
-        self.from <= other.to && other.from <= self.to
-    }
 }
