@@ -44,10 +44,17 @@ pub trait Real:
     /// Every other element.
     #[doc(hidden)]
     fn evens(simd: Simd, from: &[Self; 32], to: &mut [Self; 16]);
+    /// Elements from where a table says they lie, as many as both it and `to` have.
+    #[doc(hidden)]
+    fn listed(simd: Simd, from: &[Self], table: &[u32], to: &mut [Self]);
+    /// Adds values to elements which a table says where they lie, each another.
+    #[doc(hidden)]
+    fn add_listed(simd: Simd, values: &[Self], table: &[u32], to: &mut [Self]);
 }
 
 macro_rules! real {
-    ($type:ident, $gemm:path, $avx2:ident, $avx512:ident, $square:literal, $turn:ident, $evens2:ident, $evens512:ident) => {
+    ($type:ident, $gemm:path, $avx2:ident, $avx512:ident, $square:literal, $turn:ident, $evens2:ident, $evens512:ident,
+     $listed:ident, $add_listed:ident) => {
         impl Real for $type {
             const NAME: &'static str = stringify!($type);
             #[inline(always)]
@@ -104,6 +111,30 @@ macro_rules! real {
                     Level::Avx512 => unsafe { vector::$evens512(from, to) },
                 }
             }
+            #[inline(always)]
+            fn listed(simd: Simd, from: &[Self], table: &[u32], to: &mut [Self]) {
+                #[cfg(target_arch = "x86_64")]
+                if simd.level() == Level::Avx512 {
+                    // SAFETY: such a `Simd` exists only where the features do.
+                    #[allow(unsafe_code)]
+                    return unsafe { vector::$listed(from, table, to) };
+                }
+                for (to, &at) in to.iter_mut().zip(table) {
+                    *to = from[at as usize];
+                }
+            }
+            #[inline(always)]
+            fn add_listed(simd: Simd, values: &[Self], table: &[u32], to: &mut [Self]) {
+                #[cfg(target_arch = "x86_64")]
+                if simd.level() == Level::Avx512 {
+                    // SAFETY: as above.
+                    #[allow(unsafe_code)]
+                    return unsafe { vector::$add_listed(values, table, to) };
+                }
+                for (&v, &at) in values.iter().zip(table) {
+                    to[at as usize] += v;
+                }
+            }
             const SQUARE: usize = $square;
             #[inline(always)]
             fn turn<'d>(simd: Simd, rows: impl Fn(usize) -> &'d [Self], to: &mut [Self], step: usize) {
@@ -123,5 +154,27 @@ macro_rules! real {
     };
 }
 
-real!(f32, matrixmultiply::sgemm, f32_avx2, f32_avx512, 8, f32_turn, f32_evens_avx2, f32_evens_avx512);
-real!(f64, matrixmultiply::dgemm, f64_avx2, f64_avx512, 4, f64_turn, f64_evens_avx2, f64_evens_avx512);
+real!(
+    f32,
+    matrixmultiply::sgemm,
+    f32_avx2,
+    f32_avx512,
+    8,
+    f32_turn,
+    f32_evens_avx2,
+    f32_evens_avx512,
+    f32_listed,
+    f32_add_listed
+);
+real!(
+    f64,
+    matrixmultiply::dgemm,
+    f64_avx2,
+    f64_avx512,
+    4,
+    f64_turn,
+    f64_evens_avx2,
+    f64_evens_avx512,
+    f64_listed,
+    f64_add_listed
+);

@@ -244,20 +244,22 @@ fn loaded<'r, T: Real, O: Real>(
 }
 
 impl<'d, T: Real> Lanes<'d, T> {
-    /// Copies them, unless they are one number or lie side by side in whole steps.
+    /// Copies them, unless they are one number or lie side by side.
     #[inline(always)]
     fn into<O: Real>(self, simd: Simd, patch: Patch, to: &mut [O]) -> Made<'d, O> {
         let (lanes, len) = (self, patch.len());
         if !lanes.table.is_empty() {
-            listed(lanes.data, lanes.table, to);
+            listed(simd, lanes.data, lanes.table, to);
             return Made::Written;
         }
         if lanes.lane == 0 && (lanes.row == 0 || patch.rows == 1) {
             return Made::Elsewhere(Value::Same(O::narrow(lanes.data[0].wide())));
         }
         let joined = patch.rows == 1 || lanes.row == patch.lanes * lanes.lane;
-        if let (1, true, true, Some(data)) = (lanes.lane, joined, len.is_multiple_of(STEP), T::same::<O>(lanes.data)) {
-            return Made::Elsewhere(Value::Block(&data[..len]));
+        // Whole steps, if there are as many elements: lanes beyond the patch mean nothing.
+        let whole = lanes.data.get(..len.next_multiple_of(STEP)).and_then(T::same::<O>);
+        if let (1, true, Some(whole)) = (lanes.lane, joined, whole) {
+            return Made::Elsewhere(Value::Block(whole));
         }
         let (rows, width) = if joined { (1, len) } else { (patch.rows, patch.lanes) };
         for row in 0..rows {
@@ -269,13 +271,9 @@ impl<'d, T: Real> Lanes<'d, T> {
 
 /// Copies lanes from wherever the table says.
 #[inline(always)]
-fn listed<T: Real, O: Real>(data: &[T], table: &[u32], to: &mut [O]) {
+fn listed<T: Real, O: Real>(simd: Simd, data: &[T], table: &[u32], to: &mut [O]) {
     match T::same::<O>(data) {
-        Some(data) => {
-            for (to, &from) in to.iter_mut().zip(table) {
-                *to = data[from as usize];
-            }
-        }
+        Some(data) => O::listed(simd, data, table, to),
         None => {
             for (to, &from) in to.iter_mut().zip(table) {
                 *to = O::narrow(data[from as usize].wide());

@@ -23,6 +23,8 @@ pub(super) struct Map {
     /// Whether the output is one block in the order of the loops, and overwritten.
     contiguous: bool,
     accumulate: bool,
+    /// Whether no two lanes of a block are the same element of the output, if they have a table.
+    distinct: bool,
     /// Extent of the first loop and its step in the output, if all that one index writes lies within it.
     apart: Option<(usize, usize)>,
     /// From the first element that one index of the first loop writes to its last.
@@ -56,7 +58,10 @@ impl Map {
         let apart = first.filter(|&(_, step)| reach < step);
         let (loops, mut inputs) = Loops::new(dims, strides, &views, true);
         let out = inputs.remove(inputs.len() - 1);
-        Map { body: nest.body.clone(), loops, inputs, out, contiguous: plain, accumulate, apart, reach }
+        let mut lanes = out.table.clone();
+        lanes.sort_unstable();
+        let distinct = lanes.windows(2).all(|pair| pair[0] < pair[1]);
+        Map { body: nest.body.clone(), loops, inputs, out, contiguous: plain, accumulate, distinct, apart, reach }
     }
 
     pub(super) fn out_slot(&self) -> usize {
@@ -104,12 +109,12 @@ impl Map {
                 source.team.chunks(out, share * step, registers, |part, out, registers| {
                     let (from, to) = (part * share, (part * share + share).min(first));
                     let (range, base) = (from * within..to * within, from * step);
-                    simd.run(Scattered { map: self, source, registers, range, base, out });
+                    simd.run(Scattered { map: self, simd, source, registers, range, base, out });
                 });
             }
             _ => {
                 let registers = &mut registers[0];
-                simd.run(Scattered { map: self, source, registers, range: 0..total, base: 0, out });
+                simd.run(Scattered { map: self, simd, source, registers, range: 0..total, base: 0, out });
             }
         }
     }
@@ -148,6 +153,7 @@ impl<T: Real, O: Real> Work for InOrder<'_, T, O> {
 /// A range of flat indices that do not lie side by side in the output, which starts at `base`.
 struct Scattered<'w, T, O> {
     map: &'w Map,
+    simd: Simd,
     source: Source<'w, T>,
     registers: &'w mut Registers<O>,
     range: Range<usize>,
@@ -158,7 +164,7 @@ struct Scattered<'w, T, O> {
 impl<T: Real, O: Real> Work for Scattered<'_, T, O> {
     #[inline(always)]
     fn run(self) {
-        let Scattered { map, source, registers, range, base, out } = self;
+        let Scattered { map, simd, source, registers, range, base, out } = self;
         let paths = || map.inputs.iter().chain([&map.out]);
         let (mut walk, mut at) = (Walk::at(&map.loops, range.start, paths()), range.start);
         while at < range.end {
@@ -169,6 +175,7 @@ impl<T: Real, O: Real> Work for Scattered<'_, T, O> {
             if !map.out.table.is_empty() {
                 let (to, table) = (&mut out[corner..], &map.out.table[patch.first..]);
                 match map.accumulate {
+                    true if map.distinct => O::add_listed(simd, values, table, to),
                     true => {
                         for (&at, &v) in table.iter().zip(values) {
                             to[at as usize] += v;

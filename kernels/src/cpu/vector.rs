@@ -274,3 +274,90 @@ pub(crate) fn f64_evens_avx2(from: &[f64; 32], to: &mut [f64; 16]) {
         }
     }
 }
+
+macro_rules! listed {
+    (
+        $gather:ident, $add:ident, $type:ty, $lanes:literal, $mask:ty, $load:ident, $below:ident, $splat:ident, $get:ident,
+        $put:ident, $plus:ident, $write:ident, $zero:ident
+    ) => {
+        /// Elements from where a table says they lie, as many as both it and `to` have; panics as indexing does.
+        #[target_feature(enable = "avx512f,avx512vl")]
+        pub(crate) fn $gather(from: &[$type], table: &[u32], to: &mut [$type]) {
+            let end = $splat(from.len().min(i32::MAX as usize) as i32);
+            let len = table.len().min(to.len());
+            for at in (0..len).step_by($lanes) {
+                let some = ((1u32 << (len - at).min($lanes)) - 1) as $mask;
+                // SAFETY: masked lanes are within both slices, and their offsets, once compared, within `from`.
+                unsafe {
+                    let index = $load(some, table.as_ptr().add(at).cast());
+                    assert!($below(some, index, end) == some, "an offset beyond {} elements", from.len());
+                    let values = $get::<{ size_of::<$type>() as i32 }>($zero(), some, index, from.as_ptr().cast());
+                    $write(to.as_mut_ptr().add(at), some, values);
+                }
+            }
+        }
+
+        /// Adds values to elements which a table says where they lie, each another; panics as indexing does.
+        #[target_feature(enable = "avx512f,avx512vl")]
+        pub(crate) fn $add(values: &[$type], table: &[u32], to: &mut [$type]) {
+            let end = $splat(to.len().min(i32::MAX as usize) as i32);
+            let len = table.len().min(values.len());
+            for at in (0..len).step_by($lanes) {
+                let some = ((1u32 << (len - at).min($lanes)) - 1) as $mask;
+                // SAFETY: as above, of `to`.
+                unsafe {
+                    let index = $load(some, table.as_ptr().add(at).cast());
+                    assert!($below(some, index, end) == some, "an offset beyond {} elements", to.len());
+                    let old = $get::<{ size_of::<$type>() as i32 }>($zero(), some, index, to.as_ptr().cast());
+                    let new = $plus(some, old, values.as_ptr().add(at));
+                    $put::<{ size_of::<$type>() as i32 }>(to.as_mut_ptr().cast(), some, index, new);
+                }
+            }
+        }
+    };
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn plus_ps(some: __mmask16, old: __m512, values: *const f32) -> __m512 {
+    // SAFETY: the caller's: as many elements as the mask takes.
+    _mm512_add_ps(old, unsafe { _mm512_maskz_loadu_ps(some, values) })
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn plus_pd(some: __mmask8, old: __m512d, values: *const f64) -> __m512d {
+    // SAFETY: as above.
+    _mm512_add_pd(old, unsafe { _mm512_maskz_loadu_pd(some, values) })
+}
+
+listed!(
+    f32_listed,
+    f32_add_listed,
+    f32,
+    16,
+    __mmask16,
+    _mm512_maskz_loadu_epi32,
+    _mm512_mask_cmplt_epu32_mask,
+    _mm512_set1_epi32,
+    _mm512_mask_i32gather_ps,
+    _mm512_mask_i32scatter_ps,
+    plus_ps,
+    _mm512_mask_storeu_ps,
+    _mm512_setzero_ps
+);
+listed!(
+    f64_listed,
+    f64_add_listed,
+    f64,
+    8,
+    __mmask8,
+    _mm256_maskz_loadu_epi32,
+    _mm256_mask_cmplt_epu32_mask,
+    _mm256_set1_epi32,
+    _mm512_mask_i32gather_pd,
+    _mm512_mask_i32scatter_pd,
+    plus_pd,
+    _mm512_mask_storeu_pd,
+    _mm512_setzero_pd
+);
