@@ -1,7 +1,7 @@
 //! Kernels on one thread, f32: products, convolutions and their two gradients, elementwise work and sums.
 //!
 //! Throughput is counted in operations (`Gelem/s` reads GFLOP/s) for products, in bytes for the rest; beside them the machine's own:
-//! the product that stays in the first cache, and a copy.
+//! multiply-adds of registers, and a copy.
 
 use std::hint::black_box;
 
@@ -26,9 +26,67 @@ fn operations(multiply_adds: usize) -> Throughput {
     Throughput::Elements(2 * multiply_adds as u64)
 }
 
+/// Multiply-adds of registers alone, twelve chains of them: the most that one core can do.
+#[cfg(target_arch = "x86_64")]
+mod peak {
+    use std::arch::x86_64::*;
+    use std::hint::black_box;
+
+    /// Chains: as many as two units of a latency of five cycles take, and two.
+    pub const CHAINS: usize = 12;
+
+    #[target_feature(enable = "avx512f")]
+    pub fn avx512(rounds: usize) -> f32 {
+        let (x, y) = (_mm512_set1_ps(0.999), _mm512_set1_ps(1e-3));
+        // Chains that are known to be alike would be one.
+        let mut sums = black_box([_mm512_set1_ps(1.0); CHAINS]);
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm512_fmadd_ps(*sum, x, y);
+            }
+        }
+        sums.iter().map(|&sum| _mm512_reduce_add_ps(sum)).sum()
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub fn avx2(rounds: usize) -> f32 {
+        let (x, y) = (_mm256_set1_ps(0.999), _mm256_set1_ps(1e-3));
+        let mut sums = black_box([_mm256_set1_ps(1.0); CHAINS]);
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm256_fmadd_ps(*sum, x, y);
+            }
+        }
+        black_box(sums).iter().map(|&sum| _mm256_cvtss_f32(sum)).sum()
+    }
+}
+
+/// What the machine can do at most.
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+fn peaks(c: &mut Criterion) {
+    const ROUNDS: usize = 10_000;
+    let mut group = c.benchmark_group("peak");
+    for simd in Simd::available() {
+        let (lanes, run): (usize, fn(usize) -> f32) = match simd.to_string().as_str() {
+            // SAFETY: `available` found these instructions.
+            "avx512" => (16, |rounds| unsafe { peak::avx512(rounds) }),
+            // SAFETY: as above.
+            "avx2" => (8, |rounds| unsafe { peak::avx2(rounds) }),
+            _ => continue,
+        };
+        group.throughput(Throughput::Elements((2 * lanes * peak::CHAINS * ROUNDS) as u64));
+        group.bench_function(format!("multiply-adds of registers, {simd}"), |b| b.iter(|| run(black_box(ROUNDS))));
+    }
+    group.finish();
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn peaks(_: &mut Criterion) {}
+
 fn products(c: &mut Criterion) {
     for (name, [m, k, n]) in [
-        ("peak: 64x256x32, in cache", [64, 256, 32]),
+        ("64x256x32, in cache", [64, 256, 32]),
         ("512x512x512", [512, 512, 512]),
         ("128x784x1000", [128, 784, 1000]),
         ("784x128x1000", [784, 128, 1000]),
@@ -167,5 +225,5 @@ fn functions(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, products, convolutions, elementwise, functions);
+criterion_group!(benches, peaks, products, convolutions, elementwise, functions);
 criterion_main!(benches);

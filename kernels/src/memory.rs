@@ -1,5 +1,7 @@
 //! The buffers of one run: borrowed inputs and outputs, owned scratch.
 
+use std::ops::{Deref, DerefMut};
+
 use crate::{Error, Program, Real, Slot};
 
 /// A buffer that a run writes.
@@ -26,13 +28,65 @@ impl<T> Out<'_, T> {
     }
 }
 
+/// Bytes that buffers are aligned to: a vector that two cache lines share costs two.
+const LINE: usize = 64;
+
+/// A buffer that begins with a cache line.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer<T> {
+    data: Vec<T>,
+    from: usize,
+}
+
+impl<T: Real> Buffer<T> {
+    /// Zeros.
+    pub fn new(len: usize) -> Buffer<T> {
+        let spare = if len == 0 { 0 } else { LINE / size_of::<T>() };
+        let mut data = vec![T::zero(); len + spare];
+        let from = data.as_ptr().align_offset(LINE).min(spare);
+        data.truncate(from + len);
+        Buffer { data, from }
+    }
+}
+
+impl<T: Clone> Clone for Buffer<T> {
+    fn clone(&self) -> Buffer<T> {
+        let spare = LINE / size_of::<T>();
+        let mut data: Vec<T> = Vec::with_capacity(self.len() + spare);
+        let from = data.as_ptr().align_offset(LINE).min(spare);
+        data.extend(self.first().into_iter().flat_map(|first| std::iter::repeat_n(first.clone(), from)));
+        let from = data.len();
+        data.extend_from_slice(self);
+        Buffer { data, from }
+    }
+}
+
+impl<T> Deref for Buffer<T> {
+    type Target = [T];
+    #[inline(always)]
+    fn deref(&self) -> &[T] {
+        &self.data[self.from..]
+    }
+}
+
+impl<T> DerefMut for Buffer<T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.data[self.from..]
+    }
+}
+
 /// Scratch and constants, allocated once; slots that are inputs or outputs stay empty here.
-pub(crate) fn allocate<T: Real>(program: &Program) -> Vec<Vec<T>> {
+pub(crate) fn allocate<T: Real>(program: &Program) -> Vec<Buffer<T>> {
     (program.slots().iter())
         .map(|slot| match slot {
-            Slot::Temp(len) => vec![T::zero(); *len],
-            Slot::Constant(values) => values.iter().map(|&v| T::narrow(v)).collect(),
-            Slot::Input(_) | Slot::Output { .. } => Vec::new(),
+            Slot::Temp(len) => Buffer::new(*len),
+            Slot::Constant(values) => {
+                let mut buffer = Buffer::new(values.len());
+                buffer.iter_mut().zip(values).for_each(|(to, &v)| *to = T::narrow(v));
+                buffer
+            }
+            Slot::Input(_) | Slot::Output { .. } => Buffer::new(0),
         })
         .collect()
 }

@@ -1,6 +1,6 @@
 //! The naive executor in f64: one scalar at a time, no blocks, no threads. What it computes is what a command means.
 
-use crate::memory::{allocate, check};
+use crate::memory::{Buffer, allocate, check};
 use crate::nest::offset;
 use crate::{Body, Command, Error, Fold, Instr, Nest, Out, Product, Program, Simd, View};
 
@@ -18,7 +18,7 @@ use crate::{Body, Command, Error, Fold, Instr, Nest, Out, Product, Program, Simd
 #[derive(Debug, Clone)]
 pub struct Reference {
     program: Program,
-    owned: Vec<Vec<f64>>,
+    owned: Vec<Buffer<f64>>,
 }
 
 impl Reference {

@@ -17,8 +17,13 @@ pub(super) const STEP: usize = 16;
 #[derive(Debug, Clone)]
 pub(super) struct Registers<O> {
     simd: Simd,
-    blocks: Vec<[O; BLOCK]>,
+    blocks: Vec<Block<O>>,
 }
+
+/// The lanes of a register, in whole cache lines.
+#[derive(Debug, Clone)]
+#[repr(align(64))]
+struct Block<O>([O; BLOCK]);
 
 /// Where the lanes of an input lie.
 #[derive(Clone, Copy)]
@@ -56,7 +61,7 @@ impl<O: Real> Registers<O> {
     pub fn new(simd: Simd, count: usize) -> Registers<O> {
         // One more for a result that is the same in every lane.
         let count = if count == 0 { 0 } else { count + 1 };
-        Registers { simd, blocks: vec![[O::zero(); BLOCK]; count] }
+        Registers { simd, blocks: vec![Block([O::zero(); BLOCK]); count] }
     }
 
     pub fn bytes(&self) -> usize {
@@ -68,7 +73,7 @@ impl<O: Real> Registers<O> {
     pub fn eval<'r, T: Real>(&'r mut self, body: &Body, patch: Patch, reads: Reads<'r, T>) -> &'r [O] {
         let whole = patch.len().next_multiple_of(STEP);
         let (blocks, spare) = self.blocks.split_at_mut(body.0.len());
-        let to = &mut spare[0][..whole];
+        let to = &mut spare[0].0[..whole];
         match through(self.simd, blocks, body, patch, reads, to) {
             Made::Written => to,
             Made::Elsewhere(Value::Block(block)) => block,
@@ -94,7 +99,7 @@ impl<O: Real> Registers<O> {
 #[inline(always)]
 fn through<'r, T: Real, O: Real>(
     simd: Simd,
-    blocks: &'r mut [[O; BLOCK]],
+    blocks: &'r mut [Block<O>],
     body: &Body,
     patch: Patch,
     reads: Reads<'r, T>,
@@ -106,7 +111,7 @@ fn through<'r, T: Real, O: Real>(
         Some(split) => split,
         None => return Made::Elsewhere(Value::Same(O::zero())), // refused by `Program::new`
     };
-    for ((done_at, instr), block) in (0..).zip(others).zip(blocks) {
+    for ((done_at, instr), Block(block)) in (0..).zip(others).zip(blocks) {
         done[done_at] = match *instr {
             Instr::Load(input) => loaded(simd, reads.lanes(input, patch), patch, block),
             _ => {

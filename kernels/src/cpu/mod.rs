@@ -25,7 +25,7 @@ use std::mem::take;
 use block::Registers;
 use team::Team;
 
-use crate::memory::{allocate, check};
+use crate::memory::{Buffer, allocate, check};
 use crate::{Command, Error, Out, Program, Real, Slot};
 
 /// Work (elements of maps and sums, or multiply-adds over 16) from which a command makes a program worth a team of threads.
@@ -54,7 +54,7 @@ const ALONE: usize = 1 << 13;
 pub struct Cpu<T> {
     program: Program,
     steps: Vec<Step>,
-    owned: Vec<Vec<T>>,
+    owned: Vec<Buffer<T>>,
     scratch: Scratch<T>,
     /// Threads that a run is shared among.
     threads: usize,
@@ -72,7 +72,7 @@ enum Step {
 #[derive(Clone, Copy)]
 struct Source<'a, T> {
     inputs: &'a [&'a [T]],
-    owned: &'a [Vec<T>],
+    owned: &'a [Buffer<T>],
     team: &'a Team,
 }
 
@@ -133,7 +133,7 @@ impl Step {
 struct Scratch<T> {
     simd: Simd,
     /// Packed operands of products.
-    packed: Vec<Vec<T>>,
+    packed: Vec<Buffer<T>>,
     /// Blocks of lanes.
     registers: Vec<Registers<T>>,
     /// The same for what is computed in f64.
@@ -175,7 +175,7 @@ impl<T: Real> Cpu<T> {
         let threads = if shared { threads.clamp(1, team::MOST) } else { 1 };
         let scratch = Scratch {
             simd,
-            packed: vec![vec![T::zero(); packed]; threads],
+            packed: vec![Buffer::new(packed); threads],
             registers: vec![Registers::new(simd, registers); threads],
             wide: vec![Registers::new(simd, wide); threads],
         };
@@ -190,7 +190,7 @@ impl<T: Real> Cpu<T> {
     /// Bytes of scratch, packing room, constants, commands and tables that this executor holds.
     pub fn bytes(&self) -> usize {
         let Scratch { packed, registers, wide, .. } = &self.scratch;
-        let packed: usize = packed.iter().map(Vec::len).sum();
+        let packed: usize = packed.iter().map(|buffer| buffer.len()).sum();
         let registers = registers.iter().map(Registers::bytes).chain(wide.iter().map(Registers::bytes));
         let tables = self.steps.iter().map(Step::bytes);
         let commands = self.program.bytes() + size_of_val(&self.steps[..]);

@@ -205,13 +205,13 @@ fn growth(options: &GrowthOptions) -> Result<()> {
     on(0, || {
         for what in [What::Gradient, What::Moments] {
             for model in [Model::Mlp, Model::ThreeCThreeD, Model::Resnet32] {
-                let sizes = [32, 64, 128, 320];
+                let sizes = [128, 256, 512, 1280];
                 let mut steps = sizes.iter().map(|&n| Steps::unchecked(model, n)).collect::<Result<Vec<_>>>()?;
                 let grown = exponent(&sizes.map(|n| n as f64), &timed(&mut steps, what)?);
                 say(&format!("exponent of {} in n, {}", name(&what), name(&model)), grown, "", "0.9 to 1.1")?;
             }
             let mut steps =
-                [320, 480, 720, 1100].map(|width| Steps::wide(width, 128)).into_iter().collect::<Result<Vec<_>>>()?;
+                [512, 768, 1152, 1760].map(|width| Steps::wide(width, 128)).into_iter().collect::<Result<Vec<_>>>()?;
             let sizes: Vec<f64> = steps.iter().map(|s| s.parameters() as f64).collect();
             let grown = exponent(&sizes, &timed(&mut steps, what)?);
             say(&format!("exponent of {} in D, mlp", name(&what)), grown, "", "0.9 to 1.1")?;

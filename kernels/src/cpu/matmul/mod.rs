@@ -10,8 +10,9 @@ use super::Source;
 use super::pack::{Offsets, Runs};
 use super::simd::Simd;
 use super::team::Place;
+use crate::memory::Buffer;
 use crate::{Product, Real, View};
-use part::{ALIGN, Part};
+use part::Part;
 use tiles::Tiles;
 
 /// Multiply-adds below which packing costs more than it saves.
@@ -154,11 +155,11 @@ impl MatMul {
     pub(super) fn scratch<T: Real>(&self) -> usize {
         match &self.kind {
             Kind::Loops(_) => 0,
-            Kind::Tiles(tiles) => tiles.room::<T>().iter().sum::<usize>() + ALIGN,
+            Kind::Tiles(tiles) => tiles.room::<T>().iter().sum::<usize>(),
         }
     }
 
-    pub(super) fn run<T: Real>(&self, source: Source<'_, T>, scratch: &mut [Vec<T>], out: &mut [T]) {
+    pub(super) fn run<T: Real>(&self, source: Source<'_, T>, scratch: &mut [Buffer<T>], out: &mut [T]) {
         let [m, _, n] = self.size;
         let count: usize = self.batch.iter().product();
         let place = Place::new(out);

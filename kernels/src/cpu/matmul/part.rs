@@ -10,6 +10,7 @@ use crate::cpu::pack::{copy, pack};
 use crate::cpu::simd::{Simd, Work};
 use crate::cpu::team::Place;
 use crate::cpu::tile::{Tile, reads_in_place};
+use crate::memory::Buffer;
 use crate::nest::offset;
 
 /// What one thread computes.
@@ -19,12 +20,9 @@ pub(super) struct Part<'p, T> {
     pub products: Range<usize>,
     pub rows: Range<usize>,
     pub cols: Range<usize>,
-    pub scratch: &'p mut Vec<T>,
+    pub scratch: &'p mut Buffer<T>,
     pub place: Place<T>,
 }
-
-/// Elements that packed panels are aligned to: a cache line's.
-pub(super) const ALIGN: usize = 16;
 
 impl<T: Real> Work for Part<'_, T> {
     #[inline(always)]
@@ -50,9 +48,8 @@ impl<T: Real> Part<'_, T> {
         let matmul = self.matmul;
         let (MatMul { simd, size, .. }, Tiles { shape, runs, out_rows, .. }) = (matmul, tiles);
         let scale = T::narrow(matmul.scale);
-        let aligned = self.scratch.as_ptr().align_offset(ALIGN * size_of::<T>()).min(ALIGN);
         let [b_room, a_room, c_room] = tiles.room::<T>();
-        let (b_room, rest) = self.scratch[aligned..aligned + b_room + a_room + c_room].split_at_mut(b_room);
+        let (b_room, rest) = self.scratch[..b_room + a_room + c_room].split_at_mut(b_room);
         let (a_room, c_room) = rest.split_at_mut(a_room);
         let aside: [*mut T; ROWS] = {
             let c = c_room.as_mut_ptr();
