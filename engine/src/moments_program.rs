@@ -35,9 +35,9 @@ impl Budget {
 }
 
 impl Default for Budget {
-    /// 64 MiB: larger chunks make convolutional nets no faster.
+    /// 48 MiB: larger chunks make convolutional nets no faster.
     fn default() -> Budget {
-        Budget::mib(64)
+        Budget::mib(48)
     }
 }
 

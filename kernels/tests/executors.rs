@@ -364,6 +364,65 @@ proptest! {
 }
 
 /// The same bits from 1, 2 and 4 threads, on work large enough to be split.
+/// Runs a program in f32 by every set of instructions, on two threads, and compares the output with the reference's; data and sums
+/// are small multiples of 1/4, so that both are exact.
+fn exactly(commands: &[Command], inputs: &[Vec<f64>], out_len: usize) -> Result<(), TestCaseError> {
+    let mut slots: Vec<Slot> = inputs.iter().map(|x| Slot::Input(x.len())).collect();
+    slots.push(Slot::Output { len: out_len, wide: false });
+    let program = Program::new(slots, commands.to_vec()).expect("a program");
+    let mut want = vec![0.25; out_len];
+    let exact: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
+    Reference::new(program.clone()).run(&exact, &mut [Out::Real(&mut want)]).expect("a run");
+    let narrow: Vec<Vec<f32>> = inputs.iter().map(|x| x.iter().map(|&v| v as f32).collect()).collect();
+    let narrow: Vec<&[f32]> = narrow.iter().map(Vec::as_slice).collect();
+    for simd in Simd::available() {
+        let mut got = vec![0.25f32; out_len];
+        Cpu::with(program.clone(), 2, simd).run(&narrow, &mut [Out::Real(&mut got)]).expect("a run");
+        for (at, (&g, &w)) in got.iter().zip(&want).enumerate() {
+            prop_assert!(f64::from(g) == w, "{}, element {}: {} instead of {}", simd, at, g, w);
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Pooling of padded images, forward and backward: windows that overlap or leave gaps, short rows that lie unevenly, ties; work
+    /// of one thread and of two.
+    #[test]
+    fn pools(
+        n in 1usize..4, channels in 1usize..24, [high, wide] in [1usize..17, 1usize..17], size in 1usize..4,
+        stride in 1usize..4, pad in 0usize..3, seed in any::<u64>(),
+    ) {
+        let [rows, cols] = [high, wide].map(|out| (out - 1) * stride + size + pad);
+        let image = rows * cols;
+        let quarters = |len: usize, seed: u64| noise(len, seed).iter().map(|v| (v * 8.0).round() / 4.0).collect::<Vec<_>>();
+        let (x, most) = (quarters(n * channels * image, seed), quarters(n * channels * high * wide, seed ^ 1));
+        let windows = |slot: usize| View::new(slot, 0, &[channels * image, image, stride * cols, stride, cols, 1]);
+        let results = |slot: usize| View::new(slot, 0, &[channels * high * wide, high * wide, wide, 1, 0, 0]);
+        let kept = |view: View| View { strides: view.strides[..4].to_vec(), ..view };
+        let dims = vec![n, channels, high, wide];
+        let equal = Body(vec![Instr::Load(0), Instr::Load(1), Instr::Compare(Comparison::Equal, 0, 1)]);
+        for fold in [Fold::Max, Fold::Sum] {
+            let nest = Nest {
+                dims: dims.clone(), body: equal.clone(), inputs: vec![windows(0), results(1)], out: kept(results(2)),
+            };
+            let command = Command::Reduce { nest, over: vec![size, size], fold, scale: 1.0 };
+            exactly(&[command], &[x.clone(), most.clone()], n * channels * high * wide)?;
+        }
+        // Back to the images, on top of what is there, and results to where windows begin.
+        let select = [equal.0.clone(), vec![Instr::Const(0.0), Instr::Select(2, 1, 3)]].concat();
+        let spread = Nest {
+            dims: [&dims[..], &[size, size]].concat(), body: Body(select), inputs: vec![windows(0), results(1)],
+            out: windows(2),
+        };
+        let copy = Nest { dims, body: Body::product(1), inputs: vec![kept(results(1))], out: kept(windows(2)) };
+        exactly(&[Command::AddTo(spread)], &[x.clone(), most.clone()], n * channels * image)?;
+        exactly(&[Command::Map(copy)], &[x, most], n * channels * image)?;
+    }
+}
+
 #[test]
 fn threads_do_not_change_a_bit() {
     // Rows that leave a remainder of one after sharing, too.

@@ -206,3 +206,68 @@ fn pause(patience: &mut usize) {
         None => std::thread::yield_now(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    fn pool(threads: usize) -> rayon::ThreadPool {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads")
+    }
+
+    #[test]
+    fn every_part_is_done_once() {
+        // Teams larger and smaller than their pools, and within one another.
+        for (threads, members) in [(1, 1), (1, 3), (2, 2), (4, 2), (3, 64), (2, 100)] {
+            pool(threads).install(|| {
+                Team::gather(members, 0, &mut |team| {
+                    assert_eq!(team.threads(1), members.min(MOST));
+                    for round in 0..2000usize {
+                        let len: usize = round % 130;
+                        let chunk = len.div_ceil(team.threads(1)).max(1);
+                        let (mut out, mut values) = (vec![0usize; len], vec![0usize; MOST]);
+                        team.chunks(&mut out, chunk, &mut values, |part, out, value| {
+                            *value += 1;
+                            (part * chunk..).zip(out).for_each(|(at, out)| *out += at + 1);
+                        });
+                        assert!(out.iter().enumerate().all(|(at, &v)| v == at + 1), "{out:?}");
+                        assert!(values.iter().enumerate().all(|(at, &v)| v == usize::from(at * chunk < len)));
+                    }
+                });
+            });
+        }
+    }
+
+    #[test]
+    fn teams_at_once_share_a_pool() {
+        use rayon::prelude::*;
+        let done = AtomicUsize::new(0);
+        pool(2).install(|| {
+            (0..16).into_par_iter().for_each(|_| {
+                Team::gather(2, 0, &mut |team| {
+                    for _ in 0..100 {
+                        team.parts(&mut [0, 0], |_, _| _ = done.fetch_add(1, Ordering::Relaxed));
+                    }
+                });
+            });
+        });
+        assert_eq!(done.into_inner(), 16 * 200);
+    }
+
+    #[test]
+    fn a_panic_passes_and_leaves_no_one_waiting() {
+        for bad in 0..2 {
+            let caught = catch_unwind(AssertUnwindSafe(|| {
+                pool(2).install(|| {
+                    Team::gather(2, 0, &mut |team| {
+                        team.parts(&mut [0, 0], |part, _| assert!(part != bad, "as asked"));
+                    });
+                });
+            }));
+            assert!(caught.is_err());
+        }
+    }
+}
