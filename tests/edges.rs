@@ -4,7 +4,7 @@ mod support;
 
 use osculate::nn::{Mlp, Norm, cross_entropy, squared_error};
 use osculate::optim::meka::{Direction, Noise, StepRule};
-use osculate::optim::{Meka, MekaConfig, Minibatches, Optimizer, Oracle, Sgd, by_name};
+use osculate::optim::{FirstOrder, Meka, MekaConfig, Minibatches, Optimizer, Oracle, by_name, first_order};
 use osculate::{Array, Batch, Device, Examples, Flat, Func, Moments, Request, Rng, Spec, check, label, spec};
 use support::*;
 
@@ -108,7 +108,9 @@ fn sizes_that_cannot_be() {
         message(empty),
         "params.layers.0.w: want extents of at least 1, and elements that can be counted, got f[4, 0]"
     );
-    assert!(message(Sgd::<f32>::new(0, 0.1)).contains("wants 1 parameters, but was given 0"));
+    assert!(
+        message(FirstOrder::<f32>::new(0, first_order::Config::sgd())).contains("wants 1 parameters, but was given 0")
+    );
     assert!(message(Meka::<f32>::new(0, MekaConfig::default())).contains("wants 1 parameters"));
     assert!(Array::<f64>::new([1 << 33, 1 << 31], vec![]).is_err());
     type Case = for<'t> fn(osculate::Expr<'t>) -> osculate::Expr<'t>;

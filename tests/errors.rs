@@ -1,7 +1,7 @@
 //! Bad input gets an error that says what, where and what to do, and changes nothing. Each is tested by its message.
 
 use osculate::nn::{Init, Mlp, cross_entropy};
-use osculate::optim::{Meka, MekaConfig, Minibatches, Optimizer, Sgd, Status, by_name};
+use osculate::optim::{FirstOrder, Meka, MekaConfig, Minibatches, Optimizer, Status, by_name, first_order};
 use osculate::store::Store;
 use osculate::{Array, Batch, Device, Examples, Flat, Func, Request, Rng, Spec, label, spec};
 
@@ -164,6 +164,10 @@ fn a_nan_in_a_batch_changes_nothing() {
     }
 }
 
+fn sgd(len: usize, rate: f64) -> osculate::optim::Result<FirstOrder<f32>> {
+    FirstOrder::new(len, first_order::Config { rate, ..first_order::Config::sgd() })
+}
+
 #[test]
 fn truncated_and_foreign_states_are_refused() {
     let folder = std::env::temp_dir().join(format!("osculate-errors-{}", std::process::id()));
@@ -182,15 +186,15 @@ fn truncated_and_foreign_states_are_refused() {
     assert!(message(Store::load(&path, "osculate.meka")).contains("not a whole safetensors file"));
     std::fs::write(&path, &bytes).expect("a file");
     assert_eq!(
-        message(Store::load(&path, "osculate.sgd")),
-        format!("{show}: it holds \"osculate.meka\", wanted \"osculate.sgd\"")
+        message(Store::load(&path, "osculate.first_order")),
+        format!("{show}: it holds \"osculate.meka\", wanted \"osculate.first_order\"")
     );
     let missing = folder.join("none.safetensors");
     assert!(message(Store::load(&missing, "osculate.meka")).contains("No such file"));
 
     let state = Store::load(&path, "osculate.meka").expect("a state");
-    let mut sgd = Sgd::<f32>::new(5, 0.1).expect("options");
-    assert_eq!(message(sgd.load(&state)), "this is \"osculate.meka\", wanted \"osculate.sgd\"");
+    let mut sgd = FirstOrder::<f32>::new(5, first_order::Config::sgd()).expect("options");
+    assert_eq!(message(sgd.load(&state)), "this is \"osculate.meka\", wanted \"osculate.first_order\"");
     let mut other = Meka::<f32>::new(6, MekaConfig::default()).expect("options");
     let before = other.save();
     assert_eq!(message(other.load(&state)), "\"mean\" is 5 × F32, wanted 6 × F32");
@@ -214,15 +218,15 @@ fn options_out_of_range_are_refused() {
     };
     assert_eq!(with(|c| c.gradient_decay = 1.0), "gradient_decay = 1: a number in [0, 1) is wanted");
     assert_eq!(with(|c| c.scale = -1.0), "scale = -1: a positive number is wanted");
-    assert_eq!(message(Sgd::<f32>::new(3, f64::NAN)), "learning rate = NaN: a positive number is wanted");
+    assert_eq!(message(sgd(3, f64::NAN)), "rate = NaN: a positive number is wanted");
     let mut oracles = {
         let loss = Func::trace(spec([2]), spec([]), |_, w, x| (w * x).sum()).expect("a trace");
         Minibatches::<_, f32>::new(&loss, &Device::cpu())
     };
     let batch =
         Examples::new(spec([]), Array::new([2], vec![1.0f32, 2.0]).expect("x")).and_then(|e| e.all()).expect("b");
-    let error = message(Sgd::new(3, 0.1).expect("options").step(&mut [0.0; 2], &mut oracles.on(&batch)));
+    let error = message(sgd(3, 0.1).expect("options").step(&mut [0.0; 2], &mut oracles.on(&batch)));
     assert_eq!(error, "the optimizer wants 3 parameters, but was given 2");
-    let error = message(Sgd::new(3, 0.1).expect("options").step(&mut [0.0; 3], &mut oracles.on(&batch)));
+    let error = message(sgd(3, 0.1).expect("options").step(&mut [0.0; 3], &mut oracles.on(&batch)));
     assert_eq!(error, "params: want 2 reals, got 3 reals");
 }

@@ -1,39 +1,14 @@
 //! MEKA against the reference traces and the properties that its specification promises.
 
+#[path = "support/finite_sum.rs"]
+mod finite_sum;
+
+use finite_sum::{examples, minibatch, numbers, problem, traces};
 use osculate::optim::meka::{Direction, Init, Noise, StepRule, VarianceOf};
 use osculate::optim::{Meka, MekaConfig, Minibatches, Optimizer, Oracle};
 use osculate::store::Store;
-use osculate::{Array, Batch, Device, Examples, Func, Result, Rng, Spec, spec};
+use osculate::{Array, Batch, Device, Examples, Func, Rng, Spec, spec};
 use proptest::prelude::*;
-use serde_json::Value;
-
-fn numbers(value: &Value) -> Vec<f64> {
-    match value {
-        Value::Array(items) => items.iter().flat_map(numbers).collect(),
-        other => vec![other.as_f64().expect("a number")],
-    }
-}
-
-type Loss = Func<Spec, (Spec, Spec), Spec>;
-type Data = Examples<(Spec, Spec), f64>;
-
-/// lᵢ(θ) = ½(θ − ξᵢ)ᵀAᵢ(θ − ξᵢ) + κ/12 Σⱼ θⱼ⁴
-fn problem(kappa: f64) -> Result<Loss> {
-    Func::trace(spec([3]), (spec([3]), spec([3, 3])), move |_, theta, (xi, a)| {
-        let gap = theta - xi;
-        0.5 * gap.dot(a.dot(gap)) + kappa / 12.0 * theta.powi(4).sum()
-    })
-}
-
-fn traces() -> Value {
-    serde_json::from_str(include_str!("data/meka_traces.json")).expect("the traces")
-}
-
-fn examples(file: &Value) -> Result<Data> {
-    let xi = Array::new([7, 3], numbers(&file["problem"]["xi"]))?;
-    let a = Array::new([7, 3, 3], numbers(&file["problem"]["A"]))?;
-    Examples::new((spec([3]), spec([3, 3])), (xi, a))
-}
 
 fn replay(key: &str, config: MekaConfig) {
     let file = traces();
@@ -44,7 +19,7 @@ fn replay(key: &str, config: MekaConfig) {
     let mut meka = Meka::new(3, config).expect("options");
     let mut batch = Batch::default();
     for (t, want) in file[key].as_array().expect("steps").iter().enumerate() {
-        examples.gather(&[3 * t % 7, (3 * t + 1) % 7, (3 * t + 2) % 7], &mut batch).expect("rows");
+        minibatch(&examples, t, &mut batch);
         let report = meka.step(&mut theta, &mut oracles.on(&batch)).expect("a step");
         let f = meka.filter();
         let mut got = vec![
@@ -237,7 +212,7 @@ fn a_state_resumes_bit_for_bit() {
         let mut batch = Batch::default();
         let mut walk = |from: usize, to: usize, theta: &mut Vec<f64>, optimizer: &mut dyn Optimizer<f64>| {
             for t in from..to {
-                examples.gather(&[3 * t % 7, (3 * t + 1) % 7, (3 * t + 2) % 7], &mut batch).expect("rows");
+                minibatch(&examples, t, &mut batch);
                 optimizer.step(theta, &mut oracles.on(&batch)).expect("a step");
             }
         };

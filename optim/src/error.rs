@@ -17,6 +17,16 @@ pub enum Error {
         /// What is wanted.
         why: &'static str,
     },
+    /// A named option cannot be set so.
+    #[error("option {name} = {text:?}: {why}")]
+    Setting {
+        /// What was named.
+        name: String,
+        /// What was given.
+        text: String,
+        /// What is wanted.
+        why: String,
+    },
     /// The parameter vector is not the one the optimizer was made for, or there are no parameters.
     #[error("the optimizer wants {want} parameters, but was given {got}")]
     Length {

@@ -13,23 +13,36 @@
 //! | [`kalman`] | the scalar Kalman filter |
 //! | [`improvement`] | the step that most probably improves: a polynomial and its safeguarded Newton iteration |
 //! | [`meka`] | MEKA and AdaMEKA (Chen et al. 2020) |
-//! | [`sgd`] | stochastic gradient descent |
+//! | [`kafisto`] | KaFiStO, vanilla and with momentum (Davtyan et al. 2022) |
+//! | [`lr_adapt`] | LR-Adapt around any base direction (de Roos et al. 2021) |
+//! | [`base`] | directions: SGD, momentum, Nesterov, Adam, Adagrad, RMSprop, Adadelta |
+//! | [`first_order`] | those with a learning rate, a schedule, clipping and weight decay |
+//! | [`options`] | options by name |
 //! | [`registry`] | all optimizers by name |
 
+pub mod base;
 mod error;
+pub mod first_order;
 pub mod improvement;
+pub mod kafisto;
 pub mod kalman;
+pub mod lr_adapt;
 pub mod meka;
 mod optimizer;
+pub mod options;
 pub mod oracle;
 pub mod registry;
-pub mod sgd;
+mod schedule;
 mod smooth;
+mod vectors;
 
 pub use error::{Error, Result};
+pub use first_order::FirstOrder;
+pub use kafisto::Kafisto;
+pub use lr_adapt::LrAdapt;
 pub use meka::{Meka, MekaConfig};
 pub use optimizer::{Optimizer, Report, Status};
 pub use oracle::{Minibatches, Oracle};
 pub use registry::{by_name, names};
-pub use sgd::Sgd;
+pub use schedule::Schedule;
 pub use smooth::Smooth;

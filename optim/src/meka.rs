@@ -23,9 +23,13 @@
 use osculate_engine::store::Store;
 use osculate_engine::{Device, Func, In, Out, Program, Real, Request, Spec, dot, spec};
 
+use crate::base::finite_state;
 use crate::error::{decay, positive};
 use crate::improvement::{Coefficients, Outcome};
 use crate::optimizer::{check_len, some_parameters};
+use crate::options::{self, Field, Options};
+use crate::registry::Entry;
+use crate::vectors::finite;
 use crate::{Error, Optimizer, Oracle, Report, Result, Smooth, Status, kalman};
 
 /// How the filters start.
@@ -134,41 +138,52 @@ impl Default for MekaConfig {
     }
 }
 
-/// Numbers in a fingerprint.
-const OPTIONS: usize = 16;
+impl Options for MekaConfig {
+    fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
+        let (mut init, mut variance) = match self.init {
+            Init::Diffuse(variance) => (0, variance),
+            Init::FirstObservation => (1, 1e4),
+        };
+        see("init", Field::Choice(&mut init, &["diffuse", "first-observation"]));
+        see("variance", Field::Number(&mut variance));
+        self.init = if init == 0 { Init::Diffuse(variance) } else { Init::FirstObservation };
 
-impl MekaConfig {
-    /// The options as numbers, saved with a state so that it is resumed under the same ones.
-    fn fingerprint(&self) -> [f64; OPTIONS] {
-        let (init, variance) = match self.init {
-            Init::Diffuse(variance) => (0.0, variance),
-            Init::FirstObservation => (1.0, 0.0),
+        let mut of = usize::from(self.variance_of == VarianceOf::Sample);
+        see("variance-of", Field::Choice(&mut of, &["mean", "sample"]));
+        self.variance_of = if of == 0 { VarianceOf::Mean } else { VarianceOf::Sample };
+
+        let (mut direction, mut epsilon) = match self.direction {
+            Direction::Mean => (0, 1e-8),
+            Direction::Adaptive { epsilon } => (1, epsilon),
         };
-        let epsilon = if let Direction::Adaptive { epsilon } = self.direction { epsilon } else { 0.0 };
-        let (rule, step) = match self.step {
-            StepRule::Fixed(step) => (0.0, step),
-            StepRule::Quadratic => (1.0, 0.0),
-            StepRule::Improvement => (2.0, 0.0),
+        see("direction", Field::Choice(&mut direction, &["mean", "adaptive"]));
+        see("epsilon", Field::Number(&mut epsilon));
+        self.direction = if direction == 0 { Direction::Mean } else { Direction::Adaptive { epsilon } };
+
+        let (mut rule, mut rate) = match self.step {
+            StepRule::Fixed(rate) => (0, rate),
+            StepRule::Quadratic => (1, 0.1),
+            StepRule::Improvement => (2, 0.1),
         };
-        let noise = self.noise.map_or([-1.0; 3], |n| [n.loss, n.gradient, n.hvp]);
-        [
-            init,
-            variance,
-            if self.variance_of == VarianceOf::Mean { 0.0 } else { 1.0 },
-            epsilon,
-            rule,
-            step,
-            self.loss_decay,
-            self.gradient_decay,
-            self.coefficient_decay,
-            self.scale,
-            f64::from(u8::from(self.surprise)),
-            self.first_step,
-            self.max_step.unwrap_or(0.0),
-            noise[0],
-            noise[1],
-            noise[2],
-        ]
+        see("step", Field::Choice(&mut rule, &["fixed", "quadratic", "improvement"]));
+        see("rate", Field::Number(&mut rate));
+        self.step = [StepRule::Fixed(rate), StepRule::Quadratic, StepRule::Improvement][rule.min(2)];
+
+        see("loss-decay", Field::Number(&mut self.loss_decay));
+        see("gradient-decay", Field::Number(&mut self.gradient_decay));
+        see("coefficient-decay", Field::Number(&mut self.coefficient_decay));
+        see("scale", Field::Number(&mut self.scale));
+        see("surprise", Field::Flag(&mut self.surprise));
+        see("max-step", Field::Maybe(&mut self.max_step));
+        see("first-step", Field::Number(&mut self.first_step));
+
+        let mut known = self.noise.map_or([None; 3], |noise| [noise.loss, noise.gradient, noise.hvp].map(Some));
+        for (name, value) in ["loss-noise", "gradient-noise", "hvp-noise"].into_iter().zip(&mut known) {
+            see(name, Field::Maybe(value));
+        }
+        // What is not named beside one that is, is zero.
+        let [loss, gradient, hvp] = known.map(|value| value.unwrap_or(0.0));
+        self.noise = known.iter().any(Option::is_some).then_some(Noise { loss, gradient, hvp });
     }
 }
 
@@ -478,7 +493,7 @@ impl<T: Real> Optimizer<T> for Meka<T> {
         let averages = [self.now.loss_noise, self.now.gradient_noise];
         let averages = averages.iter().chain(&self.now.coefficients).flat_map(|a| a.state()).collect::<Vec<_>>();
         store.put("averages", &averages);
-        store.put("options", &self.config.fingerprint());
+        options::save(&mut self.config.clone(), &mut store);
         store.put("mean", &self.mean);
         store.put("previous", &self.previous);
         store
@@ -491,14 +506,9 @@ impl<T: Real> Optimizer<T> for Meka<T> {
         let f = state.get::<f64>("filter", 9)?;
         let counters = state.get::<f64>("counters", 2)?;
         let averages = state.get::<f64>("averages", 14)?;
-        if state.get::<f64>("options", OPTIONS)? != self.config.fingerprint() {
-            return Err(osculate_engine::Error::State("the state was saved under other options".into()).into());
-        }
-        if !f.iter().chain(&counters).chain(&averages).all(|x| x.is_finite())
-            || !mean.iter().chain(&previous).all(|x: &T| x.is_finite())
-        {
-            return Err(osculate_engine::Error::State("the state holds a number that is not finite".into()).into());
-        }
+        options::check(&mut self.config.clone(), state)?;
+        let scalars = f.iter().chain(&counters).chain(&averages).all(|x| x.is_finite());
+        finite_state(scalars && finite::<T>(&mean) && finite::<T>(&previous))?;
         let average = |at: usize, of: Smooth| of.restored([averages[2 * at], averages[2 * at + 1]]);
         let mut now = self.now;
         now.filter = Filter {
@@ -525,41 +535,21 @@ impl<T: Real> Optimizer<T> for Meka<T> {
 }
 
 /// The optimizers of this file, for the registry.
-pub(crate) fn entries<T: Real>() -> Vec<crate::registry::Entry<T>> {
-    fn boxed<T: Real>(len: usize, config: MekaConfig) -> Result<Box<dyn Optimizer<T>>> {
-        Ok(Box::new(Meka::new(len, config)?))
-    }
+pub(crate) fn entries<T: Real>() -> Vec<Entry<T>> {
+    let entry =
+        |name, about, config| Entry::new(name, about, config, |len, config| Ok(Box::new(Meka::new(len, config)?)));
+    let meka = MekaConfig::default();
+    let adameka = MekaConfig { direction: Direction::Adaptive { epsilon: 1e-8 }, ..meka };
+    let with = |step: StepRule, config: MekaConfig| MekaConfig { step, ..config };
     vec![
-        crate::registry::Entry {
-            name: "meka",
-            about: "MEKA, steps of most probable improvement: no learning rate",
-            make: |len| boxed(len, MekaConfig::default()),
-        },
-        crate::registry::Entry {
-            name: "meka-quadratic",
-            about: "MEKA, steps to the minimum of the expected loss: no learning rate",
-            make: |len| boxed(len, MekaConfig { step: StepRule::Quadratic, ..MekaConfig::default() }),
-        },
-        crate::registry::Entry {
-            name: "meka-fixed",
-            about: "MEKA with SGD's learning rate 0.1",
-            make: |len| boxed(len, MekaConfig { step: StepRule::Fixed(0.1), ..MekaConfig::default() }),
-        },
-        crate::registry::Entry {
-            name: "adameka",
-            about: "AdaMEKA, steps of most probable improvement: no learning rate",
-            make: |len| {
-                let direction = Direction::Adaptive { epsilon: 1e-8 };
-                boxed(len, MekaConfig { direction, ..MekaConfig::default() })
-            },
-        },
-        crate::registry::Entry {
-            name: "adameka-fixed",
-            about: "AdaMEKA with Adam's learning rate 0.001",
-            make: |len| {
-                let direction = Direction::Adaptive { epsilon: 1e-8 };
-                boxed(len, MekaConfig { direction, step: StepRule::Fixed(1e-3), ..MekaConfig::default() })
-            },
-        },
+        entry("meka", "MEKA, steps of most probable improvement: no learning rate", meka),
+        entry(
+            "meka-quadratic",
+            "MEKA, steps to the minimum of the expected loss: no learning rate",
+            with(StepRule::Quadratic, meka),
+        ),
+        entry("meka-fixed", "MEKA with SGD's learning rate", with(StepRule::Fixed(0.1), meka)),
+        entry("adameka", "AdaMEKA, steps of most probable improvement: no learning rate", adameka),
+        entry("adameka-fixed", "AdaMEKA with Adam's learning rate", with(StepRule::Fixed(1e-3), adameka)),
     ]
 }

@@ -35,6 +35,8 @@ pub enum Status {
     Fallback,
     /// No step was taken: the direction promised no descent.
     NoDescent,
+    /// A step was tried and taken back.
+    Rejected,
     /// Nothing was changed: the loss, the gradient or a statistic was not finite.
     NonFinite,
 }
@@ -54,11 +56,13 @@ pub struct Report {
     pub gradient_noise: Option<f64>,
     /// Probability that the step improves, if the rule knows it.
     pub probability: Option<f64>,
+    /// Decrease of the minibatch's loss to the decrease that was expected, if the rule looked.
+    pub ratio: Option<f64>,
 }
 
 impl Report {
     pub(crate) fn new(status: Status, loss: f64, step: f64) -> Report {
-        Report { status, loss, step, gain: None, gradient_noise: None, probability: None }
+        Report { status, loss, step, gain: None, gradient_noise: None, probability: None, ratio: None }
     }
 }
 

@@ -56,12 +56,13 @@ pub trait Oracle<T: Real> {
 ///
 /// ```
 /// use osculate_engine::{spec, Array, Device, Examples, Func};
-/// use osculate_optim::{Minibatches, Optimizer, Oracle, Sgd};
+/// use osculate_optim::{FirstOrder, Minibatches, Optimizer, Oracle, first_order::Config};
 /// let loss = Func::trace(spec([]), spec([]), |_, w, x| 0.5 * (w - x).square())?;
 /// let data = Examples::new(spec([]), Array::new([4], vec![1.0, 2.0, 3.0, 6.0])?)?.all()?;
 /// let mut oracles = Minibatches::new(&loss, &Device::cpu());
 /// let mut w = [0.0];
-/// let report = Sgd::new(1, 0.5)?.step(&mut w, &mut oracles.on(&data))?;
+/// let sgd = Config { rate: 0.5, ..Config::sgd() };
+/// let report = FirstOrder::new(1, sgd)?.step(&mut w, &mut oracles.on(&data))?;
 /// assert_eq!((report.loss, w), (6.25, [1.5]));
 /// # Ok::<(), osculate_optim::Error>(())
 /// ```

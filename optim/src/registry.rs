@@ -2,21 +2,71 @@
 
 use osculate_engine::Real;
 
-use crate::{Error, Optimizer, Result, meka, sgd};
+use crate::options::{self, Options};
+use crate::{Error, Optimizer, Result, first_order, kafisto, lr_adapt, meka};
 
-/// An optimizer that can be made by name, with its defaults.
+/// An optimizer that can be made by name, with its defaults or other options.
 pub struct Entry<T> {
     /// What it is called on a command line.
     pub name: &'static str,
     /// What it is, in a line.
     pub about: &'static str,
-    /// Makes it for a number of parameters.
-    pub make: fn(usize) -> Result<Box<dyn Optimizer<T>>>,
+    config: Box<dyn Configured<T>>,
+}
+
+/// Options that know what they are of.
+trait Configured<T> {
+    /// Names and default values.
+    fn list(&self) -> Vec<(&'static str, String)>;
+    /// The optimizer for a number of parameters, with some options set.
+    fn make(&self, len: usize, set: &[(String, String)]) -> Result<Box<dyn Optimizer<T>>>;
+}
+
+/// Defaults, and what makes an optimizer of options.
+struct Defaults<T, C> {
+    config: C,
+    make: fn(usize, C) -> Result<Box<dyn Optimizer<T>>>,
+}
+
+impl<T, C: Options + Clone> Configured<T> for Defaults<T, C> {
+    fn list(&self) -> Vec<(&'static str, String)> {
+        options::list(&mut self.config.clone())
+    }
+
+    fn make(&self, len: usize, set: &[(String, String)]) -> Result<Box<dyn Optimizer<T>>> {
+        let mut config = self.config.clone();
+        set.iter().try_for_each(|(name, text)| options::set(&mut config, name, text))?;
+        (self.make)(len, config)
+    }
+}
+
+impl<T: 'static> Entry<T> {
+    pub(crate) fn new<C: Options + Clone + 'static>(
+        name: &'static str,
+        about: &'static str,
+        config: C,
+        make: fn(usize, C) -> Result<Box<dyn Optimizer<T>>>,
+    ) -> Entry<T> {
+        Entry { name, about, config: Box::new(Defaults { config, make }) }
+    }
+
+    /// Names of its options and their defaults.
+    pub fn options(&self) -> Vec<(&'static str, String)> {
+        self.config.list()
+    }
+
+    /// Makes it for `len` parameters, with some options set by name.
+    ///
+    /// # Errors
+    /// Options that it has not, or out of range.
+    pub fn make(&self, len: usize, set: &[(String, String)]) -> Result<Box<dyn Optimizer<T>>> {
+        self.config.make(len, set)
+    }
 }
 
 /// Every optimizer.
 pub fn all<T: Real>() -> Vec<Entry<T>> {
-    [meka::entries(), sgd::entries()].into_iter().flatten().collect()
+    [meka::entries(), lr_adapt::entries(), kafisto::entries(), first_order::entries()].into_iter().flatten().collect()
 }
 
 /// Names of all optimizers.
@@ -35,8 +85,22 @@ pub fn names() -> Vec<&'static str> {
 /// assert!(error.starts_with("there is no optimizer \"newton\"; there are meka"));
 /// ```
 pub fn by_name<T: Real>(name: &str, len: usize) -> Result<Box<dyn Optimizer<T>>> {
+    with_options(name, len, &[])
+}
+
+/// The same, with options set by name.
+///
+/// # Errors
+/// There is no optimizer, or none of its options, of that name; a value out of range.
+///
+/// ```
+/// use osculate_optim::registry::with_options;
+/// let set = [("rate".to_string(), "0.01".to_string()), ("schedule".to_string(), "cosine".to_string())];
+/// assert!(with_options::<f32>("adam", 10, &set).is_ok());
+/// ```
+pub fn with_options<T: Real>(name: &str, len: usize, set: &[(String, String)]) -> Result<Box<dyn Optimizer<T>>> {
     match all::<T>().into_iter().find(|entry| entry.name == name) {
-        Some(entry) => (entry.make)(len),
+        Some(entry) => entry.make(len, set),
         None => Err(Error::Unknown { name: name.into(), known: names().join(", ") }),
     }
 }

@@ -1,0 +1,258 @@
+//! Base directions W g: what a gradient becomes before it is multiplied by a learning rate.
+//!
+//! All in the forms of PyTorch, t counted from 1:
+//!
+//! ```text
+//! sgd       W g = g
+//! momentum  m = β₁m + g                                          W g = m                          Polyak 1964
+//! nesterov  m = β₁m + g                                          W g = g + β₁m                    Nesterov 1983
+//! adam      m = β₁m + (1−β₁)g   v = β₂v + (1−β₂)g²               W g = m̂/(√v̂ + ε)                 Kingma and Ba 2015
+//!           m̂ = m/(1−β₁ᵗ)       v̂ = v/(1−β₂ᵗ)
+//! adagrad   v = v + g²                                           W g = g/(√v + ε)                 Duchi et al. 2011
+//! rmsprop   v = β₂v + (1−β₂)g²                                   W g = g/(√v + ε)                 Hinton 2012
+//! adadelta  v = β₂v + (1−β₂)g²  W g = √(u + ε)/√(v + ε) · g      u = β₂u + (1−β₂)(W g)²           Zeiler 2012
+//! ```
+
+use osculate_engine::store::Store;
+use osculate_engine::{Expr, Real};
+
+use crate::error::{decay, positive};
+use crate::options::{Field, Options};
+use crate::vectors::Vectors;
+use crate::{Error, Result};
+
+/// Which direction, and its constants.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Base {
+    /// Index of [`Base::RULES`].
+    pub rule: usize,
+    /// β₁, of the gradient's average.
+    pub momentum: f64,
+    /// β₂, of the squares' average.
+    pub second: f64,
+    /// ε.
+    pub epsilon: f64,
+}
+
+impl Base {
+    /// Names of the rules.
+    pub const RULES: &[&str] = &["sgd", "momentum", "nesterov", "adam", "adagrad", "rmsprop", "adadelta"];
+    const SGD: usize = 0;
+    const MOMENTUM: usize = 1;
+    const NESTEROV: usize = 2;
+    const ADAM: usize = 3;
+    const ADAGRAD: usize = 4;
+    const RMSPROP: usize = 5;
+    const ADADELTA: usize = 6;
+
+    /// The gradient itself.
+    pub fn sgd() -> Base {
+        Base { rule: Base::SGD, momentum: 0.9, second: 0.999, epsilon: 1e-8 }
+    }
+
+    /// β₁ = 0.9.
+    pub fn momentum() -> Base {
+        Base { rule: Base::MOMENTUM, ..Base::sgd() }
+    }
+
+    /// β₁ = 0.9.
+    pub fn nesterov() -> Base {
+        Base { rule: Base::NESTEROV, ..Base::sgd() }
+    }
+
+    /// β = (0.9, 0.999), ε = 1e-8.
+    pub fn adam() -> Base {
+        Base { rule: Base::ADAM, ..Base::sgd() }
+    }
+
+    /// ε = 1e-10.
+    pub fn adagrad() -> Base {
+        Base { rule: Base::ADAGRAD, epsilon: 1e-10, ..Base::sgd() }
+    }
+
+    /// β₂ = 0.99, ε = 1e-8.
+    pub fn rmsprop() -> Base {
+        Base { rule: Base::RMSPROP, second: 0.99, ..Base::sgd() }
+    }
+
+    /// β₂ = 0.95, ε = 1e-6.
+    pub fn adadelta() -> Base {
+        Base { rule: Base::ADADELTA, second: 0.95, epsilon: 1e-6, ..Base::sgd() }
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.rule >= Base::RULES.len() {
+            return Err(Error::Option {
+                option: "rule",
+                value: self.rule as f64,
+                why: "an index of Base::RULES is wanted",
+            });
+        }
+        decay("momentum", self.momentum)?;
+        decay("second", self.second)?;
+        positive("epsilon", self.epsilon)
+    }
+
+    /// Vectors that are kept from step to step.
+    fn buffers(&self) -> usize {
+        match self.rule {
+            Base::SGD => 0,
+            Base::ADAM | Base::ADADELTA => 2,
+            _ => 1,
+        }
+    }
+
+    /// The direction, and new values of the buffers; `first` and `second` are the corrections 1/(1−β₁ᵗ) and 1/√(1−β₂ᵗ).
+    fn direct<'t>(
+        &self,
+        g: Expr<'t>,
+        kept: &[Expr<'t>],
+        first: Expr<'t>,
+        second: Expr<'t>,
+    ) -> (Expr<'t>, Vec<Expr<'t>>) {
+        let (b1, b2, epsilon) = (self.momentum, self.second, self.epsilon);
+        let squares = |v: Expr<'t>| b2 * v + (1.0 - b2) * g * g;
+        match (self.rule, kept) {
+            (Base::MOMENTUM, &[m]) => {
+                let m = b1 * m + g;
+                (m, vec![m])
+            }
+            (Base::NESTEROV, &[m]) => {
+                let m = b1 * m + g;
+                (g + b1 * m, vec![m])
+            }
+            (Base::ADAM, &[m, v]) => {
+                let (m, v) = (b1 * m + (1.0 - b1) * g, squares(v));
+                (first * m / (second * v.sqrt() + epsilon), vec![m, v])
+            }
+            (Base::ADAGRAD, &[v]) => {
+                let v = v + g * g;
+                (g / (v.sqrt() + epsilon), vec![v])
+            }
+            (Base::RMSPROP, &[v]) => {
+                let v = squares(v);
+                (g / (v.sqrt() + epsilon), vec![v])
+            }
+            (Base::ADADELTA, &[v, u]) => {
+                let v = squares(v);
+                let d = (u + epsilon).sqrt() / (v + epsilon).sqrt() * g;
+                (d, vec![v, b2 * u + (1.0 - b2) * d * d])
+            }
+            _ => (g, Vec::new()),
+        }
+    }
+}
+
+impl Options for Base {
+    fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
+        see("rule", Field::Choice(&mut self.rule, Base::RULES));
+        see("momentum", Field::Number(&mut self.momentum));
+        see("second", Field::Number(&mut self.second));
+        see("epsilon", Field::Number(&mut self.epsilon));
+    }
+}
+
+/// What a step does with the direction of g' = `clip` · g + `decay` · x: x ← `keep` · x + `scale` · W g'.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Use {
+    pub keep: f64,
+    pub scale: f64,
+    pub clip: f64,
+    pub decay: f64,
+}
+
+impl Use {
+    /// x becomes `scale` · W g.
+    pub fn direction(scale: f64) -> Use {
+        Use { keep: 0.0, scale, clip: 1.0, decay: 0.0 }
+    }
+}
+
+/// A base direction at work: its buffers, and its rule as one pass over all vectors.
+#[derive(Debug, Clone)]
+pub(crate) struct Worker<T> {
+    base: Base,
+    steps: u64,
+    buffers: Vec<Vec<T>>,
+    rule: Rule<T>,
+}
+
+/// Scalars of a rule: those of [`Use`], and two corrections.
+const SCALARS: usize = 6;
+
+/// By the number of buffers.
+#[derive(Debug, Clone)]
+enum Rule<T> {
+    None(Vectors<T, 1, 1, SCALARS>),
+    One(Vectors<T, 2, 1, SCALARS>),
+    Two(Vectors<T, 3, 1, SCALARS>),
+}
+
+impl<T: Real> Worker<T> {
+    pub fn new(base: Base, len: usize) -> Result<Worker<T>> {
+        base.check()?;
+        fn traced<T: Real, const M: usize>(base: Base, len: usize) -> Result<Vectors<T, M, 1, SCALARS>> {
+            Vectors::new(len, move |[keep, scale, clip, decay, first, second], changed: [Expr<'_>; M], [g]| {
+                let (x, kept) = (changed[0], &changed[1..]);
+                let (direction, new) = base.direct(clip * g + decay * x, kept, first, second);
+                let mut results = changed;
+                results[0] = keep * x + scale * direction;
+                results[1..].copy_from_slice(&new);
+                results
+            })
+        }
+        let rule = match base.buffers() {
+            0 => Rule::None(traced(base, len)?),
+            1 => Rule::One(traced(base, len)?),
+            _ => Rule::Two(traced(base, len)?),
+        };
+        Ok(Worker { base, steps: 0, buffers: vec![vec![T::zero(); len]; base.buffers()], rule })
+    }
+
+    /// One step; all vectors must be finite.
+    pub fn run(&mut self, x: &mut [T], g: &[T], with: Use) -> Result<()> {
+        self.steps += 1;
+        let power = |decay: f64| 1.0 - decay.powf(self.steps as f64);
+        let corrections = [1.0 / power(self.base.momentum), 1.0 / power(self.base.second).sqrt()];
+        let scalars = [with.keep, with.scale, with.clip, with.decay, corrections[0], corrections[1]];
+        match (&mut self.rule, &mut self.buffers[..]) {
+            (Rule::None(rule), _) => rule.run(scalars, [x], [g]),
+            (Rule::One(rule), [a]) => rule.run(scalars, [x, a], [g]),
+            (Rule::Two(rule), [a, b]) => rule.run(scalars, [x, a, b], [g]),
+            _ => Ok(()), // there are as many buffers as the rule was traced for
+        }
+    }
+
+    /// Steps that were taken.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Writes the state.
+    pub fn save(&self, store: &mut Store) {
+        store.put("steps", &[self.steps as f64]);
+        for (index, buffer) in self.buffers.iter().enumerate() {
+            store.put(format!("buffer.{index}"), buffer);
+        }
+    }
+
+    /// Reads a state; nothing is changed if it is none of this direction.
+    pub fn load(&mut self, store: &Store) -> Result<()> {
+        let steps = store.get::<f64>("steps", 1)?;
+        let buffers = (self.buffers.iter().enumerate())
+            .map(|(index, buffer)| store.get(&format!("buffer.{index}"), buffer.len()))
+            .collect::<osculate_engine::Result<Vec<Vec<T>>>>()?;
+        finite_state(steps.iter().all(|s| s.is_finite()) && buffers.iter().flatten().all(|x| x.is_finite()))?;
+        (self.steps, self.buffers) = (steps[0] as u64, buffers);
+        Ok(())
+    }
+}
+
+/// Refuses a state with numbers that are not finite.
+pub(crate) fn finite_state(is: bool) -> Result<()> {
+    if is {
+        Ok(())
+    } else {
+        Err(osculate_engine::Error::State("the state holds a number that is not finite".into()).into())
+    }
+}

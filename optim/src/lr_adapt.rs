@@ -1,0 +1,262 @@
+//! LR-Adapt: a learning rate that follows how well the last step went as it was expected to, around any base direction.
+//!
+//! F. de Roos, C. Jidling, A. Wills, T. Schön, P. Hennig, *A Probabilistically Motivated Learning Rate Adaptation for Stochastic
+//! Optimization*, 2021, Algorithm 1. With f, g of the minibatch, v = ηWg and φ = g·v:
+//!
+//! ```text
+//! Δf = f − f*  if f* is known, else φ/2                                   lines 8 to 11
+//! θ⁺ = θ − v · 2Δf/(φ + R)                                                Eq. 12; θ − v if R = 0 and f* is not known
+//! f⁺ = f(θ⁺) on the same minibatch
+//! ρ  = (f − f⁺)/(φ/2);   ρ > 4/3: η ← 1.2η;   ρ < 3/4: η ← η/2
+//! ```
+//!
+//! Deviations: Eq. 12 lacks a factor 4 before R, which `exact_gaussian` brings back (no difference where R = 0). If φ ≤ 0, as momentum
+//! may have it, the paper's rule would divide by a negative number: v is taken as it is, and η halved if the loss rises; with f* no step
+//! is taken. If f⁺ is not finite, η is halved and the step taken back. η stays within 1e-12 and 1e6. With f* the paper divides by φ/2
+//! though another decrease is expected, φ(t − t²/2) with t = 2Δf/(φ + R); `generalised_ratio` divides by that. `epoch` steps to an epoch
+//! make the cheap schedule of Sec. 4.4: f⁺ is evaluated in epochs 1, 2, 4, 8, … only.
+
+use osculate_engine::store::Store;
+use osculate_engine::{Real, dot};
+
+use crate::base::{Base, Use, Worker, finite_state};
+use crate::error::positive;
+use crate::optimizer::{check_len, some_parameters};
+use crate::options::{self, Field, Options};
+use crate::registry::Entry;
+use crate::vectors::{Vectors, finite};
+use crate::{Error, Optimizer, Oracle, Report, Result, Status};
+
+/// Options of [`LrAdapt`]; the defaults are the paper's, but for η₀, which it sweeps from 1e-5 to 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Config {
+    /// η₀.
+    pub rate: f64,
+    /// Direction; the paper takes β₁ = 0.5 where there is one.
+    pub base: Base,
+    /// What η is multiplied by after a step that was better than expected.
+    pub up: f64,
+    /// What it is multiplied by after a worse one.
+    pub down: f64,
+    /// Ratio from which a step was better.
+    pub better: f64,
+    /// Ratio to which it was worse.
+    pub worse: f64,
+    /// f*, the least loss, if it is known.
+    pub optimum: Option<f64>,
+    /// R, the variance of the loss.
+    pub noise: f64,
+    /// Whether R counts four times, as exact conditioning has it.
+    pub exact_gaussian: bool,
+    /// Whether ρ is relative to what a step with f* promises.
+    pub generalised_ratio: bool,
+    /// Steps to an epoch, if f⁺ is to be evaluated in epochs 1, 2, 4, 8, … only; else 0.
+    pub epoch: u64,
+}
+
+impl Config {
+    /// Around a base direction; its β₁ becomes 0.5.
+    pub fn of(base: Base) -> Config {
+        Config {
+            rate: 0.01,
+            base: Base { momentum: 0.5, ..base },
+            up: 1.2,
+            down: 0.5,
+            better: 4.0 / 3.0,
+            worse: 0.75,
+            optimum: None,
+            noise: 0.0,
+            exact_gaussian: false,
+            generalised_ratio: false,
+            epoch: 0,
+        }
+    }
+
+    /// Whether f⁺ is evaluated at a step.
+    fn evaluates(&self, step: u64) -> bool {
+        self.epoch == 0 || (step / self.epoch + 1).is_power_of_two()
+    }
+}
+
+impl Options for Config {
+    fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
+        see("rate", Field::Number(&mut self.rate));
+        self.base.each(see);
+        see("up", Field::Number(&mut self.up));
+        see("down", Field::Number(&mut self.down));
+        see("better", Field::Number(&mut self.better));
+        see("worse", Field::Number(&mut self.worse));
+        see("optimum", Field::Maybe(&mut self.optimum));
+        see("noise", Field::Number(&mut self.noise));
+        see("exact-gaussian", Field::Flag(&mut self.exact_gaussian));
+        see("generalised-ratio", Field::Flag(&mut self.generalised_ratio));
+        see("epoch", Field::Count(&mut self.epoch));
+    }
+}
+
+/// What the last step came to, in the paper's letters.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Trial {
+    /// φ = g·v.
+    pub phi: f64,
+    /// f⁺; NaN if it was not evaluated.
+    pub after: f64,
+    /// ρ; NaN if it was not formed.
+    pub ratio: f64,
+}
+
+/// η is kept between these.
+const RATES: (f64, f64) = (1e-12, 1e6);
+
+/// LR-Adapt around a base direction, see the [module](self).
+#[derive(Debug, Clone)]
+pub struct LrAdapt<T> {
+    config: Config,
+    rate: f64,
+    trial: Trial,
+    gradient: Vec<T>,
+    /// v.
+    velocity: Vec<T>,
+    /// θ before the step, for steps that are taken back.
+    before: Vec<T>,
+    worker: Worker<T>,
+    /// θ − tv.
+    advance: Vectors<T, 1, 1, 1>,
+}
+
+impl<T: Real> LrAdapt<T> {
+    /// For `len` parameters.
+    ///
+    /// # Errors
+    /// Options out of range.
+    pub fn new(len: usize, config: Config) -> Result<LrAdapt<T>> {
+        some_parameters(len)?;
+        for (option, value) in
+            [("rate", config.rate), ("up", config.up), ("down", config.down), ("better", config.better)]
+        {
+            positive(option, value)?;
+        }
+        if !(config.noise >= 0.0 && config.noise.is_finite()) {
+            let why = "a variance is wanted: finite and not negative";
+            return Err(Error::Option { option: "noise", value: config.noise, why });
+        }
+        if !(config.worse <= config.better) {
+            return Err(Error::Option { option: "worse", value: config.worse, why: "at most `better` is wanted" });
+        }
+        let zeros = || vec![T::zero(); len];
+        Ok(LrAdapt {
+            rate: config.rate,
+            trial: Trial::default(),
+            gradient: zeros(),
+            velocity: zeros(),
+            before: zeros(),
+            worker: Worker::new(config.base, len)?,
+            advance: Vectors::new(len, |[t], [x], [v]| [x - t * v])?,
+            config,
+        })
+    }
+
+    /// The learning rate of the next step.
+    pub fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    /// What the last step came to.
+    pub fn trial(&self) -> &Trial {
+        &self.trial
+    }
+
+    fn scale_rate(&mut self, factor: f64) {
+        self.rate = (self.rate * factor).clamp(RATES.0, RATES.1);
+    }
+}
+
+impl<T: Real> Optimizer<T> for LrAdapt<T> {
+    fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
+        check_len(self.gradient.len(), params.len())?;
+        let loss = oracle.gradient(params, &mut self.gradient)?;
+        if !loss.is_finite() || !finite(&self.gradient) {
+            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        }
+        let (config, rate) = (self.config, self.rate);
+        let evaluates = config.evaluates(self.worker.steps());
+        self.worker.run(&mut self.velocity, &self.gradient, Use::direction(rate))?;
+        let phi = dot(&self.gradient, &self.velocity);
+        self.trial = Trial { phi, after: f64::NAN, ratio: f64::NAN };
+        let descends = phi > 0.0 && phi.is_finite();
+        let noise = if config.exact_gaussian { 4.0 * config.noise } else { config.noise };
+        // Line 8 to 12: how much of v.
+        let part = match config.optimum {
+            _ if !descends => 1.0,
+            Some(optimum) => 2.0 * (loss - optimum) / (phi + noise),
+            None if noise == 0.0 => 1.0,
+            None => phi / (phi + noise),
+        };
+        if !descends && config.optimum.is_some() || !part.is_finite() || !phi.is_finite() {
+            self.velocity.fill(T::zero()); // an infinity would stay
+            return Ok(Report::new(Status::NoDescent, loss, 0.0));
+        }
+        self.before.copy_from_slice(params);
+        self.advance.run([part], [params], [&self.velocity])?;
+        let mut report = Report::new(Status::Stepped, loss, rate);
+        if !evaluates {
+            return Ok(report);
+        }
+        let after = oracle.loss(params)?;
+        self.trial.after = after;
+        if !after.is_finite() {
+            params.copy_from_slice(&self.before);
+            self.scale_rate(config.down);
+            return Ok(Report::new(Status::Rejected, loss, rate));
+        }
+        if !descends {
+            self.scale_rate(if after <= loss { 1.0 } else { config.down });
+            return Ok(report);
+        }
+        let expected = match config.generalised_ratio {
+            true => phi * (part - 0.5 * part * part),
+            false => 0.5 * phi,
+        };
+        let ratio = (loss - after) / expected;
+        self.trial.ratio = ratio;
+        report.ratio = Some(ratio);
+        if ratio > config.better {
+            self.scale_rate(config.up);
+        } else if ratio < config.worse {
+            self.scale_rate(config.down);
+        }
+        Ok(report)
+    }
+
+    fn save(&self) -> Store {
+        let mut store = Store::new("osculate.lr_adapt");
+        options::save(&mut self.config.clone(), &mut store);
+        store.put("rate", &[self.rate]);
+        self.worker.save(&mut store);
+        store
+    }
+
+    fn load(&mut self, state: &Store) -> Result<()> {
+        state.must_be("osculate.lr_adapt")?;
+        options::check(&mut self.config.clone(), state)?;
+        let rate = state.get::<f64>("rate", 1)?[0];
+        finite_state(rate.is_finite())?;
+        self.worker.load(state)?;
+        self.rate = rate;
+        Ok(())
+    }
+}
+
+/// The optimizers of this file, for the registry.
+pub(crate) fn entries<T: Real>() -> Vec<Entry<T>> {
+    let entry = |name, about, base| {
+        Entry::new(name, about, Config::of(base), |len, config| Ok(Box::new(LrAdapt::new(len, config)?)))
+    };
+    vec![
+        entry("lradapt-sgd", "SGD whose learning rate adapts to what steps bring", Base::sgd()),
+        entry("lradapt-momentum", "momentum with such a learning rate", Base::momentum()),
+        entry("lradapt-adam", "Adam with such a learning rate", Base::adam()),
+        entry("lradapt-adagrad", "Adagrad with such a learning rate", Base::adagrad()),
+        entry("lradapt-rmsprop", "RMSprop with such a learning rate", Base::rmsprop()),
+    ]
+}

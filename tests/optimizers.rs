@@ -1,0 +1,371 @@
+//! Optimizers against reference traces, against PyTorch's own, and the properties that their papers promise.
+
+#[path = "support/finite_sum.rs"]
+mod finite_sum;
+
+use finite_sum::{examples, minibatch, numbers, problem, traces};
+use osculate::optim::base::Base;
+use osculate::optim::{
+    FirstOrder, Kafisto, LrAdapt, Minibatches, Optimizer, Report, Status, first_order, kafisto, lr_adapt, registry,
+};
+use osculate::{Array, Batch, Device, Examples, Func, Result, Signature, Spec, spec};
+use serde_json::Value;
+
+/// Runs an optimizer over the minibatches of the finite sum, as many as there are wanted numbers; `look` compares after each step.
+fn replay<O: Optimizer<f64>, P: Signature>(
+    loss: &Func<P, (Spec, Spec), Spec>,
+    optimizer: &mut O,
+    wanted: &Value,
+    mut look: impl FnMut(usize, &O, Report, &[f64], &Value),
+) {
+    let file = traces();
+    let examples = examples(&file).expect("examples");
+    let mut theta = numbers(&file["problem"]["theta0"]);
+    let (mut oracles, mut batch) = (Minibatches::new(loss, &Device::cpu()), Batch::default());
+    for (t, want) in wanted.as_array().expect("steps").iter().enumerate() {
+        minibatch(&examples, t, &mut batch);
+        let report = optimizer.step(&mut theta, &mut oracles.on(&batch)).expect("a step");
+        look(t, optimizer, report, &theta, want);
+    }
+}
+
+fn near(what: &str, step: usize, got: &[f64], want: &Value) {
+    let want = numbers(want);
+    assert_eq!(got.len(), want.len(), "{what}");
+    for (a, b) in got.iter().zip(want) {
+        assert!((a - b).abs() <= 1e-9 * b.abs().max(1.0), "{what}, step {step}: {a} instead of {b}");
+    }
+}
+
+#[test]
+fn first_order_methods_are_pytorchs() {
+    let file: Value = serde_json::from_str(include_str!("data/torch_optimizers.json")).expect("numbers");
+    let loss = problem(0.3).expect("a loss");
+    let of = first_order::Config::of;
+    let decayed = |base, rate| first_order::Config { weight_decay: 0.05, ..of(base, rate) };
+    for (name, config) in [
+        ("sgd", of(Base::sgd(), 0.1)),
+        ("sgd weight-decay", decayed(Base::sgd(), 0.1)),
+        ("sgd clip", first_order::Config { clip: Some(0.5), ..of(Base::sgd(), 0.1) }),
+        ("momentum", of(Base::momentum(), 0.01)),
+        ("nesterov", of(Base::nesterov(), 0.01)),
+        ("adam", of(Base::adam(), 1e-3)),
+        ("adam weight-decay", decayed(Base::adam(), 0.1)),
+        ("adamw", first_order::Config::adamw()),
+        ("adagrad", of(Base::adagrad(), 0.01)),
+        ("rmsprop", of(Base::rmsprop(), 0.01)),
+        ("adadelta", of(Base::adadelta(), 1.0)),
+    ] {
+        let mut optimizer = FirstOrder::new(3, config).expect("options");
+        replay(&loss, &mut optimizer, &file[name], |t, _, report, theta, want| {
+            assert_eq!(report.status, Status::Stepped);
+            near(name, t, theta, want);
+        });
+    }
+}
+
+/// The finite sum with its parameters in two arrays.
+fn blocks() -> Result<Func<(Spec, Spec), (Spec, Spec), Spec>> {
+    Func::trace((spec([1]), spec([2])), (spec([3]), spec([3, 3])), |tape, (first, rest), (xi, a)| {
+        let theta = tape.concat(&[first, rest], 0);
+        let gap = theta - xi;
+        0.5 * gap.dot(a.dot(gap)) + 0.3 / 12.0 * theta.powi(4).sum()
+    })
+}
+
+#[test]
+fn kafisto_follows_its_traces() {
+    let file = traces();
+    let vanilla = kafisto::Config { position_noise: 0.1, ..kafisto::Config::vanilla() };
+    let dynamics = kafisto::Config::dynamics();
+    for (name, config) in [
+        ("kafisto_vanilla_global", vanilla),
+        ("kafisto_vanilla_layer", kafisto::Config { by_layer: true, ..vanilla }),
+        ("kafisto_dyn_global", dynamics),
+        ("kafisto_dyn_constQ", kafisto::Config { adaptive_position_noise: false, ..dynamics }),
+    ] {
+        let mut optimizer = Kafisto::new(3, config).expect("options");
+        replay(&blocks().expect("a loss"), &mut optimizer, &file[name], |t, kafisto, report, theta, want| {
+            let f = kafisto.filter();
+            assert_eq!(report.status, Status::Stepped);
+            near(name, t, theta, &want["theta_next"]);
+            near(name, t, &[f.loss_noise], &want["R"]);
+            let largest = numbers(&want["S"]).into_iter().fold(0.0, f64::max);
+            near(name, t, &[f.innovation], &largest.into());
+            if config.dynamics {
+                near(name, t, &[f.position_noise], &want["qx"]);
+                near(name, t, &f.predicted, &want["pred"]);
+                near(name, t, &f.covariance, &want["post"]);
+                near(name, t, kafisto.momentum(), &want["p"]);
+            } else {
+                near(name, t, &f.predicted[..1], &want["P_pred"]);
+                near(name, t, &f.covariance[..1], &want["P"]);
+            }
+        });
+    }
+}
+
+/// One example whose loss is scalar: ½ a w² + b w + c.
+fn parabola(a: f64, b: f64, c: f64) -> (Func<Spec, Spec, Spec>, Batch<f64>) {
+    let loss = Func::trace(spec([]), spec([]), move |_, w, x| (0.5 * a * w * w + b * w + c) * x).expect("a loss");
+    let data = Examples::new(spec([]), Array::new([1], vec![1.0]).expect("an array")).expect("examples");
+    (loss, data.all().expect("a batch"))
+}
+
+#[test]
+fn kafisto_of_one_parameter_is_the_kalman_filter_of_two_by_two() {
+    let (loss, batch) = parabola(1.3, -0.7, 2.0);
+    let mut oracles = Minibatches::new(&loss, &Device::cpu());
+    let config = kafisto::Config {
+        adaptive_position_noise: false,
+        adaptive_loss_noise: false,
+        loss_noise: 0.8,
+        ..kafisto::Config::dynamics()
+    };
+    let mut kafisto = Kafisto::new(1, config).expect("options");
+    let mut w = [1.5];
+    // State (x, p), its covariance, and the extended filter's matrices, written out.
+    let (mut x, mut p, mut c) = (1.5, 0.0, [[0.1, 0.0], [0.0, 0.1]]);
+    for step in 0..30 {
+        kafisto.step(&mut w, &mut oracles.on(&batch)).expect("a step");
+        let f = [[1.0, 1.0], [0.0, 0.9]];
+        (x, p) = (x + p, 0.9 * p);
+        let product = |a: [[f64; 2]; 2], b: [[f64; 2]; 2]| {
+            std::array::from_fn(|i| std::array::from_fn(|j| a[i][0] * b[0][j] + a[i][1] * b[1][j]))
+        };
+        let transposed = [[f[0][0], f[1][0]], [f[0][1], f[1][1]]];
+        let mut predicted: [[f64; 2]; 2] = product(product(f, c), transposed);
+        predicted[0][0] += 0.01;
+        predicted[1][1] += 0.01;
+        let (value, slope) = (0.65 * x * x - 0.7 * x + 2.0, 1.3 * x - 0.7);
+        let s = slope * slope * predicted[0][0] + 0.8;
+        let gain = [predicted[0][0] * slope / s, predicted[1][0] * slope / s];
+        (x, p) = (x - gain[0] * value, p - gain[1] * value);
+        let keep = [[1.0 - gain[0] * slope, 0.0], [-gain[1] * slope, 1.0]];
+        c = product(keep, predicted);
+        let [sx, sc, sp] = kafisto.filter().covariance;
+        for (got, want) in [(w[0], x), (kafisto.momentum()[0], p), (sx, c[0][0]), (sc, c[0][1]), (sp, c[1][1])] {
+            assert!((got - want).abs() <= 1e-12 * want.abs().max(1.0), "step {step}: {got} instead of {want}");
+        }
+        assert!(sx > 0.0 && sx * sp >= sc * sc, "the covariance is one");
+    }
+}
+
+#[test]
+fn kafisto_tends_to_its_limit_and_to_polyaks_step() {
+    // A loss of constant gradient 2: P̂ → (Q + √(Q² + 4QR/G))/2, Eq. 32.
+    let (loss, batch) = parabola(0.0, 2.0, 1e9);
+    let mut oracles = Minibatches::new(&loss, &Device::cpu());
+    let vanilla = kafisto::Config { adaptive_loss_noise: false, ..kafisto::Config::vanilla() };
+    let config = kafisto::Config { position_noise: 0.3, loss_noise: 1.7, rate: 1e-9, ..vanilla };
+    let mut kafisto = Kafisto::new(1, config).expect("options");
+    for _ in 0..200 {
+        kafisto.step(&mut [0.0], &mut oracles.on(&batch)).expect("a step");
+    }
+    let limit = (0.3 + (0.09f64 + 4.0 * 0.3 * 1.7 / 4.0).sqrt()) / 2.0;
+    assert!((kafisto.filter().predicted[0] - limit).abs() < 1e-12 * limit);
+    // Next to no noise: x − (L − L_min)/G ∇L.
+    let (loss, batch) = parabola(1.0, 0.0, 0.0);
+    let mut oracles = Minibatches::new(&loss, &Device::cpu());
+    let config = kafisto::Config { loss_noise: 1e-12, ..vanilla };
+    let mut w = [4.0];
+    Kafisto::new(1, config).expect("options").step(&mut w, &mut oracles.on(&batch)).expect("a step");
+    assert!((w[0] - 2.0).abs() < 1e-9, "{w:?}");
+}
+
+#[test]
+fn kafisto_multipliers_are_targets_and_lonely_arrays_are_the_whole() {
+    let (loss, batch) = parabola(1.0, 0.3, 1.0);
+    let mut oracles = Minibatches::new(&loss, &Device::cpu());
+    let fixed = kafisto::Config { adaptive_loss_noise: false, ..kafisto::Config::dynamics() };
+    let mut one_step = |config: kafisto::Config| {
+        let mut w = [1.5];
+        Kafisto::new(1, config).expect("options").step(&mut w, &mut oracles.on(&batch)).expect("a step");
+        w[0]
+    };
+    // η = 0.3 is L_min = 0.7 L, and so is a target 0.3 L below.
+    let value = 0.5 * 1.5 * 1.5 + 0.3 * 1.5 + 1.0;
+    let scaled = one_step(kafisto::Config { rate: 0.3, ..fixed });
+    for config in
+        [kafisto::Config { least_loss: 0.7 * value, ..fixed }, kafisto::Config { below: Some(0.3 * value), ..fixed }]
+    {
+        assert!((one_step(config) - scaled).abs() < 1e-12);
+    }
+    assert_eq!(one_step(kafisto::Config { by_layer: true, ..fixed }), one_step(fixed));
+    // Below its target, the loss is stepped up to it, or left where it is.
+    assert!(one_step(kafisto::Config { least_loss: 5.0, ..fixed }) > 1.5);
+    assert_eq!(one_step(kafisto::Config { least_loss: 5.0, clamp: true, ..fixed }), 1.5);
+}
+
+#[test]
+fn kafisto_stays_where_there_is_no_gradient() {
+    let (loss, batch) = parabola(0.0, 0.0, 3.0);
+    let mut oracles = Minibatches::new(&loss, &Device::cpu());
+    for config in [kafisto::Config::vanilla(), kafisto::Config::dynamics()] {
+        let (mut w, mut kafisto) = ([0.25], Kafisto::new(1, config).expect("options"));
+        for _ in 0..5 {
+            let report = kafisto.step(&mut w, &mut oracles.on(&batch)).expect("a step");
+            assert_eq!((report.status, report.step, w), (Status::Stepped, 0.0, [0.25]));
+            assert_eq!(kafisto.filter().covariance, kafisto.filter().predicted);
+        }
+    }
+}
+
+#[test]
+fn lr_adapt_follows_its_traces() {
+    let file = traces();
+    let loss = problem(0.3).expect("a loss");
+    for (name, base, optimum) in [
+        ("lradapt_sgd", Base::sgd(), None),
+        ("lradapt_momentum", Base::momentum(), None),
+        ("lradapt_adam", Base::adam(), None),
+        ("lradapt_adagrad", Base::adagrad(), None),
+        ("lradapt_sgd_fstar", Base::sgd(), Some(0.0)),
+    ] {
+        let config = lr_adapt::Config { optimum, ..lr_adapt::Config::of(base) };
+        let mut optimizer = LrAdapt::new(3, config).expect("options");
+        replay(&loss, &mut optimizer, &file[name], |t, adapt, report, theta, want| {
+            let trial = adapt.trial();
+            for (got, key) in [
+                (report.loss, "f"),
+                (trial.phi, "phi"),
+                (trial.after, "f_plus"),
+                (trial.ratio, "rho"),
+                (report.step, "eta_used"),
+                (adapt.rate(), "eta_next"),
+            ] {
+                near(name, t, &[got], &want[key]);
+            }
+            near(name, t, theta, &want["theta_next"]);
+        });
+    }
+}
+
+#[test]
+fn lr_adapt_on_a_parabola() {
+    // ρ = 2 − ηh, so that η ends within 2/3 and 5/4 of 1/h: from 1e-5 in 55 steps if h = 3.
+    let (loss, batch) = parabola(3.0, 0.0, 0.0);
+    let mut oracles = Minibatches::new(&loss, &Device::cpu());
+    let mut adapt =
+        LrAdapt::new(1, lr_adapt::Config { rate: 1e-5, ..lr_adapt::Config::of(Base::sgd()) }).expect("options");
+    let mut steps = 0;
+    loop {
+        // Held, so that the loss stays in reach of its digits.
+        let mut w = [1.0];
+        let rate = adapt.rate();
+        let report = adapt.step(&mut w, &mut oracles.on(&batch)).expect("a step");
+        let ratio = report.ratio.expect("a ratio");
+        assert!((ratio - (2.0 - 3.0 * rate)).abs() < 1e-9, "{ratio} at {rate}");
+        if (2.0 / 3.0..=1.25).contains(&(3.0 * rate)) {
+            assert_eq!(adapt.rate(), rate);
+            break;
+        }
+        steps += 1;
+    }
+    assert_eq!(steps, 55);
+}
+
+#[test]
+fn lr_adapt_steps_as_its_base_does() {
+    // Without f* and R the step is the base's, bit for bit, whatever the rate becomes.
+    let loss = problem(0.3).expect("a loss");
+    let examples = examples(&traces()).expect("examples");
+    for base in [Base::sgd(), Base::momentum(), Base::nesterov(), Base::adam(), Base::adagrad(), Base::rmsprop()] {
+        let config = lr_adapt::Config::of(base);
+        let mut adapt = LrAdapt::new(3, config).expect("options");
+        let mut theta = vec![1.0, -2.0, 1.5];
+        let (mut oracles, mut batch) = (Minibatches::new(&loss, &Device::cpu()), Batch::default());
+        // The same gradients: both see the parameters before the step; only the first step has the first rate.
+        minibatch(&examples, 0, &mut batch);
+        let mut plain = theta.clone();
+        let first = first_order::Config::of(config.base, config.rate);
+        let mut other = FirstOrder::new(3, first).expect("options");
+        adapt.step(&mut theta, &mut oracles.on(&batch)).expect("a step");
+        other.step(&mut plain, &mut oracles.on(&batch)).expect("a step");
+        assert_eq!(theta, plain);
+    }
+}
+
+#[test]
+fn lr_adapt_takes_back_what_is_not_finite_and_minds_ascent() {
+    // √w: a step of 2 from 1 ends below 0.
+    let loss = Func::trace(spec([]), spec([]), |_, w, x| w.sqrt() * x).expect("a loss");
+    let batch = parabola(1.0, 0.0, 0.0).1;
+    let mut oracles = Minibatches::new(&loss, &Device::cpu());
+    let config = lr_adapt::Config { rate: 4.0, ..lr_adapt::Config::of(Base::sgd()) };
+    let (mut w, mut adapt) = ([1.0], LrAdapt::new(1, config).expect("options"));
+    let report = adapt.step(&mut w, &mut oracles.on(&batch)).expect("a step");
+    assert_eq!((report.status, w, adapt.rate()), (Status::Rejected, [1.0], 2.0));
+    // Momentum that points uphill: after a long step over the minimum, g·v < 0.
+    let (loss, batch) = parabola(1.0, 0.0, 0.0);
+    let mut oracles = Minibatches::new(&loss, &Device::cpu());
+    let base = Base { momentum: 0.9, ..Base::momentum() };
+    for optimum in [None, Some(0.0)] {
+        let config = lr_adapt::Config { base, rate: 1.5, optimum, ..lr_adapt::Config::of(base) };
+        let mut adapt = LrAdapt::new(1, config).expect("options");
+        adapt.step(&mut [1.0], &mut oracles.on(&batch)).expect("a step");
+        let (rate, mut w) = (adapt.rate(), [-0.5]);
+        let report = adapt.step(&mut w, &mut oracles.on(&batch)).expect("a step");
+        assert!(adapt.trial().phi < 0.0);
+        match optimum {
+            None => assert!(report.status == Status::Stepped && w[0] < -0.5 && adapt.rate() == rate / 2.0),
+            Some(_) => assert!(report.status == Status::NoDescent && w == [-0.5] && adapt.rate() == rate),
+        }
+    }
+    // No gradient at all.
+    let (loss, batch) = parabola(0.0, 0.0, 1.0);
+    let mut oracles = Minibatches::new(&loss, &Device::cpu());
+    let (mut w, mut adapt) = ([1.0], LrAdapt::new(1, lr_adapt::Config::of(Base::adam())).expect("options"));
+    let report = adapt.step(&mut w, &mut oracles.on(&batch)).expect("a step");
+    assert_eq!((report.status, w, adapt.rate()), (Status::Stepped, [1.0], 0.01));
+}
+
+#[test]
+fn with_the_optimum_known_the_first_rate_does_not_matter() {
+    let loss = problem(0.3).expect("a loss");
+    let examples = examples(&traces()).expect("examples");
+    let run = |rate: f64| {
+        let config = lr_adapt::Config { rate, optimum: Some(0.0), ..lr_adapt::Config::of(Base::momentum()) };
+        let mut adapt = LrAdapt::new(3, config).expect("options");
+        let mut theta = vec![1.0, -2.0, 1.5];
+        let (mut oracles, mut batch) = (Minibatches::new(&loss, &Device::cpu()), Batch::default());
+        (0..30).for_each(|t| {
+            minibatch(&examples, t, &mut batch);
+            adapt.step(&mut theta, &mut oracles.on(&batch)).expect("a step");
+        });
+        theta
+    };
+    let want = run(1e-3);
+    for rate in [1e-6, 0.1, 3.0] {
+        for (a, b) in run(rate).iter().zip(&want) {
+            assert!((a - b).abs() < 1e-6, "{rate}: {a} and {b}");
+        }
+    }
+}
+
+#[test]
+fn options_are_set_by_name() {
+    for entry in registry::all::<f64>() {
+        for (name, value) in entry.options() {
+            // Every default can be set as it is printed.
+            assert!(entry.make(3, &[(name.into(), value.clone())]).is_ok(), "{}: {name} = {value}", entry.name);
+            let wrong = entry.make(3, &[(name.into(), "much".into())]).err().map(|e| e.to_string()).unwrap_or_default();
+            assert!(wrong.starts_with(&format!("option {name} = \"much\": ")), "{wrong}");
+        }
+        let unknown = entry.make(3, &[("speed".into(), "1".into())]).err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(unknown.contains("there is no such option; there are"), "{unknown}");
+        let names = entry.options().iter().map(|(name, _)| *name).collect::<std::collections::HashSet<_>>();
+        assert_eq!(names.len(), entry.options().len(), "{}: names differ", entry.name);
+    }
+}
+
+#[test]
+fn states_of_other_options_are_refused() {
+    let set = [("rate".to_string(), "0.05".to_string())];
+    for name in ["sgd", "adam", "lradapt-adam", "kafisto", "meka-fixed"] {
+        let state = registry::by_name::<f64>(name, 3).expect("an optimizer").save();
+        let mut other = registry::with_options::<f64>(name, 3, &set).expect("an optimizer");
+        let refused = other.load(&state).err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(refused.contains("saved under other options"), "{name}: {refused}");
+    }
+}
