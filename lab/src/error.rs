@@ -14,6 +14,9 @@ pub enum Error {
     /// No such problem.
     #[error("there is no problem {name:?}; there are {known}")]
     Problem { name: String, known: String },
+    /// An option that cannot be set.
+    #[error("--set {text}: {why}")]
+    Set { text: String, why: String },
     /// A file that could not be written.
     #[error("{file}: {why}")]
     File { file: String, why: String },

@@ -29,15 +29,20 @@ enum Command {
     ///
     /// Every optimizer starts from the same parameters and sees the same minibatches. The table's time is the median of a step;
     /// the ratio is to SGD's, if SGD is among them.
-    #[command(after_help = "Example: osculate-lab train digits --optimizer meka,sgd --epochs 20 --out out/digits")]
+    #[command(after_help = "Examples:
+  osculate-lab train digits --optimizer meka,sgd --epochs 20 --out out/digits
+  osculate-lab train digits --optimizer kafisto,adam --set alpha=0.5 --set adam.rate=0.01")]
     Train(train::Options),
     /// Measure what steps cost.
     #[command(subcommand)]
     Bench(bench::Bench),
     /// Print the plan of a moments step: why each parameter took its form, and every command.
     Plan(bench::Plan),
-    /// Name all problems and optimizers.
-    List,
+    /// Name all problems and optimizers, or all options of one optimizer.
+    List {
+        /// An optimizer.
+        optimizer: Option<String>,
+    },
 }
 
 /// Where results go when nobody says.
@@ -50,7 +55,8 @@ fn main() -> ExitCode {
         Command::Train(options) => train::run(&options),
         Command::Bench(bench) => bench::run(&bench),
         Command::Plan(options) => bench::plan(&options),
-        Command::List => output::list(),
+        Command::List { optimizer: None } => output::list(),
+        Command::List { optimizer: Some(name) } => output::options(&name),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

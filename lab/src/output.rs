@@ -88,12 +88,13 @@ pub fn folder(out: &Path) -> Result<()> {
 
 /// Writes `<problem>-<optimizer>.csv`, one line a step.
 pub fn curve(out: &Path, problem: &str, run: &Run) -> Result<()> {
-    let mut text = String::from("step,loss,step_size,gain,gradient_noise,probability,status\n");
+    let mut text = String::from("step,loss,step_size,gain,gradient_noise,probability,ratio,status\n");
     let number = |x: Option<f64>| x.map(|x| x.to_string()).unwrap_or_default();
     for (at, r) in run.reports.iter().enumerate() {
         let (gain, noise, probability) = (number(r.gain), number(r.gradient_noise), number(r.probability));
         // Writing to a string cannot fail.
-        writeln!(text, "{at},{},{},{gain},{noise},{probability},{:?}", r.loss, r.step, r.status).ok();
+        let ratio = number(r.ratio);
+        writeln!(text, "{at},{},{},{gain},{noise},{probability},{ratio},{:?}", r.loss, r.step, r.status).ok();
     }
     let path = out.join(format!("{problem}-{}.csv", run.optimizer));
     write_aside(&path, text.as_bytes()).map_err(|e| Error::file(&path, e))
@@ -109,6 +110,21 @@ pub fn list() -> Result<()> {
     let mut table = aligned(&["optimizer", "what it is"]);
     for entry in osculate::optim::registry::all::<f32>() {
         table.add_row([entry.name, entry.about]);
+    }
+    say(table)
+}
+
+/// Prints the options of an optimizer and their defaults.
+pub fn options(name: &str) -> Result<()> {
+    let all = osculate::optim::registry::all::<f32>();
+    let Some(entry) = all.iter().find(|entry| entry.name == name) else {
+        let known = osculate::optim::names().join(", ");
+        return Err(osculate::optim::Error::Unknown { name: name.into(), known }.into());
+    };
+    say(format_args!("{}: {}\n", entry.name, entry.about))?;
+    let mut table = aligned(&["option", "default"]);
+    for (option, value) in entry.options() {
+        table.add_row([option, &value]);
     }
     say(table)
 }

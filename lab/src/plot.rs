@@ -30,7 +30,7 @@ struct Quantity {
 const QUANTITIES: [Quantity; 4] = [
     Quantity { name: "loss", label: "minibatch loss", of: |r| Some(r.loss) },
     Quantity { name: "step", label: "step size", of: |r| Some(r.step) },
-    Quantity { name: "gain", label: "Kalman gain of the gradient filter", of: |r| r.gain },
+    Quantity { name: "gain", label: "Kalman gain", of: |r| r.gain },
     Quantity { name: "noise", label: "gradient noise (variance of a coordinate)", of: |r| r.gradient_noise },
 ];
 

@@ -6,10 +6,10 @@ use std::time::Instant;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use osculate::nn::Batches;
-use osculate::optim::{Minibatches, Oracle, Report, Status, by_name};
+use osculate::optim::{Minibatches, Optimizer, Oracle, Report, Status, registry};
 use osculate::{Batch, Device};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::output::{self, Row};
 use crate::{plot, problems};
 
@@ -18,9 +18,12 @@ use crate::{plot, problems};
 pub struct Options {
     /// The problem; `osculate-lab list` names them.
     problem: String,
-    /// Optimizers, separated by commas; `osculate-lab list` names them.
+    /// Optimizers, separated by commas, or `all`; `osculate-lab list` names them.
     #[arg(long, value_delimiter = ',', default_value = "meka,meka-fixed,adameka,sgd")]
     optimizer: Vec<String>,
+    /// Sets an option of every optimizer that has it, or of one (`sgd.rate=0.01`); `osculate-lab list NAME` lists them.
+    #[arg(long, value_name = "[OPTIMIZER.]OPTION=VALUE")]
+    set: Vec<String>,
     /// Seed of the initial parameters and of the minibatches.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -44,16 +47,49 @@ pub struct Run {
     pub reports: Vec<Report>,
 }
 
+/// The optimizers that are asked for, with their options set.
+fn chosen(options: &Options, len: usize) -> Result<Vec<(String, Box<dyn Optimizer<f32>>)>> {
+    let all = registry::all::<f32>();
+    let names: Vec<&str> = match &options.optimizer[..] {
+        [one] if one == "all" => all.iter().map(|entry| entry.name).collect(),
+        names => names.iter().map(String::as_str).collect(),
+    };
+    let mut used = vec![false; options.set.len()];
+    let mut optimizers = Vec::new();
+    for name in names {
+        let known = all.iter().find(|entry| entry.name == name).map(|entry| entry.options()).unwrap_or_default();
+        let mut set = Vec::new();
+        for (text, used) in options.set.iter().zip(&mut used) {
+            let wrong = || Error::Set { text: text.clone(), why: "OPTION=VALUE is wanted".into() };
+            let (left, value) = text.split_once('=').ok_or_else(wrong)?;
+            // What is named with its optimizer must be an option of it.
+            let (mine, option) = match left.split_once('.') {
+                Some((optimizer, option)) => (optimizer == name, option),
+                None => (known.iter().any(|(known, _)| *known == left), left),
+            };
+            if mine {
+                *used = true;
+                set.push((option.to_string(), value.to_string()));
+            }
+        }
+        optimizers.push((name.to_string(), registry::with_options(name, len, &set)?));
+    }
+    match options.set.iter().zip(used).find(|(_, used)| !used) {
+        None => Ok(optimizers),
+        Some((text, _)) => {
+            let why = "none of the optimizers has this option; `osculate-lab list NAME` lists an optimizer's".into();
+            Err(Error::Set { text: text.clone(), why })
+        }
+    }
+}
+
 /// Trains and reports.
 pub fn run(options: &Options) -> Result<()> {
     problems::known(&options.problem)?;
     let problem = problems::digits_mlp::<f32>(options.seed)?;
     let start = problem.params.values();
     // Every name is looked up before the first minute is spent.
-    let mut optimizers = Vec::new();
-    for name in &options.optimizer {
-        optimizers.push((name.clone(), by_name::<f32>(name, start.len())?));
-    }
+    let optimizers = chosen(options, start.len())?;
     let per_epoch = Batches::new(problem.train.count(), options.batch as usize, options.seed).per_epoch();
     let steps = per_epoch * options.epochs as usize;
     output::folder(&options.out)?;

@@ -100,6 +100,17 @@ fn lists_and_errors_help() {
     let unknown = lab(&["train", "digits", "--optimizer", "adamm"]);
     assert!(!unknown.status.success());
     assert!(text(&unknown.stderr).starts_with("error: there is no optimizer \"adamm\"; there are meka, "));
+    let options = text(&lab(&["list", "kafisto"]).stdout);
+    assert!(options.contains("| alpha ") && options.contains("| 0.9 "), "{options}");
+    for (set, why) in [
+        ("alpha=0.5", "none of the optimizers has this option"),
+        ("sgd.alpha=0.5", "there is no such option; there are rate, "),
+        ("rate=fast", "option rate = \"fast\": a number is wanted"),
+        ("rate", "OPTION=VALUE is wanted"),
+    ] {
+        let run = lab(&["train", "digits", "--optimizer", "sgd,adam", "--set", set]);
+        assert!(!run.status.success() && text(&run.stderr).contains(why), "{set}: {}", text(&run.stderr));
+    }
     let unknown = lab(&["train", "imagenet"]);
     assert_eq!(text(&unknown.stderr), "error: there is no problem \"imagenet\"; there are digits\n");
     let small = lab(&["train", "digits", "--batch", "1"]);

@@ -50,7 +50,7 @@ pub struct Report {
     pub loss: f64,
     /// Step size (multiplies the direction).
     pub step: f64,
-    /// Kalman gain of the gradient filter, if there is one: 1 trusts the new gradient, 0 the old mean.
+    /// Kalman gain, if there is a filter (MEKA's of the gradient, KaFiStO's of the loss): 1 trusts what was observed, 0 what was predicted.
     pub gain: Option<f64>,
     /// Smoothed, dimension-averaged variance of the minibatch's gradient (not of one example's, unless so configured), if measured.
     pub gradient_noise: Option<f64>,
