@@ -6,7 +6,8 @@ mod finite_sum;
 use finite_sum::{examples, minibatch, numbers, problem, traces};
 use osculate::optim::base::Base;
 use osculate::optim::{
-    FirstOrder, Kafisto, LrAdapt, Minibatches, Optimizer, Report, Status, first_order, kafisto, lr_adapt, registry,
+    Asgd, FirstOrder, Kafisto, LrAdapt, Minibatches, Ogr, Optimizer, Report, Status, asgd, first_order, kafisto,
+    lr_adapt, ogr, registry,
 };
 use osculate::{Array, Batch, Device, Examples, Func, Result, Signature, Spec, spec};
 use serde_json::Value;
@@ -341,6 +342,125 @@ fn with_the_optimum_known_the_first_rate_does_not_matter() {
             assert!((a - b).abs() < 1e-6, "{rate}: {a} and {b}");
         }
     }
+}
+
+#[test]
+fn ogr_follows_its_traces() {
+    let file = traces();
+    let loss = problem(0.3).expect("a loss");
+    let settings = |config: ogr::Config| ogr::Config {
+        decay: 0.8,
+        momentum: 0.9,
+        clip: 0.5,
+        rate: 0.05,
+        first_rate: 0.05,
+        warm_up: 3,
+        raw_warm_up: true,
+        ..config
+    };
+    for (name, config) in [("ogr1d", ogr::Config::one()), ("ogr1dc_s_corrected", ogr::Config::centred())] {
+        let mut optimizer = Ogr::new(3, settings(config)).expect("options");
+        // Six steps of warm-up are not in the trace.
+        let padded: Value = [vec![Value::Null; 6], file[name].as_array().expect("steps").clone()].concat().into();
+        replay(&loss, &mut optimizer, &padded, |t, ogr, _, theta, want| {
+            if !want.is_null() {
+                near(name, t, &[ogr.curvature()], &want["lam"]);
+                near(name, t, &[ogr.extremum()], &want["p"]);
+                near(name, t, theta, &want["theta_abs"]);
+            }
+        });
+    }
+}
+
+#[test]
+fn asgd_follows_its_trace() {
+    let file = traces();
+    let loss = problem(0.3).expect("a loss");
+    let config = asgd::Config { decay: 0.9, epsilon: 0.0, least: 1e-300, most: 1e300, ..asgd::Config::spread() };
+    let mut optimizer = Asgd::new(3, config).expect("options");
+    replay(&loss, &mut optimizer, &file["asgd"], |t, _, _, theta, want| near("asgd", t, theta, &want["theta_next"]));
+}
+
+#[test]
+fn lines_are_exact_on_a_parabola() {
+    // Gradients on a line: λ and p are exact as soon as there are two points, whatever moved the origin.
+    let (loss, batch) = parabola(2.3, -1.1, 0.0);
+    let mut oracles = Minibatches::new(&loss, &Device::cpu());
+    for config in [ogr::Config::one(), ogr::Config::safe(), ogr::Config::centred()] {
+        let config = ogr::Config { warm_up: 2, period: 2, first_rate: 0.05, ..config };
+        let (mut w, mut ogr) = ([3.0], Ogr::new(1, config).expect("options"));
+        for step in 0..25 {
+            let before = w[0];
+            let report = ogr.step(&mut w, &mut oracles.on(&batch)).expect("a step");
+            assert_eq!(report.status, Status::Stepped, "step {step}");
+            if step >= 4 {
+                assert!((ogr.curvature() - 2.3).abs() < 1e-7, "step {step}: {}", ogr.curvature());
+                let to = 1.1 / 2.3;
+                let want = before + 0.5 * (to - before).clamp(-0.1, 0.1);
+                assert!((w[0] - want).abs() < 1e-7, "step {step}: {} instead of {want}", w[0]);
+            }
+        }
+    }
+}
+
+#[test]
+fn lines_that_say_nothing() {
+    // No curvature: α ε against the slope. A maximum: away from it, or a gradient step.
+    let step_of = |a: f64, negative: usize| {
+        let (loss, batch) = parabola(a, 0.7, 0.0);
+        let mut oracles = Minibatches::new(&loss, &Device::cpu());
+        let config = ogr::Config { warm_up: 1, first_rate: 0.01, negative, ..ogr::Config::centred() };
+        let (mut w, mut ogr) = ([0.5], Ogr::new(1, config).expect("options"));
+        for _ in 0..2 {
+            ogr.step(&mut w, &mut oracles.on(&batch)).expect("a step");
+        }
+        let before = w[0];
+        let report = ogr.step(&mut w, &mut oracles.on(&batch)).expect("a step");
+        (report.status, w[0] - before, a * before + 0.7)
+    };
+    let (status, moved, _) = step_of(0.0, 0);
+    assert!(status == Status::Fallback && (moved + 0.05).abs() < 1e-12, "{moved}");
+    let (status, moved, slope) = step_of(-0.4, 0);
+    assert!(status == Status::Stepped && (moved + 0.05 * slope.signum()).abs() < 1e-9, "{moved}");
+    let (status, moved, slope) = step_of(-0.4, 1);
+    assert!(status == Status::Stepped && (moved + 0.3 * slope).abs() < 1e-9, "{moved}");
+}
+
+#[test]
+fn rates_of_asgd_collapse_and_grow_about_the_critical_trust() {
+    // Pure noise: below √((1 − β²)/β) rates decay to nothing, well above they grow.
+    let loss = Func::trace(spec([1]), spec([]), |_, w, x| w.at(0, 0) * x).expect("a loss");
+    let noise = {
+        let mut rng = osculate::Rng::new(7);
+        Array::from_fn([4000], |_| rng.normal())
+    };
+    let data = Examples::new(spec([]), noise).expect("examples");
+    let critical = ((1.0 - 0.81f64) / 0.9).sqrt();
+    let last_rate = |trust: f64| {
+        let config = asgd::Config { trust, decay: 0.9, least: 1e-300, most: 1e300, ..asgd::Config::spread() };
+        let mut asgd = Asgd::new(1, config).expect("options");
+        let (mut oracles, mut batch, mut w) = (Minibatches::new(&loss, &Device::cpu()), Batch::default(), [0.0]);
+        let mut rate = 0.0;
+        for at in 0..4000 {
+            data.gather(&[at], &mut batch).expect("a row");
+            let before = w[0];
+            let report = asgd.step(&mut w, &mut oracles.on(&batch)).expect("a step");
+            if report.status == Status::Stepped && w[0] != before {
+                let slope = batch_slope(&batch);
+                rate = (before - w[0]) / slope;
+            }
+        }
+        rate
+    };
+    assert!(last_rate(0.5 * critical) < 1e-6);
+    assert!(last_rate(2.0 * critical) > 10.0);
+}
+
+/// The one example of a minibatch.
+fn batch_slope(batch: &Batch<f64>) -> f64 {
+    let slope = Func::trace(spec([1]), spec([]), |_, _, x| x).expect("a function");
+    let mut oracles = Minibatches::new(&slope, &Device::cpu());
+    osculate::optim::Oracle::loss(&mut oracles.on(batch), &[0.0]).expect("a number")
 }
 
 #[test]

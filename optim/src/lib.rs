@@ -15,11 +15,15 @@
 //! | [`meka`] | MEKA and AdaMEKA (Chen et al. 2020) |
 //! | [`kafisto`] | KaFiStO, vanilla and with momentum (Davtyan et al. 2022) |
 //! | [`lr_adapt`] | LR-Adapt around any base direction (de Roos et al. 2021) |
+//! | [`ogr`] | online gradient regression along one direction (Duda 2019) |
+//! | [`asgd`] | a rate for every coordinate from its spread and its gradient's (Duda 2019) |
+//! | [`regression`] | a line through fading points |
 //! | [`base`] | directions: SGD, momentum, Nesterov, Adam, Adagrad, RMSprop, Adadelta |
 //! | [`first_order`] | those with a learning rate, a schedule, clipping and weight decay |
 //! | [`options`] | options by name |
 //! | [`registry`] | all optimizers by name |
 
+pub mod asgd;
 pub mod base;
 mod error;
 pub mod first_order;
@@ -28,19 +32,23 @@ pub mod kafisto;
 pub mod kalman;
 pub mod lr_adapt;
 pub mod meka;
+pub mod ogr;
 mod optimizer;
 pub mod options;
 pub mod oracle;
 pub mod registry;
+pub mod regression;
 mod schedule;
 mod smooth;
 mod vectors;
 
+pub use asgd::Asgd;
 pub use error::{Error, Result};
 pub use first_order::FirstOrder;
 pub use kafisto::Kafisto;
 pub use lr_adapt::LrAdapt;
 pub use meka::{Meka, MekaConfig};
+pub use ogr::Ogr;
 pub use optimizer::{Optimizer, Report, Status};
 pub use oracle::{Minibatches, Oracle};
 pub use registry::{by_name, names};

@@ -3,7 +3,7 @@
 use osculate_engine::Real;
 
 use crate::options::{self, Options};
-use crate::{Error, Optimizer, Result, first_order, kafisto, lr_adapt, meka};
+use crate::{Error, Optimizer, Result, asgd, first_order, kafisto, lr_adapt, meka, ogr};
 
 /// An optimizer that can be made by name, with its defaults or other options.
 pub struct Entry<T> {
@@ -66,7 +66,15 @@ impl<T: 'static> Entry<T> {
 
 /// Every optimizer.
 pub fn all<T: Real>() -> Vec<Entry<T>> {
-    [meka::entries(), lr_adapt::entries(), kafisto::entries(), first_order::entries()].into_iter().flatten().collect()
+    let families = [
+        meka::entries(),
+        lr_adapt::entries(),
+        kafisto::entries(),
+        ogr::entries(),
+        asgd::entries(),
+        first_order::entries(),
+    ];
+    families.into_iter().flatten().collect()
 }
 
 /// Names of all optimizers.

@@ -1,0 +1,206 @@
+//! ASGD and ASGDc: a learning rate for every coordinate, from how far it and its gradient spread.
+//!
+//! J. Duda, *Improving SGD convergence by online linear regression of gradients in multiple statistically relevant directions*, 2019,
+//! Algorithms 8 and 9. By coordinate, with moving averages of θ and g, their variances, and for ASGDc their covariance:
+//!
+//! ```text
+//! ASGD    θ ← θ − α √(var θ/(var g + ε)) g                              Eq. 8, 9: the inverse curvature, were there no noise
+//! ASGDc   λ = cov/var θ      ν ← βν + (1−β)(g − ḡ − λ(θ − θ̄))²
+//!         θ ← θ − α (|λ| + γ √(ν/var θ))⁻¹ g                            Eq. 13: the curvature and what it may be off
+//! ```
+//!
+//! Averages take the current point in before the step. Deviations: variances are kept centred; ASGDc starts with cov = 0 and ν = var g;
+//! rates stay between `least` and `most`, since under noise alone they would decay to 0 or grow without end, whichever side of
+//! √((1 − β²)/β) the trust α is on (0.46 for β = 0.9, 0.14 for 0.99).
+
+use osculate_engine::store::Store;
+use osculate_engine::{Expr, Real};
+
+use crate::base::finite_state;
+use crate::error::{decay, positive};
+use crate::optimizer::{check_len, some_parameters};
+use crate::options::{self, Field, Options};
+use crate::registry::Entry;
+use crate::vectors::{Vectors, finite};
+use crate::{Error, Optimizer, Oracle, Report, Result, Status};
+
+/// Options of [`Asgd`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Config {
+    /// α, trust in the parabola.
+    pub trust: f64,
+    /// β of the averages.
+    pub decay: f64,
+    /// First variances of θ and of g.
+    pub variance: f64,
+    /// ε.
+    pub epsilon: f64,
+    /// γ of ASGDc; ASGD if there is none.
+    pub confidence: Option<f64>,
+    /// Smallest rate.
+    pub least: f64,
+    /// Largest rate.
+    pub most: f64,
+}
+
+impl Config {
+    /// Algorithm 8.
+    pub fn spread() -> Config {
+        Config { trust: 0.5, decay: 0.99, variance: 1.0, epsilon: 1e-12, confidence: None, least: 1e-6, most: 0.5 }
+    }
+
+    /// Algorithm 9, γ = 1: with the paper's 0.1 rates run to their bound.
+    pub fn confident() -> Config {
+        Config { confidence: Some(1.0), ..Config::spread() }
+    }
+}
+
+impl Options for Config {
+    fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
+        see("trust", Field::Number(&mut self.trust));
+        see("decay", Field::Number(&mut self.decay));
+        see("variance", Field::Number(&mut self.variance));
+        see("epsilon", Field::Number(&mut self.epsilon));
+        see("confidence", Field::Maybe(&mut self.confidence));
+        see("least", Field::Number(&mut self.least));
+        see("most", Field::Number(&mut self.most));
+    }
+}
+
+/// θ, θ̄, ḡ and var θ, with var g (ASGD) or cov and ν (ASGDc), from g.
+#[derive(Debug, Clone)]
+enum Rule<T> {
+    Spread(Vectors<T, 5, 1, 1>),
+    Confident(Vectors<T, 6, 1, 1>),
+}
+
+/// ASGD and ASGDc, see the [module](self).
+///
+/// ```
+/// use osculate_engine::{spec, Array, Device, Examples, Func};
+/// use osculate_optim::{asgd::Config, Asgd, Minibatches, Optimizer};
+/// let loss = Func::trace(spec([]), spec([]), |_, w, x| 1.5 * (w - x).square())?;
+/// let data = Examples::new(spec([]), Array::new([2], vec![1.0, 3.0])?)?.all()?;
+/// let mut oracles = Minibatches::new(&loss, &Device::cpu());
+/// let (mut w, mut asgd) = ([0.0], Asgd::new(1, Config::spread())?);
+/// for _ in 0..60 {
+///     asgd.step(&mut w, &mut oracles.on(&data))?;
+/// }
+/// assert!((w[0] - 2.0).abs() < 1e-3);
+/// # Ok::<(), osculate_optim::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Asgd<T> {
+    config: Config,
+    steps: u64,
+    gradient: Vec<T>,
+    /// θ̄, ḡ, var θ, and the rest.
+    kept: Vec<Vec<T>>,
+    rule: Rule<T>,
+}
+
+impl<T: Real> Asgd<T> {
+    /// For `len` parameters.
+    ///
+    /// # Errors
+    /// Options out of range.
+    pub fn new(len: usize, config: Config) -> Result<Asgd<T>> {
+        some_parameters(len)?;
+        for (option, value) in
+            [("trust", config.trust), ("variance", config.variance), ("least", config.least), ("most", config.most)]
+        {
+            positive(option, value)?;
+        }
+        for (option, value) in [("epsilon", config.epsilon), ("confidence", config.confidence.unwrap_or(0.0))] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(Error::Option { option, value, why: "a number that is not negative is wanted" });
+            }
+        }
+        decay("decay", config.decay)?;
+        let (beta, epsilon) = (config.decay, config.epsilon);
+        fn held<'t>(rate: Expr<'t>, config: Config) -> Expr<'t> {
+            rate.maximum(config.least).minimum(config.most)
+        }
+        let rule = match config.confidence {
+            None => Rule::Spread(Vectors::new(len, move |[trust], [x, mx, mg, vx, vg], [g]| {
+                let (dx, dg) = (x - mx, g - mg);
+                let (mx, mg) = (mx + (1.0 - beta) * dx, mg + (1.0 - beta) * dg);
+                let vx = beta * (vx + (1.0 - beta) * dx * dx);
+                let vg = beta * (vg + (1.0 - beta) * dg * dg);
+                let rate = trust * (vx / (vg + epsilon)).sqrt();
+                [x - held(rate, config) * g, mx, mg, vx, vg]
+            })?),
+            Some(gamma) => Rule::Confident(Vectors::new(len, move |[trust], [x, mx, mg, vx, cov, nu], [g]| {
+                let (dx, dg) = (x - mx, g - mg);
+                let (mx, mg) = (mx + (1.0 - beta) * dx, mg + (1.0 - beta) * dg);
+                let vx = beta * (vx + (1.0 - beta) * dx * dx);
+                let cov = beta * (cov + (1.0 - beta) * dx * dg);
+                // A coordinate that never moves has no slope.
+                let slope = cov / (vx + epsilon);
+                let off = g - mg - slope * (x - mx);
+                let nu = beta * nu + (1.0 - beta) * off * off;
+                let curvature = slope.abs() + gamma * (nu / (vx + epsilon)).sqrt();
+                let rate = trust / (curvature + epsilon);
+                [x - held(rate, config) * g, mx, mg, vx, cov, nu]
+            })?),
+        };
+        let constant = |value: f64| vec![T::narrow(value); len];
+        let mut kept = vec![constant(0.0), constant(0.0), constant(config.variance)];
+        match config.confidence {
+            None => kept.push(constant(config.variance)),
+            Some(_) => kept.extend([constant(0.0), constant(config.variance)]),
+        }
+        Ok(Asgd { config, steps: 0, gradient: constant(0.0), kept, rule })
+    }
+}
+
+impl<T: Real> Optimizer<T> for Asgd<T> {
+    fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
+        check_len(self.gradient.len(), params.len())?;
+        let loss = oracle.gradient(params, &mut self.gradient)?;
+        if !loss.is_finite() || !finite(&self.gradient) {
+            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        }
+        if self.steps == 0 {
+            self.kept[0].copy_from_slice(params);
+        }
+        let (trust, g) = (self.config.trust, &self.gradient[..]);
+        match (&mut self.rule, &mut self.kept[..]) {
+            (Rule::Spread(rule), [a, b, c, d]) => rule.run([trust], [params, a, b, c, d], [g])?,
+            (Rule::Confident(rule), [a, b, c, d, e]) => rule.run([trust], [params, a, b, c, d, e], [g])?,
+            _ => {} // there are as many vectors as the rule was traced for
+        }
+        self.steps += 1;
+        Ok(Report::new(Status::Stepped, loss, trust))
+    }
+
+    fn save(&self) -> Store {
+        let mut store = Store::new("osculate.asgd");
+        options::save(&mut self.config.clone(), &mut store);
+        store.put("steps", &[self.steps as f64]);
+        self.kept.iter().enumerate().for_each(|(index, vector)| store.put(format!("kept.{index}"), vector));
+        store
+    }
+
+    fn load(&mut self, state: &Store) -> Result<()> {
+        state.must_be("osculate.asgd")?;
+        options::check(&mut self.config.clone(), state)?;
+        let steps = state.get::<f64>("steps", 1)?[0];
+        let kept = (self.kept.iter().enumerate())
+            .map(|(index, vector)| state.get(&format!("kept.{index}"), vector.len()))
+            .collect::<osculate_engine::Result<Vec<Vec<T>>>>()?;
+        finite_state(steps.is_finite() && kept.iter().all(|vector| finite(vector)))?;
+        (self.steps, self.kept) = (steps as u64, kept);
+        Ok(())
+    }
+}
+
+/// The optimizers of this file, for the registry.
+pub(crate) fn entries<T: Real>() -> Vec<Entry<T>> {
+    let entry =
+        |name, about, config| Entry::new(name, about, config, |len, config| Ok(Box::new(Asgd::new(len, config)?)));
+    vec![
+        entry("asgd", "a rate for every coordinate from its spread and its gradient's", Config::spread()),
+        entry("asgdc", "the same from its curvature and how sure that is", Config::confident()),
+    ]
+}

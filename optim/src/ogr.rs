@@ -1,0 +1,359 @@
+//! OGR: online linear regression of gradients along one direction, and steps to where their trend is zero.
+//!
+//! J. Duda, *Improving SGD convergence by online linear regression of gradients in multiple statistically relevant directions*, 2019,
+//! Algorithms 1 to 7. With v = γv + g, v̂ = v/‖v‖, t = θ·v̂, the line g·v̂ ≈ λ(t − p) over fading points ([`Line`]):
+//!
+//! ```text
+//! θ ← θ + α sign(λ) C(p − t) v̂ − η (g − (g·v̂) v̂)        C(x) = sign(x) min(|x|, ε)
+//! 1d   v̂ follows v at every step                                                                  Algorithm 1
+//! 1ds  two directions: one to step along, one to learn the next line for; they change every m steps    Algorithm 6
+//! 1dc  every m steps the origin of t moves to θ, then v̂ turns around it                            Algorithm 7
+//! ```
+//!
+//! The first m (`warm_up`) steps are momentum's, θ ← θ − η₀v, the next m fill the averages (Algorithm 5). Deviations: averages are kept centred, and
+//! with that the shift of 1dc is right for averages of any weight (the paper's formulas assume weight 1); where λ = 0, εα against the
+//! slope; a direction of length 0 is not taken; the first averages pair gradients with where they were taken (Algorithm 5 is printed with
+//! the step between, which `raw_warm_up` does).
+
+use osculate_engine::store::Store;
+use osculate_engine::{Real, dot};
+
+use crate::base::finite_state;
+use crate::error::{decay, positive};
+use crate::optimizer::{check_len, some_parameters};
+use crate::options::{self, Field, Options};
+use crate::registry::Entry;
+use crate::regression::Line;
+use crate::vectors::{Vectors, finite};
+use crate::{Error, Optimizer, Oracle, Report, Result, Status};
+
+/// Options of [`Ogr`]; the paper names no values but those it plots.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Config {
+    /// Index of [`Config::VARIANTS`].
+    pub variant: usize,
+    /// α, trust in the line.
+    pub trust: f64,
+    /// β, by which points fade.
+    pub decay: f64,
+    /// γ of the momentum that finds directions.
+    pub momentum: f64,
+    /// ε, the longest step along the direction before α.
+    pub clip: f64,
+    /// η in the other directions.
+    pub rate: f64,
+    /// η₀ of the first steps.
+    pub first_rate: f64,
+    /// m of the first steps.
+    pub warm_up: u64,
+    /// m of 1ds and 1dc: steps along one direction.
+    pub period: u64,
+    /// What to do if λ < 0: `reverse` leaves the maximum, `descend` takes a gradient step of η.
+    pub negative: usize,
+    /// Where the line's zero is: `averaged` of the line, or `latest`, from the last point along its slope (Eq. 6).
+    pub origin: usize,
+    /// If given, tanh(λ/soft) instead of λ's sign.
+    pub soft: Option<f64>,
+    /// Whether the first averages pair each gradient with the parameters after the step, as Algorithm 5 is printed.
+    pub raw_warm_up: bool,
+}
+
+impl Config {
+    /// Names of the variants.
+    pub const VARIANTS: &[&str] = &["1d", "1ds", "1dc"];
+    const DS: usize = 1;
+    const DC: usize = 2;
+
+    /// A variant with its defaults.
+    fn of(variant: usize) -> Config {
+        Config {
+            variant,
+            trust: 0.5,
+            decay: 0.9,
+            momentum: 0.95,
+            clip: 0.1,
+            rate: 0.3,
+            first_rate: 0.015,
+            warm_up: 10,
+            period: 10,
+            negative: 0,
+            origin: 0,
+            soft: None,
+            raw_warm_up: false,
+        }
+    }
+
+    /// Algorithm 1.
+    pub fn one() -> Config {
+        Config::of(0)
+    }
+
+    /// Algorithm 6.
+    pub fn safe() -> Config {
+        Config::of(Config::DS)
+    }
+
+    /// Algorithm 7.
+    pub fn centred() -> Config {
+        Config { period: 1, ..Config::of(Config::DC) }
+    }
+
+    fn check(&self) -> Result<()> {
+        for (option, value) in [
+            ("trust", self.trust),
+            ("clip", self.clip),
+            ("first-rate", self.first_rate),
+            ("warm-up", self.warm_up as f64),
+            ("period", self.period as f64),
+            ("soft", self.soft.unwrap_or(1.0)),
+        ] {
+            positive(option, value)?;
+        }
+        decay("decay", self.decay)?;
+        decay("momentum", self.momentum)?;
+        if !(self.rate >= 0.0 && self.rate.is_finite()) {
+            return Err(Error::Option {
+                option: "rate",
+                value: self.rate,
+                why: "a number that is not negative is wanted",
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Options for Config {
+    fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
+        see("variant", Field::Choice(&mut self.variant, Config::VARIANTS));
+        see("trust", Field::Number(&mut self.trust));
+        see("decay", Field::Number(&mut self.decay));
+        see("momentum", Field::Number(&mut self.momentum));
+        see("clip", Field::Number(&mut self.clip));
+        see("rate", Field::Number(&mut self.rate));
+        see("first-rate", Field::Number(&mut self.first_rate));
+        see("warm-up", Field::Count(&mut self.warm_up));
+        see("period", Field::Count(&mut self.period));
+        see("negative", Field::Choice(&mut self.negative, &["reverse", "descend"]));
+        see("origin", Field::Choice(&mut self.origin, &["averaged", "latest"]));
+        see("soft", Field::Maybe(&mut self.soft));
+        see("raw-warm-up", Field::Flag(&mut self.raw_warm_up));
+    }
+}
+
+/// A direction and the line along it.
+#[derive(Debug, Clone)]
+struct Along<T> {
+    unit: Vec<T>,
+    line: Line,
+}
+
+/// OGR along one direction, see the [module](self).
+///
+/// ```
+/// use osculate_engine::{spec, Array, Device, Examples, Func};
+/// use osculate_optim::{ogr::Config, Minibatches, Ogr, Optimizer};
+/// let loss = Func::trace(spec([]), spec([]), |_, w, x| 1.5 * (w - x).square())?;
+/// let data = Examples::new(spec([]), Array::new([2], vec![1.0, 3.0])?)?.all()?;
+/// let mut oracles = Minibatches::new(&loss, &Device::cpu());
+/// let (mut w, mut ogr) = ([0.0], Ogr::new(1, Config { warm_up: 2, clip: 1.0, ..Config::one() })?);
+/// for _ in 0..40 {
+///     ogr.step(&mut w, &mut oracles.on(&data))?;
+/// }
+/// assert!((w[0] - 2.0).abs() < 1e-6 && (ogr.curvature() - 3.0).abs() < 1e-6);
+/// # Ok::<(), osculate_optim::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Ogr<T> {
+    config: Config,
+    steps: u64,
+    gradient: Vec<T>,
+    velocity: Vec<T>,
+    /// Stepped along.
+    now: Along<T>,
+    /// What the line of 1ds after this one is learnt for; empty otherwise.
+    next: Along<T>,
+    /// t since the origin moved, for 1dc: the steps along the direction added up, which cannot cancel.
+    moved: f64,
+    last: [f64; 2],
+    /// θ + a v̂ − ηg and γv + g.
+    advance: Vectors<T, 2, 2, 3>,
+    /// v̂ = v/‖v‖.
+    normalise: Vectors<T, 1, 1, 1>,
+}
+
+impl<T: Real> Ogr<T> {
+    /// For `len` parameters.
+    ///
+    /// # Errors
+    /// Options out of range.
+    pub fn new(len: usize, config: Config) -> Result<Ogr<T>> {
+        some_parameters(len)?;
+        config.check()?;
+        let zeros = |is: bool| vec![T::zero(); if is { len } else { 0 }];
+        let along = |is: bool| Along { unit: zeros(is), line: Line::new(config.decay) };
+        let gamma = config.momentum;
+        Ok(Ogr {
+            config,
+            steps: 0,
+            gradient: zeros(true),
+            velocity: zeros(true),
+            now: along(true),
+            next: along(config.variant == Config::DS),
+            moved: 0.0,
+            last: [0.0; 2],
+            advance: Vectors::new(len, move |[a, eta, beta], [x, v], [u, g]| {
+                // Warm-up steps along the new velocity: β is 1, else 0.
+                let new = gamma * v + g;
+                [x + a * u - eta * g - beta * new, new]
+            })?,
+            normalise: Vectors::new(len, |[each], [_], [v]| [each * v])?,
+        })
+    }
+
+    /// λ of the last step.
+    pub fn curvature(&self) -> f64 {
+        self.last[0]
+    }
+
+    /// p of the last step; along the direction, from the origin of the variant.
+    pub fn extremum(&self) -> f64 {
+        self.last[1]
+    }
+
+    /// Makes the velocity's direction the one to learn for.
+    fn turn(&mut self) -> Result<()> {
+        let length = dot(&self.velocity, &self.velocity).sqrt();
+        if !(length > 0.0 && length.is_finite()) {
+            return Ok(()); // the old one stays
+        }
+        let unit = if self.next.unit.is_empty() { &mut self.now.unit } else { &mut self.next.unit };
+        self.normalise.run([1.0 / length], [unit], [&self.velocity])
+    }
+
+    /// What is done before the gradient of a step is used.
+    fn prepare(&mut self, params: &[T]) -> Result<()> {
+        let Config { warm_up, period, .. } = self.config;
+        let after = self.steps.checked_sub(2 * warm_up).filter(|after| after % period == 0);
+        let Some(after) = after else { return Ok(()) };
+        match self.config.variant {
+            Config::DS => {
+                if after > 0 {
+                    std::mem::swap(&mut self.now, &mut self.next);
+                }
+                self.next.line = Line::new(self.config.decay);
+                self.turn()
+            }
+            Config::DC => {
+                // The first origin is 0.
+                self.now.line.shift(if after == 0 { dot(params, &self.now.unit) } else { self.moved });
+                self.moved = 0.0;
+                self.turn()
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<T: Real> Optimizer<T> for Ogr<T> {
+    fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
+        check_len(self.gradient.len(), params.len())?;
+        let loss = oracle.gradient(params, &mut self.gradient)?;
+        if !loss.is_finite() || !finite(&self.gradient) {
+            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        }
+        let Config { variant, warm_up, trust, clip, rate, .. } = self.config;
+        self.prepare(params)?;
+        let g = &self.gradient;
+        let warming = self.steps < 2 * warm_up;
+        let (mut step, mut status) = (0.0, Status::Stepped);
+        let slope = dot(g, &self.now.unit);
+        if self.steps >= warm_up && !(warming && self.config.raw_warm_up) {
+            let t = if variant == Config::DC && !warming { self.moved } else { dot(params, &self.now.unit) };
+            self.now.line.add(t, slope);
+            if !self.next.unit.is_empty() && !warming {
+                self.next.line.add(dot(params, &self.next.unit), dot(g, &self.next.unit));
+            }
+            self.moved = t;
+        }
+        let scalars = match warming {
+            true => [0.0, 0.0, self.config.first_rate],
+            false => {
+                let t = self.moved;
+                let (curvature, extremum) = (self.now.line.slope(), self.now.line.root());
+                let extremum = if self.config.origin == 0 { extremum } else { t - slope / curvature };
+                self.last = [curvature, if extremum.is_finite() { extremum } else { t }];
+                let sign = match self.config.soft {
+                    Some(scale) => (curvature / scale).tanh(),
+                    None => curvature.signum(),
+                };
+                step = match curvature {
+                    l if l == 0.0 || !l.is_finite() || !extremum.is_finite() => {
+                        status = Status::Fallback;
+                        if slope == 0.0 { 0.0 } else { -trust * clip * slope.signum() }
+                    }
+                    l if l < 0.0 && self.config.negative == 1 => -rate * slope,
+                    _ => trust * sign * (extremum - t).clamp(-clip, clip),
+                };
+                self.moved += step;
+                [step + rate * slope, rate, 0.0]
+            }
+        };
+        self.advance.run(scalars, [params, &mut self.velocity], [&self.now.unit, &self.gradient])?;
+        if warming && self.config.raw_warm_up && self.steps >= warm_up {
+            self.now.line.add(dot(params, &self.now.unit), slope);
+        }
+        self.steps += 1;
+        // The first direction; from then on that of Algorithm 1 turns at every step.
+        if self.steps == warm_up {
+            self.turn()?;
+            if variant == Config::DS {
+                std::mem::swap(&mut self.now.unit, &mut self.next.unit);
+            }
+        } else if variant == 0 && !warming {
+            self.turn()?;
+        }
+        Ok(Report::new(status, loss, if warming { self.config.first_rate } else { step.abs() }))
+    }
+
+    fn save(&self) -> Store {
+        let mut store = Store::new("osculate.ogr");
+        options::save(&mut self.config.clone(), &mut store);
+        store.put("scalars", &[self.steps as f64, self.moved, self.last[0], self.last[1]]);
+        store.put("lines", [self.now.line.state(), self.next.line.state()].as_flattened());
+        store.put("velocity", &self.velocity);
+        store.put("now", &self.now.unit);
+        store.put("next", &self.next.unit);
+        store
+    }
+
+    fn load(&mut self, state: &Store) -> Result<()> {
+        state.must_be("osculate.ogr")?;
+        options::check(&mut self.config.clone(), state)?;
+        let scalars = state.get::<f64>("scalars", 4)?;
+        let lines = state.get::<f64>("lines", 12)?;
+        let velocity: Vec<T> = state.get("velocity", self.velocity.len())?;
+        let (now, next) = (state.get("now", self.now.unit.len())?, state.get("next", self.next.unit.len())?);
+        let numbers = scalars[..2].iter().chain(&lines).all(|x| x.is_finite());
+        finite_state(numbers && finite(&velocity) && finite::<T>(&now) && finite::<T>(&next))?;
+        let line = |at: usize| Line::new(self.config.decay).restored(std::array::from_fn(|i| lines[6 * at + i]));
+        (self.now.line, self.next.line) = (line(0), line(1));
+        (self.now.unit, self.next.unit, self.velocity) = (now, next, velocity);
+        (self.steps, self.moved, self.last) = (scalars[0] as u64, scalars[1], [scalars[2], scalars[3]]);
+        Ok(())
+    }
+}
+
+/// The optimizers of this file, for the registry.
+pub(crate) fn entries<T: Real>() -> Vec<Entry<T>> {
+    let entry =
+        |name, about, config| Entry::new(name, about, config, |len, config| Ok(Box::new(Ogr::new(len, config)?)));
+    vec![
+        entry("ogr", "online regression of gradients along the momentum", Config::one()),
+        entry(
+            "ogr-safe",
+            "the same, with the next direction learnt beside the one that is stepped along",
+            Config::safe(),
+        ),
+        entry("ogr-centred", "the same, with directions that turn around the parameters", Config::centred()),
+    ]
+}
