@@ -5,9 +5,12 @@ mod finite_sum;
 
 use finite_sum::{examples, minibatch, numbers, problem, traces};
 use osculate::optim::base::Base;
+use osculate::optim::hypergradient::Hypergradient;
+use osculate::optim::l4::L4;
+use osculate::optim::polyak::Polyak;
 use osculate::optim::{
-    Asgd, FirstOrder, Kafisto, LrAdapt, Minibatches, Ogr, Optimizer, Report, Status, asgd, first_order, kafisto,
-    lr_adapt, ogr, registry,
+    Armijo, Asgd, FirstOrder, Igt, Kafisto, LrAdapt, Minibatches, Ogr, Optimizer, Rated, Report, Status, armijo, asgd,
+    first_order, igt, kafisto, lr_adapt, ogr, registry,
 };
 use osculate::{Array, Batch, Device, Examples, Func, Result, Signature, Spec, spec};
 use serde_json::Value;
@@ -461,6 +464,103 @@ fn batch_slope(batch: &Batch<f64>) -> f64 {
     let slope = Func::trace(spec([1]), spec([]), |_, _, x| x).expect("a function");
     let mut oracles = Minibatches::new(&slope, &Device::cpu());
     osculate::optim::Oracle::loss(&mut oracles.on(batch), &[0.0]).expect("a number")
+}
+
+#[test]
+fn igt_has_its_published_iterates() {
+    // H = diag(2, 1) from (1, 1) with η = 0.1.
+    let loss = Func::trace(spec([2]), spec([]), |tape, w, x| {
+        let h = tape.stack(&[tape.lit(2.0), tape.lit(1.0)]);
+        0.5 * x * (h * w * w).sum()
+    });
+    let loss = loss.expect("a loss");
+    let batch = parabola(0.0, 0.0, 0.0).1;
+    let mut oracles = Minibatches::new(&loss, &Device::cpu());
+    let (mut w, mut igt) = ([1.0, 1.0], Igt::new(2, igt::Config::sgd()).expect("options"));
+    for want in [[0.8, 0.9], [0.64, 0.81], [0.512, 0.729]] {
+        igt.step(&mut w, &mut oracles.on(&batch)).expect("a step");
+        assert!((w[0] - want[0]).abs() < 1e-15 && (w[1] - want[1]).abs() < 1e-15, "{w:?} instead of {want:?}");
+    }
+}
+
+#[test]
+fn l4_written_out() {
+    let (loss, batch) = parabola(1.0, 0.0, 1.0);
+    let mut oracles = Minibatches::new(&loss, &Device::cpu());
+    let (mut w, mut l4) = ([2.0], Rated::new(1, L4::momentum()).expect("options"));
+    let (mut x, mut mean, mut least) = (2.0f64, 0.0, f64::INFINITY);
+    for t in 1..=20 {
+        l4.step(&mut w, &mut oracles.on(&batch)).expect("a step");
+        let value = 0.5 * x * x + 1.0;
+        least = if t == 1 { 0.75 * value } else { least }.min(value);
+        mean = 0.9 * mean + 0.1 * x;
+        let v = mean / (1.0 - 0.9f64.powi(t));
+        x -= 0.15 * (value - 0.9 * least) / (v * v + 1e-12) * v;
+        least *= 1.001;
+        assert!((w[0] - x).abs() < 1e-10 * x.abs().max(1.0), "step {t}: {} instead of {x}", w[0]);
+    }
+    // A negative loss is not stepped on.
+    let (loss, batch) = parabola(1.0, 0.0, -9.0);
+    let mut oracles = Minibatches::new(&loss, &Device::cpu());
+    let report = Rated::new(1, L4::adam()).expect("options").step(&mut w, &mut oracles.on(&batch)).expect("a step");
+    assert_eq!(report.status, Status::NoDescent);
+}
+
+#[test]
+fn hypergradients_written_out() {
+    let (loss, batch) = parabola(1.0, 0.0, 0.0);
+    let mut oracles = Minibatches::new(&loss, &Device::cpu());
+    for (base, beta) in [(Base::sgd(), 0.0), (Base::momentum(), 0.9)] {
+        let rule = Hypergradient { growth: 0.01, base, ..Hypergradient::sgd() };
+        let (mut w, mut descent) = ([2.0], Rated::new(1, rule).expect("options"));
+        let (mut x, mut u, mut rate) = (2.0f64, 0.0, 0.1);
+        for step in 0..20 {
+            let report = descent.step(&mut w, &mut oracles.on(&batch)).expect("a step");
+            rate += 0.01 * x * u;
+            u = beta * u + x;
+            x -= rate * u;
+            assert!((report.step - rate).abs() < 1e-14 && (w[0] - x).abs() < 1e-14, "step {step}");
+        }
+    }
+}
+
+#[test]
+fn polyak_steps_and_their_bounds() {
+    let one = |rule: Polyak, a: f64, at: f64| {
+        let (loss, batch) = parabola(a, 0.0, 0.0);
+        let mut oracles = Minibatches::new(&loss, &Device::cpu());
+        let mut w = [at];
+        let report = Rated::new(1, rule).expect("options").step(&mut w, &mut oracles.on(&batch)).expect("a step");
+        (report.status, report.step)
+    };
+    // L/‖g‖² = 1/(2a).
+    let near = |got: (Status, f64), want: f64| {
+        assert!(got.0 == Status::Stepped && (got.1 - want).abs() < 1e-4 * want, "{got:?}")
+    };
+    near(one(Polyak::sps_max(), 4.0, 1.0), 0.25);
+    near(one(Polyak::sps_max(), 0.1, 1.0), 1.0);
+    near(one(Polyak::sps(), 0.1, 1.0), 2f64.powf(0.01));
+    near(one(Polyak::ali_g(), 10.0, 1.0), 0.05);
+    near(one(Polyak::ali_g(), 1.0, 1.0), 0.1);
+    assert_eq!(one(Polyak::sps(), 1.0, 0.0).0, Status::NoDescent);
+}
+
+#[test]
+fn line_searches_meet_their_condition() {
+    let (loss, batch) = parabola(100.0, 0.0, 0.0);
+    let mut oracles = Minibatches::new(&loss, &Device::cpu());
+    let (mut w, mut armijo) = ([1.0], Armijo::new(1, armijo::Config::default()).expect("options"));
+    for _ in 0..20 {
+        let before = w[0];
+        let report = armijo.step(&mut w, &mut oracles.on(&batch)).expect("a step");
+        // f(θ − ηg) ≤ f − cη‖g‖² is ηh ≤ 2(1 − c); the rate before it was shortened last, or grew, did not do.
+        assert!(report.status == Status::Stepped && 100.0 * report.step <= 1.8 + 1e-12);
+        assert!(50.0 * w[0] * w[0] <= 50.0 * before * before);
+    }
+    // One trial is not enough for the first rate.
+    let (mut w, config) = ([1.0], armijo::Config { trials: 1, ..armijo::Config::default() });
+    let report = Armijo::new(1, config).expect("options").step(&mut w, &mut oracles.on(&batch)).expect("a step");
+    assert_eq!((report.status, w), (Status::NoDescent, [1.0]));
 }
 
 #[test]

@@ -8,6 +8,7 @@
 //! nesterov  m = β₁m + g                                          W g = g + β₁m                    Nesterov 1983
 //! adam      m = β₁m + (1−β₁)g   v = β₂v + (1−β₂)g²               W g = m̂/(√v̂ + ε)                 Kingma and Ba 2015
 //!           m̂ = m/(1−β₁ᵗ)       v̂ = v/(1−β₂ᵗ)
+//! average   m = β₁m + (1−β₁)g                                    W g = m̂
 //! adagrad   v = v + g²                                           W g = g/(√v + ε)                 Duchi et al. 2011
 //! rmsprop   v = β₂v + (1−β₂)g²                                   W g = g/(√v + ε)                 Hinton 2012
 //! adadelta  v = β₂v + (1−β₂)g²  W g = √(u + ε)/√(v + ε) · g      u = β₂u + (1−β₂)(W g)²           Zeiler 2012
@@ -36,7 +37,7 @@ pub struct Base {
 
 impl Base {
     /// Names of the rules.
-    pub const RULES: &[&str] = &["sgd", "momentum", "nesterov", "adam", "adagrad", "rmsprop", "adadelta"];
+    pub const RULES: &[&str] = &["sgd", "momentum", "nesterov", "adam", "adagrad", "rmsprop", "adadelta", "average"];
     const SGD: usize = 0;
     const MOMENTUM: usize = 1;
     const NESTEROV: usize = 2;
@@ -44,6 +45,7 @@ impl Base {
     const ADAGRAD: usize = 4;
     const RMSPROP: usize = 5;
     const ADADELTA: usize = 6;
+    const AVERAGE: usize = 7;
 
     /// The gradient itself.
     pub fn sgd() -> Base {
@@ -78,6 +80,11 @@ impl Base {
     /// β₂ = 0.95, ε = 1e-6.
     pub fn adadelta() -> Base {
         Base { rule: Base::ADADELTA, second: 0.95, epsilon: 1e-6, ..Base::sgd() }
+    }
+
+    /// The debiased moving average of the gradient, β₁ = 0.9.
+    pub fn average() -> Base {
+        Base { rule: Base::AVERAGE, ..Base::sgd() }
     }
 
     pub(crate) fn check(&self) -> Result<()> {
@@ -120,6 +127,10 @@ impl Base {
             (Base::NESTEROV, &[m]) => {
                 let m = b1 * m + g;
                 (g + b1 * m, vec![m])
+            }
+            (Base::AVERAGE, &[m]) => {
+                let m = b1 * m + (1.0 - b1) * g;
+                (first * m, vec![m])
             }
             (Base::ADAM, &[m, v]) => {
                 let (m, v) = (b1 * m + (1.0 - b1) * g, squares(v));
@@ -221,6 +232,13 @@ impl<T: Real> Worker<T> {
             (Rule::Two(rule), [a, b]) => rule.run(scalars, [x, a, b], [g]),
             _ => Ok(()), // there are as many buffers as the rule was traced for
         }
+    }
+
+    /// The debiased average of the gradients (of `average` and `adam`), as a vector and what it is to be multiplied by.
+    pub fn mean(&self) -> Option<(&[T], f64)> {
+        let has = matches!(self.base.rule, Base::AVERAGE | Base::ADAM) && self.steps > 0;
+        let correction = 1.0 / (1.0 - self.base.momentum.powf(self.steps as f64));
+        self.buffers.first().filter(|_| has).map(|mean| (&mean[..], correction))
     }
 
     /// Steps that were taken.

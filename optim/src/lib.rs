@@ -20,37 +20,49 @@
 //! | [`regression`] | a line through fading points |
 //! | [`base`] | directions: SGD, momentum, Nesterov, Adam, Adagrad, RMSprop, Adadelta |
 //! | [`first_order`] | those with a learning rate, a schedule, clipping and weight decay |
+//! | [`rated`] | rules that choose a learning rate a step: [`polyak`] (SPS, ALI-G), [`l4`], [`hypergradient`] |
+//! | [`igt`] | implicit gradient transport (Arnold et al. 2019) |
+//! | [`armijo`] | a line search on each minibatch (Vaswani et al. 2019) |
 //! | [`options`] | options by name |
 //! | [`registry`] | all optimizers by name |
 
+pub mod armijo;
 pub mod asgd;
 pub mod base;
 mod error;
 pub mod first_order;
+pub mod hypergradient;
+pub mod igt;
 pub mod improvement;
 pub mod kafisto;
 pub mod kalman;
+pub mod l4;
 pub mod lr_adapt;
 pub mod meka;
 pub mod ogr;
 mod optimizer;
 pub mod options;
 pub mod oracle;
+pub mod polyak;
+pub mod rated;
 pub mod registry;
 pub mod regression;
 mod schedule;
 mod smooth;
 mod vectors;
 
+pub use armijo::Armijo;
 pub use asgd::Asgd;
 pub use error::{Error, Result};
 pub use first_order::FirstOrder;
+pub use igt::Igt;
 pub use kafisto::Kafisto;
 pub use lr_adapt::LrAdapt;
 pub use meka::{Meka, MekaConfig};
 pub use ogr::Ogr;
 pub use optimizer::{Optimizer, Report, Status};
 pub use oracle::{Minibatches, Oracle};
+pub use rated::Rated;
 pub use registry::{by_name, names};
 pub use schedule::Schedule;
 pub use smooth::Smooth;

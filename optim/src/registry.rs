@@ -3,7 +3,9 @@
 use osculate_engine::Real;
 
 use crate::options::{self, Options};
-use crate::{Error, Optimizer, Result, asgd, first_order, kafisto, lr_adapt, meka, ogr};
+use crate::{
+    Error, Optimizer, Result, armijo, asgd, first_order, hypergradient, igt, kafisto, l4, lr_adapt, meka, ogr, polyak,
+};
 
 /// An optimizer that can be made by name, with its defaults or other options.
 pub struct Entry<T> {
@@ -73,6 +75,11 @@ pub fn all<T: Real>() -> Vec<Entry<T>> {
         ogr::entries(),
         asgd::entries(),
         first_order::entries(),
+        hypergradient::entries(),
+        l4::entries(),
+        igt::entries(),
+        polyak::entries(),
+        armijo::entries(),
     ];
     families.into_iter().flatten().collect()
 }

@@ -1,0 +1,155 @@
+//! A line search on each minibatch: the step is shortened until the loss has gone down as far as a line with part of the slope.
+//!
+//! S. Vaswani, A. Mishkin, I. Laradji, M. Schmidt, G. Gidel, S. Lacoste-Julien, *Painless Stochastic Gradient: Interpolation,
+//! Line-Search, and Convergence Rates*, 2019. With the losses of one minibatch:
+//!
+//! ```text
+//! η ← min(γ^(1/steps of an epoch) η, η_max);   while f(θ − ηg) > f − cη‖g‖²: η ← βη;   θ ← θ − ηg
+//! ```
+
+use osculate_engine::store::Store;
+use osculate_engine::{Real, dot};
+
+use crate::base::finite_state;
+use crate::error::positive;
+use crate::optimizer::{check_len, some_parameters};
+use crate::options::{self, Field, Options};
+use crate::registry::Entry;
+use crate::vectors::{Vectors, finite};
+use crate::{Error, Optimizer, Oracle, Report, Result, Status};
+
+/// Options of [`Armijo`]; the defaults are those of the authors' code.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Config {
+    /// First η.
+    pub rate: f64,
+    /// c.
+    pub part: f64,
+    /// β.
+    pub shrink: f64,
+    /// γ.
+    pub growth: f64,
+    /// Steps of an epoch.
+    pub epoch: u64,
+    /// η_max.
+    pub most: f64,
+    /// Most losses looked at in a step.
+    pub trials: u64,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config { rate: 1.0, part: 0.1, shrink: 0.9, growth: 2.0, epoch: 100, most: 10.0, trials: 100 }
+    }
+}
+
+impl Options for Config {
+    fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
+        see("rate", Field::Number(&mut self.rate));
+        see("part", Field::Number(&mut self.part));
+        see("shrink", Field::Number(&mut self.shrink));
+        see("growth", Field::Number(&mut self.growth));
+        see("epoch", Field::Count(&mut self.epoch));
+        see("most", Field::Number(&mut self.most));
+        see("trials", Field::Count(&mut self.trials));
+    }
+}
+
+/// SGD with a line search on each minibatch, see the [module](self).
+///
+/// ```
+/// use osculate_engine::{spec, Array, Device, Examples, Func};
+/// use osculate_optim::{armijo::Config, Armijo, Minibatches, Optimizer};
+/// let loss = Func::trace(spec([]), spec([]), |_, w, x| 50.0 * (w - x).square())?;
+/// let data = Examples::new(spec([]), Array::new([1], vec![3.0])?)?.all()?;
+/// let (mut w, mut armijo) = ([1.0], Armijo::new(1, Config::default())?);
+/// let report = armijo.step(&mut w, &mut Minibatches::new(&loss, &Device::cpu()).on(&data))?;
+/// assert!(report.step < 0.02 && (w[0] - 3.0f64).abs() < 2.0);     // η h < 2(1 − c) with h = 100
+/// # Ok::<(), osculate_optim::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Armijo<T> {
+    config: Config,
+    rate: f64,
+    gradient: Vec<T>,
+    trial: Vec<T>,
+    advance: Vectors<T, 1, 2, 1>,
+}
+
+impl<T: Real> Armijo<T> {
+    /// For `len` parameters.
+    ///
+    /// # Errors
+    /// Options out of range.
+    pub fn new(len: usize, config: Config) -> Result<Armijo<T>> {
+        some_parameters(len)?;
+        for (option, value) in [
+            ("rate", config.rate),
+            ("growth", config.growth),
+            ("epoch", config.epoch as f64),
+            ("most", config.most),
+            ("trials", config.trials as f64),
+        ] {
+            positive(option, value)?;
+        }
+        for (option, value) in [("part", config.part), ("shrink", config.shrink)] {
+            if !(value > 0.0 && value < 1.0) {
+                return Err(Error::Option { option, value, why: "a number in (0, 1) is wanted" });
+            }
+        }
+        Ok(Armijo {
+            rate: config.rate,
+            gradient: vec![T::zero(); len],
+            trial: vec![T::zero(); len],
+            advance: Vectors::new(len, |[rate], [_], [x, g]| [x - rate * g])?,
+            config,
+        })
+    }
+}
+
+impl<T: Real> Optimizer<T> for Armijo<T> {
+    fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
+        check_len(self.gradient.len(), params.len())?;
+        let loss = oracle.gradient(params, &mut self.gradient)?;
+        let squared = dot(&self.gradient, &self.gradient);
+        if !loss.is_finite() || !finite(&self.gradient) || !squared.is_finite() {
+            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        }
+        let mut rate = (self.rate * self.config.growth.powf(1.0 / self.config.epoch as f64)).min(self.config.most);
+        for _ in 0..self.config.trials {
+            self.advance.run([rate], [&mut self.trial], [params, &self.gradient])?;
+            let after = oracle.loss(&self.trial)?;
+            // A loss that is not a number is no descent.
+            if after <= loss - self.config.part * rate * squared {
+                params.copy_from_slice(&self.trial);
+                self.rate = rate;
+                let ratio = (squared > 0.0).then(|| (loss - after) / (rate * squared));
+                return Ok(Report { ratio, ..Report::new(Status::Stepped, loss, rate) });
+            }
+            rate *= self.config.shrink;
+        }
+        Ok(Report::new(Status::NoDescent, loss, 0.0))
+    }
+
+    fn save(&self) -> Store {
+        let mut store = Store::new("osculate.armijo");
+        options::save(&mut self.config.clone(), &mut store);
+        store.put("rate", &[self.rate]);
+        store
+    }
+
+    fn load(&mut self, state: &Store) -> Result<()> {
+        state.must_be("osculate.armijo")?;
+        options::check(&mut self.config.clone(), state)?;
+        let rate = state.get::<f64>("rate", 1)?[0];
+        finite_state(rate > 0.0 && rate.is_finite())?;
+        self.rate = rate;
+        Ok(())
+    }
+}
+
+/// The optimizers of this file, for the registry.
+pub(crate) fn entries<T: Real>() -> Vec<Entry<T>> {
+    let about = "SGD with a line search on each minibatch: no learning rate";
+    vec![Entry::new("armijo", about, Config::default(), |len, config| Ok(Box::new(Armijo::new(len, config)?)))]
+}

@@ -1,0 +1,79 @@
+//! Hypergradient descent: the learning rate goes down its own gradient.
+//!
+//! A. G. Baydin, R. Cornish, D. Martínez Rubio, M. Schmidt, F. Wood, *Online Learning Rate Adaptation with Hypergradient Descent*, 2018.
+//! With u the direction of the step before, η ← η + κ ⟨g, u⟩, then θ ← θ − ηv.
+
+use osculate_engine::Real;
+
+use crate::base::Base;
+use crate::error::positive;
+use crate::options::{Field, Options};
+use crate::rated::{Rated, Rule, Seen};
+use crate::registry::Entry;
+use crate::{Error, Result};
+
+/// The rule, around any direction.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Hypergradient {
+    /// First η.
+    pub rate: f64,
+    /// κ.
+    pub growth: f64,
+    /// Direction.
+    pub base: Base,
+}
+
+impl Hypergradient {
+    /// SGD-HD; κ = 1e-3 as in the paper's experiments (its code has 1e-6).
+    pub fn sgd() -> Hypergradient {
+        Hypergradient { rate: 0.1, growth: 1e-3, base: Base::sgd() }
+    }
+
+    /// Adam-HD, κ = 1e-7 (in the code 1e-8).
+    pub fn adam() -> Hypergradient {
+        Hypergradient { rate: 1e-3, growth: 1e-7, base: Base::adam() }
+    }
+}
+
+impl Options for Hypergradient {
+    fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
+        see("rate", Field::Number(&mut self.rate));
+        see("growth", Field::Number(&mut self.growth));
+        self.base.each(see);
+    }
+}
+
+impl Rule for Hypergradient {
+    const WHAT: &'static str = "osculate.hypergradient";
+
+    fn base(&self) -> Base {
+        self.base
+    }
+
+    fn check(&self) -> Result<()> {
+        positive("rate", self.rate)?;
+        if self.growth >= 0.0 && self.growth.is_finite() {
+            return Ok(());
+        }
+        Err(Error::Option { option: "growth", value: self.growth, why: "a number that is not negative is wanted" })
+    }
+
+    fn start(&self) -> Vec<f64> {
+        vec![self.rate]
+    }
+
+    fn rate(&self, state: &mut [f64], seen: &Seen) -> Option<f64> {
+        let rate = state.first_mut()?;
+        *rate += self.growth * seen.previous;
+        Some(*rate)
+    }
+}
+
+/// The optimizers of this file, for the registry.
+pub(crate) fn entries<T: Real>() -> Vec<Entry<T>> {
+    let entry = |name, about, rule| Entry::new(name, about, rule, |len, rule| Ok(Box::new(Rated::new(len, rule)?)));
+    vec![
+        entry("sgd-hd", "SGD whose learning rate descends its own gradient", Hypergradient::sgd()),
+        entry("adam-hd", "Adam whose learning rate descends its own gradient", Hypergradient::adam()),
+    ]
+}

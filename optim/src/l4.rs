@@ -1,0 +1,107 @@
+//! L4: steps to a fixed part of the way to the least loss that seems possible.
+//!
+//! M. Rolínek, G. Martius, *L4: Practical loss-based stepsize adaptation for deep learning*, 2018. With ĝ the debiased average of
+//! gradients and v the direction (ĝ, or Adam's):
+//!
+//! ```text
+//! L_min = 0.75 L in the first step;   L_min ← min(L_min, L)
+//! η = α (L − 0.9 L_min)/(⟨ĝ, v⟩ + 1e-12);   θ ← θ − ηv;   L_min ← (1 + 1/1000) L_min
+//! ```
+//!
+//! Losses must not be negative: such a step is not taken.
+
+use osculate_engine::Real;
+
+use crate::base::Base;
+use crate::error::positive;
+use crate::options::{Field, Options};
+use crate::rated::{Rated, Rule, Seen};
+use crate::registry::Entry;
+use crate::{Error, Result};
+
+/// L4's rule, of momentum or of Adam.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct L4 {
+    /// α, the part of the way.
+    pub part: f64,
+    /// Direction: `average` or `adam`.
+    pub base: Base,
+    /// Part of the first loss that is thought possible.
+    pub first: f64,
+    /// Part of L_min that is aimed at.
+    pub aim: f64,
+    /// Steps in which L_min is forgotten.
+    pub memory: f64,
+}
+
+impl L4 {
+    /// Of the averaged gradient.
+    pub fn momentum() -> L4 {
+        L4 { part: 0.15, base: Base::average(), first: 0.75, aim: 0.9, memory: 1000.0 }
+    }
+
+    /// Of Adam's direction, ε = 1e-4.
+    pub fn adam() -> L4 {
+        L4 { base: Base { epsilon: 1e-4, ..Base::adam() }, ..L4::momentum() }
+    }
+}
+
+impl Options for L4 {
+    fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
+        see("part", Field::Number(&mut self.part));
+        self.base.each(see);
+        see("first", Field::Number(&mut self.first));
+        see("aim", Field::Number(&mut self.aim));
+        see("memory", Field::Number(&mut self.memory));
+    }
+}
+
+impl Rule for L4 {
+    const WHAT: &'static str = "osculate.l4";
+
+    fn base(&self) -> Base {
+        self.base
+    }
+
+    fn check(&self) -> Result<()> {
+        positive("part", self.part)?;
+        positive("memory", self.memory)?;
+        for (option, value) in [("first", self.first), ("aim", self.aim)] {
+            if !(0.0..=1.0).contains(&value) {
+                return Err(Error::Option { option, value, why: "a number in [0, 1] is wanted" });
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&self) -> Vec<f64> {
+        vec![0.0, 0.0]
+    }
+
+    fn rate(&self, state: &mut [f64], seen: &Seen) -> Option<f64> {
+        let [least, known] = state else { return None };
+        if seen.loss < 0.0 {
+            return None;
+        }
+        if *known == 0.0 {
+            (*least, *known) = (self.first * seen.loss, 1.0);
+        }
+        *least = least.min(seen.loss);
+        let rate = self.part * (seen.loss - self.aim * *least) / (seen.slope + 1e-12);
+        *least *= 1.0 + 1.0 / self.memory;
+        Some(rate)
+    }
+}
+
+/// The optimizers of this file, for the registry.
+pub(crate) fn entries<T: Real>() -> Vec<Entry<T>> {
+    let entry = |name, about, rule| Entry::new(name, about, rule, |len, rule| Ok(Box::new(Rated::new(len, rule)?)));
+    vec![
+        entry(
+            "l4-momentum",
+            "averaged gradients by steps to a part of the least loss: no learning rate",
+            L4::momentum(),
+        ),
+        entry("l4-adam", "Adam by steps to a part of the least loss: no learning rate", L4::adam()),
+    ]
+}

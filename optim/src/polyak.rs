@@ -1,0 +1,135 @@
+//! Polyak's steps: as far as the loss would have to go down a line to its least value.
+//!
+//! ```text
+//! sps     η = (L − f*)/(c‖g‖² + 1e-8), at most η_max             Loizou et al., *Stochastic Polyak Step-size*, 2021
+//!         smooth: at most γ^(1/steps of an epoch) times the step before
+//! ali-g   η = L/(‖g‖² + 1e-5), at most η_max                    Berrada et al., *Training Neural Networks for and by
+//!                                                                Interpolation*, 2020
+//! ```
+//!
+//! No step is taken where ‖g‖ < 1e-8.
+
+use osculate_engine::Real;
+
+use crate::base::Base;
+use crate::error::positive;
+use crate::options::{Field, Options};
+use crate::rated::{Rated, Rule, Seen};
+use crate::registry::Entry;
+use crate::{Error, Result};
+
+/// Polyak's step and its bounds.
+///
+/// ```
+/// use osculate_engine::{spec, Array, Device, Examples, Func};
+/// use osculate_optim::{polyak::Polyak, Minibatches, Optimizer, Rated};
+/// let loss = Func::trace(spec([]), spec([]), |_, w, x| 0.5 * (w - x).square())?;
+/// let data = Examples::new(spec([]), Array::new([1], vec![3.0])?)?.all()?;
+/// let mut w = [1.0];
+/// let polyak = Polyak { scale: 1.0, ..Polyak::sps() };
+/// Rated::new(1, polyak)?.step(&mut w, &mut Minibatches::new(&loss, &Device::cpu()).on(&data))?;
+/// assert!((w[0] - 2.0f64).abs() < 1e-8);     // half the way, L/‖g‖² = ½
+/// # Ok::<(), osculate_optim::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Polyak {
+    /// f*.
+    pub optimum: f64,
+    /// c.
+    pub scale: f64,
+    /// Added to c‖g‖².
+    pub epsilon: f64,
+    /// η_max, if any.
+    pub most: Option<f64>,
+    /// γ: how much η may grow in an epoch, if that is bounded.
+    pub growth: Option<f64>,
+    /// Steps of an epoch.
+    pub epoch: u64,
+    /// η before the first step, for the growth.
+    pub first: f64,
+}
+
+impl Polyak {
+    /// SPS with smooth growth: c = ½, γ = 2.
+    pub fn sps() -> Polyak {
+        Polyak { optimum: 0.0, scale: 0.5, epsilon: 1e-8, most: None, growth: Some(2.0), epoch: 100, first: 1.0 }
+    }
+
+    /// SPS_max: c = ½, η at most 1.
+    pub fn sps_max() -> Polyak {
+        Polyak { most: Some(1.0), growth: None, ..Polyak::sps() }
+    }
+
+    /// ALI-G, η at most 0.1.
+    pub fn ali_g() -> Polyak {
+        Polyak { scale: 1.0, epsilon: 1e-5, most: Some(0.1), growth: None, ..Polyak::sps() }
+    }
+}
+
+impl Options for Polyak {
+    fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
+        see("optimum", Field::Number(&mut self.optimum));
+        see("scale", Field::Number(&mut self.scale));
+        see("epsilon", Field::Number(&mut self.epsilon));
+        see("most", Field::Maybe(&mut self.most));
+        see("growth", Field::Maybe(&mut self.growth));
+        see("epoch", Field::Count(&mut self.epoch));
+        see("first", Field::Number(&mut self.first));
+    }
+}
+
+impl Rule for Polyak {
+    const WHAT: &'static str = "osculate.polyak";
+
+    fn base(&self) -> Base {
+        Base::sgd()
+    }
+
+    fn check(&self) -> Result<()> {
+        positive("scale", self.scale)?;
+        positive("most", self.most.unwrap_or(1.0))?;
+        positive("epoch", self.epoch as f64)?;
+        positive("first", self.first)?;
+        if self.growth.is_some_and(|growth| !(growth >= 1.0 && growth.is_finite())) {
+            let value = self.growth.unwrap_or(f64::NAN);
+            return Err(Error::Option { option: "growth", value, why: "at least 1 is wanted" });
+        }
+        if !(self.epsilon >= 0.0 && self.optimum.is_finite()) {
+            return Err(Error::Option {
+                option: "epsilon",
+                value: self.epsilon,
+                why: "a number that is not negative is wanted",
+            });
+        }
+        Ok(())
+    }
+
+    fn start(&self) -> Vec<f64> {
+        vec![self.first]
+    }
+
+    fn rate(&self, state: &mut [f64], seen: &Seen) -> Option<f64> {
+        if seen.squared < 1e-16 {
+            return None;
+        }
+        let mut rate = (seen.loss - self.optimum) / (self.scale * seen.squared + self.epsilon);
+        if let Some(most) = self.most {
+            rate = rate.min(most);
+        }
+        if let (Some(growth), Some(last)) = (self.growth, state.first_mut()) {
+            rate = rate.min(*last * growth.powf(1.0 / self.epoch as f64));
+            *last = rate;
+        }
+        Some(rate)
+    }
+}
+
+/// The optimizers of this file, for the registry.
+pub(crate) fn entries<T: Real>() -> Vec<Entry<T>> {
+    let entry = |name, about, rule| Entry::new(name, about, rule, |len, rule| Ok(Box::new(Rated::new(len, rule)?)));
+    vec![
+        entry("sps", "SGD by stochastic Polyak steps, smoothly growing", Polyak::sps()),
+        entry("sps-max", "SGD by stochastic Polyak steps of a bounded size", Polyak::sps_max()),
+        entry("ali-g", "SGD by Polyak steps for losses that interpolate", Polyak::ali_g()),
+    ]
+}

@@ -1,0 +1,130 @@
+//! What optimizers have in common that choose one number a step: how far to go along a base direction.
+
+use osculate_engine::store::Store;
+use osculate_engine::{Real, dot};
+
+use crate::base::{Base, Use, Worker, finite_state};
+use crate::optimizer::{check_len, some_parameters};
+use crate::options::{self, Options};
+use crate::vectors::{Vectors, finite};
+use crate::{Optimizer, Oracle, Report, Result, Status};
+
+/// A rule that chooses the learning rate of each step; it is its own options.
+pub trait Rule: Options + Clone {
+    /// What its states are called.
+    const WHAT: &'static str;
+
+    /// The direction.
+    fn base(&self) -> Base;
+
+    /// Refuses options out of range.
+    ///
+    /// # Errors
+    /// Those.
+    fn check(&self) -> Result<()>;
+
+    /// Its numbers before the first step.
+    fn start(&self) -> Vec<f64>;
+
+    /// The learning rate; none if no step is to be taken. `state` are its numbers.
+    fn rate(&self, state: &mut [f64], seen: &Seen) -> Option<f64>;
+}
+
+/// What a rule sees of a step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Seen {
+    /// Steps before this one.
+    pub steps: u64,
+    /// Loss of the minibatch.
+    pub loss: f64,
+    /// ‖g‖².
+    pub squared: f64,
+    /// ⟨g, u⟩ with the direction u of the step before; 0 in the first.
+    pub previous: f64,
+    /// ⟨m̂, v⟩ of the debiased average of gradients (or g, if the direction keeps none) with the direction v.
+    pub slope: f64,
+}
+
+/// An optimizer whose learning rate a [`Rule`] chooses: θ ← θ − ηv.
+#[derive(Debug, Clone)]
+pub struct Rated<T, R> {
+    rule: R,
+    state: Vec<f64>,
+    next: Vec<f64>,
+    gradient: Vec<T>,
+    direction: Vec<T>,
+    worker: Worker<T>,
+    advance: Vectors<T, 1, 1, 1>,
+}
+
+impl<T: Real, R: Rule> Rated<T, R> {
+    /// For `len` parameters.
+    ///
+    /// # Errors
+    /// Options out of range.
+    pub fn new(len: usize, rule: R) -> Result<Rated<T, R>> {
+        some_parameters(len)?;
+        rule.check()?;
+        let state = rule.start();
+        Ok(Rated {
+            next: state.clone(),
+            state,
+            gradient: vec![T::zero(); len],
+            direction: vec![T::zero(); len],
+            worker: Worker::new(rule.base(), len)?,
+            advance: Vectors::new(len, |[rate], [x], [v]| [x - rate * v])?,
+            rule,
+        })
+    }
+}
+
+impl<T: Real, R: Rule> Optimizer<T> for Rated<T, R> {
+    fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
+        check_len(self.gradient.len(), params.len())?;
+        let loss = oracle.gradient(params, &mut self.gradient)?;
+        let g = &self.gradient;
+        let (squared, previous) = (dot(g, g), dot(g, &self.direction));
+        if !loss.is_finite() || !finite(g) || !squared.is_finite() {
+            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        }
+        let steps = self.worker.steps();
+        self.worker.run(&mut self.direction, g, Use::direction(1.0))?;
+        let slope = match self.worker.mean() {
+            Some((mean, correction)) => correction * dot(mean, &self.direction),
+            None => dot(g, &self.direction),
+        };
+        self.next.copy_from_slice(&self.state);
+        let rate = self.rule.rate(&mut self.next, &Seen { steps, loss, squared, previous, slope });
+        if self.next.iter().all(|x| x.is_finite()) {
+            std::mem::swap(&mut self.state, &mut self.next);
+        }
+        let Some(rate) = rate.filter(|rate| rate.is_finite()) else {
+            if !slope.is_finite() {
+                self.direction.fill(T::zero()); // an infinity would stay
+            }
+            return Ok(Report::new(Status::NoDescent, loss, 0.0));
+        };
+        self.advance.run([rate], [params], [&self.direction])?;
+        Ok(Report::new(Status::Stepped, loss, rate))
+    }
+
+    fn save(&self) -> Store {
+        let mut store = Store::new(R::WHAT);
+        options::save(&mut self.rule.clone(), &mut store);
+        store.put("state", &self.state);
+        store.put("direction", &self.direction);
+        self.worker.save(&mut store);
+        store
+    }
+
+    fn load(&mut self, state: &Store) -> Result<()> {
+        state.must_be(R::WHAT)?;
+        options::check(&mut self.rule.clone(), state)?;
+        let numbers = state.get::<f64>("state", self.state.len())?;
+        let direction: Vec<T> = state.get("direction", self.direction.len())?;
+        finite_state(numbers.iter().all(|x| x.is_finite()) && finite(&direction))?;
+        self.worker.load(state)?;
+        (self.state, self.direction) = (numbers, direction);
+        Ok(())
+    }
+}
