@@ -140,7 +140,7 @@ impl<T: Real> LrAdapt<T> {
             let why = "a variance is wanted: finite and not negative";
             return Err(Error::Option { option: "noise", value: config.noise, why });
         }
-        if !(config.worse <= config.better) {
+        if config.worse.is_nan() || config.worse > config.better {
             return Err(Error::Option { option: "worse", value: config.worse, why: "at most `better` is wanted" });
         }
         let zeros = || vec![T::zero(); len];

@@ -138,7 +138,7 @@ pub(crate) fn finite<T: Real>(vector: &[T]) -> bool {
     let mut sums = [T::zero(); LANES];
     for chunk in chunks {
         for (sum, &x) in sums.iter_mut().zip(chunk) {
-            *sum = *sum + x * T::zero();
+            *sum += x * T::zero();
         }
     }
     sums.iter().chain(rest).all(|x| x.is_finite())
