@@ -9,8 +9,8 @@ use osculate::optim::hypergradient::Hypergradient;
 use osculate::optim::l4::L4;
 use osculate::optim::polyak::Polyak;
 use osculate::optim::{
-    Armijo, Asgd, FirstOrder, Igt, Kafisto, LrAdapt, Minibatches, Ogr, Optimizer, Rated, Report, Status, armijo, asgd,
-    first_order, igt, kafisto, lr_adapt, ogr, registry,
+    AdaHessian, Armijo, Asgd, FirstOrder, Igt, Kafisto, LrAdapt, Minibatches, Ogr, Optimizer, Rated, Report, Status,
+    adahessian, armijo, asgd, first_order, igt, kafisto, lr_adapt, ogr, registry,
 };
 use osculate::{Array, Batch, Device, Examples, Func, Result, Signature, Spec, spec};
 use serde_json::Value;
@@ -561,6 +561,47 @@ fn line_searches_meet_their_condition() {
     let (mut w, config) = ([1.0], armijo::Config { trials: 1, ..armijo::Config::default() });
     let report = Armijo::new(1, config).expect("options").step(&mut w, &mut oracles.on(&batch)).expect("a step");
     assert_eq!((report.status, w), (Status::NoDescent, [1.0]));
+}
+
+#[test]
+fn adahessian_of_a_diagonal_is_exact_whatever_the_signs() {
+    // H = diag(8, ½, 2): |z ⊙ Hz| is the diagonal, so that the first step of rate 1 is Newton's.
+    let loss = Func::trace(spec([3]), spec([]), |tape, w, x| {
+        let h = tape.stack(&[tape.lit(8.0), tape.lit(0.5), tape.lit(2.0)]);
+        0.5 * x * (h * w * w).sum()
+    });
+    let loss = loss.expect("a loss");
+    let batch = parabola(0.0, 0.0, 0.0).1;
+    for seed in 0..4 {
+        for power in [1.0, 0.5] {
+            let config = adahessian::Config { rate: 1.0, epsilon: 1e-300, power, seed, ..Default::default() };
+            let (mut w, mut oracles) = ([1.0, -2.0, 3.0], Minibatches::new(&loss, &Device::cpu()));
+            let mut optimizer = AdaHessian::new(3, config).expect("options");
+            optimizer.step(&mut w, &mut oracles.on(&batch)).expect("a step");
+            for ((w, start), h) in w.iter().zip([1.0, -2.0, 3.0f64]).zip([8.0, 0.5, 2.0f64]) {
+                let want = start - h * start / h.powf(power);
+                assert!((w - want).abs() < 1e-12, "{w} instead of {want}");
+            }
+        }
+    }
+}
+
+#[test]
+fn adahessian_averages_kernels() {
+    // One kernel of 2×2 with the diagonal (1, 2, 3, 6): every coordinate is divided by 3.
+    let loss = Func::trace(spec([1, 1, 2, 2]), spec([]), |tape, w, x| {
+        let h = tape.stack(&[tape.lit(1.0), tape.lit(2.0), tape.lit(3.0), tape.lit(6.0)]);
+        let w = w.flatten();
+        0.5 * x * (h * w * w).sum()
+    });
+    let batch = parabola(0.0, 0.0, 0.0).1;
+    let mut oracles = Minibatches::new(&loss.expect("a loss"), &Device::cpu());
+    let config = adahessian::Config { rate: 1.0, epsilon: 1e-300, ..Default::default() };
+    let (mut w, mut optimizer) = ([1.0; 4], AdaHessian::new(4, config).expect("options"));
+    optimizer.step(&mut w, &mut oracles.on(&batch)).expect("a step");
+    for (w, h) in w.iter().zip([1.0, 2.0, 3.0, 6.0]) {
+        assert!((w - (1.0 - h / 3.0)).abs() < 1e-12, "{w}");
+    }
 }
 
 #[test]

@@ -23,9 +23,11 @@
 //! | [`rated`] | rules that choose a learning rate a step: [`polyak`] (SPS, ALI-G), [`l4`], [`hypergradient`] |
 //! | [`igt`] | implicit gradient transport (Arnold et al. 2019) |
 //! | [`armijo`] | a line search on each minibatch (Vaswani et al. 2019) |
+//! | [`adahessian`] | Adam with the Hessian's diagonal (Yao et al. 2021) |
 //! | [`options`] | options by name |
 //! | [`registry`] | all optimizers by name |
 
+pub mod adahessian;
 pub mod armijo;
 pub mod asgd;
 pub mod base;
@@ -51,6 +53,7 @@ mod schedule;
 mod smooth;
 mod vectors;
 
+pub use adahessian::AdaHessian;
 pub use armijo::Armijo;
 pub use asgd::Asgd;
 pub use error::{Error, Result};

@@ -4,7 +4,8 @@ use osculate_engine::Real;
 
 use crate::options::{self, Options};
 use crate::{
-    Error, Optimizer, Result, armijo, asgd, first_order, hypergradient, igt, kafisto, l4, lr_adapt, meka, ogr, polyak,
+    Error, Optimizer, Result, adahessian, armijo, asgd, first_order, hypergradient, igt, kafisto, l4, lr_adapt, meka,
+    ogr, polyak,
 };
 
 /// An optimizer that can be made by name, with its defaults or other options.
@@ -80,6 +81,7 @@ pub fn all<T: Real>() -> Vec<Entry<T>> {
         igt::entries(),
         polyak::entries(),
         armijo::entries(),
+        adahessian::entries(),
     ];
     families.into_iter().flatten().collect()
 }

@@ -132,6 +132,11 @@ const INPUTS: usize = 16;
 
 /// Whether all elements are finite.
 pub(crate) fn finite<T: Real>(vector: &[T]) -> bool {
+    if vector.len() >= SHARED {
+        let (left, right) = vector.split_at(vector.len() / 2);
+        let (left, right) = rayon::join(|| finite(left), || finite(right));
+        return left && right;
+    }
     // A product with zero is zero, or NaN; sums in lanes, so that they are vectors.
     const LANES: usize = 32;
     let (chunks, rest) = vector.as_chunks::<LANES>();
@@ -167,10 +172,10 @@ mod tests {
 
     #[test]
     fn one_infinity_is_found_wherever_it_is() {
-        for len in [1, 31, 32, 33, 100] {
+        for (len, step) in [(1, 1), (31, 1), (32, 1), (33, 1), (100, 1), (2 * SHARED + 5, 9973)] {
             let mut x = vec![1e300; len];
             assert!(finite(&x));
-            for at in 0..len {
+            for at in (0..len).step_by(step).chain([len - 1]) {
                 for bad in [f64::INFINITY, f64::NEG_INFINITY, f64::NAN] {
                     x[at] = bad;
                     assert!(!finite(&x), "{bad} at {at} of {len}");

@@ -1,0 +1,200 @@
+//! AdaHessian: Adam whose second moments are of the Hessian's diagonal, estimated by one product with random signs a step.
+//!
+//! Z. Yao, A. Gholami, S. Shen, M. Mustafa, K. Keutzer, M. W. Mahoney, *AdaHessian: An Adaptive Second Order Optimizer for Machine
+//! Learning*, 2021. With z of independent signs, whose z ⊙ Hz has the diagonal for its mean:
+//!
+//! ```text
+//! h = |z ⊙ Hz|, averaged over the window of a convolution's kernels
+//! m = β₁m + (1−β₁)g     v = β₂v + (1−β₂)h²     θ ← θ − η m̂/(√v̂ᵏ + ε)
+//! ```
+//!
+//! Signs are those of a counter: a resumed run draws the same ones.
+
+use osculate_engine::Real;
+use osculate_engine::store::Store;
+
+use crate::base::finite_state;
+use crate::error::{decay, positive};
+use crate::optimizer::{check_len, some_parameters};
+use crate::options::{self, Field, Options};
+use crate::registry::Entry;
+use crate::vectors::{Vectors, finite};
+use crate::{Error, Optimizer, Oracle, Report, Result, Status};
+
+/// Options of [`AdaHessian`]; the defaults are those of the authors' code.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Config {
+    /// η.
+    pub rate: f64,
+    /// β₁.
+    pub momentum: f64,
+    /// β₂.
+    pub second: f64,
+    /// ε.
+    pub epsilon: f64,
+    /// k, the power of the root.
+    pub power: f64,
+    /// Seed of the signs.
+    pub seed: u64,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config { rate: 0.15, momentum: 0.9, second: 0.999, epsilon: 1e-4, power: 1.0, seed: 0 }
+    }
+}
+
+impl Options for Config {
+    fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
+        see("rate", Field::Number(&mut self.rate));
+        see("momentum", Field::Number(&mut self.momentum));
+        see("second", Field::Number(&mut self.second));
+        see("epsilon", Field::Number(&mut self.epsilon));
+        see("power", Field::Number(&mut self.power));
+        see("seed", Field::Count(&mut self.seed));
+    }
+}
+
+/// AdaHessian, see the [module](self).
+///
+/// ```
+/// use osculate_engine::{spec, Array, Device, Examples, Func};
+/// use osculate_optim::{adahessian::Config, AdaHessian, Minibatches, Optimizer};
+/// let loss = Func::trace(spec([]), spec([]), |_, w, x| 4.0 * (w - x).square())?;
+/// let data = Examples::new(spec([]), Array::new([1], vec![3.0])?)?.all()?;
+/// let (mut w, config) = ([1.0], Config { rate: 1.0, epsilon: 1e-12, ..Config::default() });
+/// AdaHessian::new(1, config)?.step(&mut w, &mut Minibatches::new(&loss, &Device::cpu()).on(&data))?;
+/// assert!((w[0] - 3.0f64).abs() < 1e-9);     // Newton's step
+/// # Ok::<(), osculate_optim::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct AdaHessian<T> {
+    config: Config,
+    steps: u64,
+    gradient: Vec<T>,
+    signs: Vec<T>,
+    /// Hz, then h.
+    product: Vec<T>,
+    /// m and v.
+    mean: Vec<T>,
+    squares: Vec<T>,
+    rule: Vectors<T, 3, 2, 3>,
+}
+
+impl<T: Real> AdaHessian<T> {
+    /// For `len` parameters.
+    ///
+    /// # Errors
+    /// Options out of range.
+    pub fn new(len: usize, config: Config) -> Result<AdaHessian<T>> {
+        some_parameters(len)?;
+        positive("rate", config.rate)?;
+        positive("epsilon", config.epsilon)?;
+        decay("momentum", config.momentum)?;
+        decay("second", config.second)?;
+        if !(config.power > 0.0 && config.power <= 1.0) {
+            return Err(Error::Option { option: "power", value: config.power, why: "a number in (0, 1] is wanted" });
+        }
+        let zeros = || vec![T::zero(); len];
+        let Config { momentum: b1, second: b2, epsilon, power, .. } = config;
+        Ok(AdaHessian {
+            steps: 0,
+            gradient: zeros(),
+            signs: zeros(),
+            product: zeros(),
+            mean: zeros(),
+            squares: zeros(),
+            rule: Vectors::new(len, move |[rate, first, second], [x, m, v], [g, h]| {
+                let (m, v) = (b1 * m + (1.0 - b1) * g, b2 * v + (1.0 - b2) * h * h);
+                let root = (second * v).sqrt();
+                // 0 to a power has no derivative, but none is taken here.
+                let root = if power == 1.0 { root } else { (power * root.maximum(f64::MIN_POSITIVE).ln()).exp() };
+                [x - rate * first * m / (root + epsilon), m, v]
+            })?,
+            config,
+        })
+    }
+}
+
+/// Independent signs, 64 of a hash.
+fn draw<T: Real>(seed: u64, step: u64, signs: &mut [T]) {
+    // SplitMix64 (Steele, Lea and Flood 2014).
+    let mut state = seed ^ step.wrapping_add(1).wrapping_mul(0xd134_2543_de82_ef95);
+    for chunk in signs.chunks_mut(64) {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = state;
+        bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^= bits >> 31;
+        for (at, sign) in chunk.iter_mut().enumerate() {
+            *sign = if bits >> at & 1 == 1 { T::one() } else { T::one().neg() };
+        }
+    }
+}
+
+impl<T: Real> Optimizer<T> for AdaHessian<T> {
+    fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
+        check_len(self.gradient.len(), params.len())?;
+        let loss = oracle.gradient(params, &mut self.gradient)?;
+        draw(self.config.seed, self.steps, &mut self.signs);
+        oracle.hvp(params, &self.signs, &mut self.product)?;
+        if !loss.is_finite() || !finite(&self.gradient) || !finite(&self.product) {
+            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        }
+        // Signs do not matter: |z ⊙ Hz| = |Hz|; what is squared need not be positive.
+        for segment in oracle.layout().segments().iter().filter(|segment| segment.shape.len() > 2) {
+            let window: usize = segment.shape[2..].iter().product();
+            for kernel in self.product[segment.range()].chunks_mut(window.max(1)) {
+                let sum: f64 = kernel.iter().map(|h| h.wide().abs()).sum();
+                kernel.fill(T::narrow(sum / window as f64));
+            }
+        }
+        self.steps += 1;
+        let power = |decay: f64| 1.0 - decay.powf(self.steps as f64);
+        let scalars = [self.config.rate, 1.0 / power(self.config.momentum), 1.0 / power(self.config.second)];
+        self.rule.run(scalars, [params, &mut self.mean, &mut self.squares], [&self.gradient, &self.product])?;
+        Ok(Report::new(Status::Stepped, loss, self.config.rate))
+    }
+
+    fn save(&self) -> Store {
+        let mut store = Store::new("osculate.adahessian");
+        options::save(&mut self.config.clone(), &mut store);
+        store.put("steps", &[self.steps as f64]);
+        store.put("mean", &self.mean);
+        store.put("squares", &self.squares);
+        store
+    }
+
+    fn load(&mut self, state: &Store) -> Result<()> {
+        state.must_be("osculate.adahessian")?;
+        options::check(&mut self.config.clone(), state)?;
+        let steps = state.get::<f64>("steps", 1)?[0];
+        let (mean, squares): (Vec<T>, Vec<T>) =
+            (state.get("mean", self.mean.len())?, state.get("squares", self.squares.len())?);
+        finite_state(steps.is_finite() && finite(&mean) && finite(&squares))?;
+        (self.steps, self.mean, self.squares) = (steps as u64, mean, squares);
+        Ok(())
+    }
+}
+
+/// The optimizers of this file, for the registry.
+pub(crate) fn entries<T: Real>() -> Vec<Entry<T>> {
+    let about = "Adam with the Hessian's diagonal instead of squared gradients";
+    vec![Entry::new("adahessian", about, Config::default(), |len, config| Ok(Box::new(AdaHessian::new(len, config)?)))]
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn signs_are_even_and_differ_from_step_to_step() {
+        let (mut a, mut b) = (vec![0.0f64; 10_000], vec![0.0f64; 10_000]);
+        super::draw(0, 0, &mut a);
+        super::draw(0, 1, &mut b);
+        let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
+        assert!(a.iter().all(|s| s.abs() == 1.0));
+        // Five standard deviations.
+        for sum in [a.iter().sum::<f64>(), dot(&a, &b), dot(&a[1..], &a), dot(&a[64..], &a)] {
+            assert!(sum.abs() < 500.0, "{sum}");
+        }
+    }
+}
