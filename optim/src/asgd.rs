@@ -86,7 +86,7 @@ enum Rule<T> {
 /// for _ in 0..60 {
 ///     asgd.step(&mut w, &mut oracles.on(&data))?;
 /// }
-/// assert!((w[0] - 2.0).abs() < 1e-3);
+/// assert!((w[0] - 2.0f64).abs() < 1e-3);
 /// # Ok::<(), osculate_optim::Error>(())
 /// ```
 #[derive(Debug, Clone)]

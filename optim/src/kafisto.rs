@@ -150,13 +150,13 @@ const NONE: f64 = 1e-18;
 /// use osculate_engine::{spec, Array, Device, Examples, Func};
 /// use osculate_optim::{kafisto::Config, Kafisto, Minibatches, Optimizer};
 /// let loss = Func::trace(spec([]), spec([]), |_, w, x| 0.5 * (w - x).square())?;
-/// let data = Examples::new(spec([]), Array::new([2], vec![1.0, 3.0])?)?.all()?;
+/// let data = Examples::new(spec([]), Array::new([1], vec![2.0])?)?.all()?;
 /// let mut oracles = Minibatches::new(&loss, &Device::cpu());
 /// let (mut w, mut kafisto) = ([0.0], Kafisto::new(1, Config::dynamics())?);
 /// for _ in 0..100 {
 ///     kafisto.step(&mut w, &mut oracles.on(&data))?;
 /// }
-/// assert!((w[0] - 2.0).abs() < 0.2);
+/// assert!((w[0] - 2.0f64).abs() < 0.2);
 /// # Ok::<(), osculate_optim::Error>(())
 /// ```
 #[derive(Debug, Clone)]

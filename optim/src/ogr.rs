@@ -159,7 +159,7 @@ struct Along<T> {
 /// for _ in 0..40 {
 ///     ogr.step(&mut w, &mut oracles.on(&data))?;
 /// }
-/// assert!((w[0] - 2.0).abs() < 1e-6 && (ogr.curvature() - 3.0).abs() < 1e-6);
+/// assert!((w[0] - 2.0f64).abs() < 1e-6 && (ogr.curvature() - 3.0).abs() < 1e-6);
 /// # Ok::<(), osculate_optim::Error>(())
 /// ```
 #[derive(Debug, Clone)]

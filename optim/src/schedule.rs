@@ -48,7 +48,7 @@ impl Schedule {
         let course = match self.course {
             Schedule::STEP => self.drop.powi((step / self.period.max(1)).min(i32::MAX as u64) as i32),
             Schedule::COSINE => self.least + (1.0 - self.least) * 0.5 * (1.0 + (std::f64::consts::PI * part).cos()),
-            Schedule::LINEAR => 1.0 + (self.least - 1.0) * part,
+            Schedule::LINEAR => (1.0 - part) + self.least * part,
             Schedule::INVERSE => 1.0 / (1.0 + t / period),
             _ => 1.0,
         };
