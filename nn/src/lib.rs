@@ -21,6 +21,7 @@ mod mlp;
 pub mod models;
 mod norm;
 mod pool;
+pub mod problems;
 
 pub use activation::{elu, gelu, leaky_relu, silu};
 pub use conv::{Conv, Padding, Sliding, convolve};
