@@ -2,6 +2,7 @@
 
 mod bench;
 mod error;
+mod landscape;
 mod output;
 mod plot;
 mod problems;
@@ -33,6 +34,11 @@ enum Command {
   osculate-lab train digits --optimizer meka,sgd --epochs 20 --out out/digits
   osculate-lab train digits --optimizer kafisto,adam --set alpha=0.5 --set adam.rate=0.01")]
     Train(train::Options),
+    /// Draw where optimizers go on a test surface, over its contours.
+    #[command(
+        after_help = "Example: osculate-lab landscape beale --optimizer meka,adam --set adam.rate=0.1 --noise 0.1"
+    )]
+    Landscape(landscape::Options),
     /// Measure what steps cost.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -53,6 +59,7 @@ fn default_out() -> PathBuf {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Train(options) => train::run(&options),
+        Command::Landscape(options) => landscape::run(&options),
         Command::Bench(bench) => bench::run(&bench),
         Command::Plan(options) => bench::plan(&options),
         Command::List { optimizer: None } => output::list(),

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::train::Run;
 
 /// Colours that also differ for the colour-blind (Okabe and Ito 2008).
-const COLOURS: [RGBColor; 7] = [
+pub const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),

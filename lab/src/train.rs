@@ -7,7 +7,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use osculate::nn::Batches;
 use osculate::optim::{Minibatches, Optimizer, Oracle, Report, Status, registry};
-use osculate::{Batch, Device};
+use osculate::{Batch, Device, Real};
 
 use crate::error::{Error, Result};
 use crate::output::{self, Row};
@@ -48,18 +48,18 @@ pub struct Run {
 }
 
 /// The optimizers that are asked for, with their options set.
-fn chosen(options: &Options, len: usize) -> Result<Vec<(String, Box<dyn Optimizer<f32>>)>> {
-    let all = registry::all::<f32>();
-    let names: Vec<&str> = match &options.optimizer[..] {
+pub fn chosen<T: Real>(names: &[String], set: &[String], len: usize) -> Result<Vec<(String, Box<dyn Optimizer<T>>)>> {
+    let all = registry::all::<T>();
+    let names: Vec<&str> = match names {
         [one] if one == "all" => all.iter().map(|entry| entry.name).collect(),
         names => names.iter().map(String::as_str).collect(),
     };
-    let mut used = vec![false; options.set.len()];
+    let (settings, mut used) = (set, vec![false; set.len()]);
     let mut optimizers = Vec::new();
     for name in names {
         let known = all.iter().find(|entry| entry.name == name).map(|entry| entry.options()).unwrap_or_default();
         let mut set = Vec::new();
-        for (text, used) in options.set.iter().zip(&mut used) {
+        for (text, used) in settings.iter().zip(&mut used) {
             let wrong = || Error::Set { text: text.clone(), why: "OPTION=VALUE is wanted".into() };
             let (left, value) = text.split_once('=').ok_or_else(wrong)?;
             // What is named with its optimizer must be an option of it.
@@ -74,7 +74,7 @@ fn chosen(options: &Options, len: usize) -> Result<Vec<(String, Box<dyn Optimize
         }
         optimizers.push((name.to_string(), registry::with_options(name, len, &set)?));
     }
-    match options.set.iter().zip(used).find(|(_, used)| !used) {
+    match settings.iter().zip(used).find(|(_, used)| !used) {
         None => Ok(optimizers),
         Some((text, _)) => {
             let why = "none of the optimizers has this option; `osculate-lab list NAME` lists an optimizer's".into();
@@ -89,7 +89,7 @@ pub fn run(options: &Options) -> Result<()> {
     let problem = problems::digits_mlp::<f32>(options.seed)?;
     let start = problem.params.values();
     // Every name is looked up before the first minute is spent.
-    let optimizers = chosen(options, start.len())?;
+    let optimizers = chosen::<f32>(&options.optimizer, &options.set, start.len())?;
     let per_epoch = Batches::new(problem.train.count(), options.batch as usize, options.seed).per_epoch();
     let steps = per_epoch * options.epochs as usize;
     output::folder(&options.out)?;

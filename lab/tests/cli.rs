@@ -92,6 +92,25 @@ fn peers_take_turns_or_are_left_out() {
 }
 
 #[test]
+fn landscapes_are_drawn() {
+    let out = std::env::temp_dir().join(format!("osculate-landscape-{}", std::process::id()));
+    let show = out.display().to_string();
+    let run = lab(&["landscape", "matyas", "--optimizer", "sgd,armijo", "--steps", "60", "--json", "--out", &show]);
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    let last = text(&run.stdout).lines().last().map(String::from).unwrap_or_default();
+    let rows: serde_json::Value = serde_json::from_str(&last).expect("JSON");
+    for row in rows["rows"].as_array().expect("rows") {
+        assert_eq!(row["path"].as_array().map(Vec::len), Some(61));
+        assert!(row["above_least"].as_f64().is_some_and(|above| above < 3.0), "{row}");
+    }
+    let svg = std::fs::read_to_string(out.join("landscape-matyas.svg")).expect("a picture");
+    assert!(svg.contains("armijo") && svg.matches("<polyline").count() > 200);
+    std::fs::remove_dir_all(out).ok();
+    let unknown = lab(&["landscape", "ackley"]);
+    assert!(text(&unknown.stderr).contains("there is no surface \"ackley\"; there are rosenbrock"));
+}
+
+#[test]
 fn lists_and_errors_help() {
     let list = text(&lab(&["list"]).stdout);
     for name in ["digits", "meka", "adameka", "sgd"] {
@@ -116,7 +135,7 @@ fn lists_and_errors_help() {
     let small = lab(&["train", "digits", "--batch", "1"]);
     assert!(text(&small.stderr).contains("1 is not in 2.."));
     let help = text(&lab(&["train", "--help"]).stdout);
-    assert!(help.contains("Example: osculate-lab train digits"));
+    assert!(help.contains("osculate-lab train digits --optimizer meka,sgd"));
 }
 
 #[test]
