@@ -93,7 +93,7 @@ pub fn run(options: &Options) -> Result<()> {
         walks.iter().map(|walk| {
             let [x, y] = walk.path[walk.path.len() - 1];
             let above = format!("{:.3e}", walk.value - surface.least);
-            let place = [x, y].map(|v| format!("{v:.5}"));
+            let place = [x, y].map(|v| if v.abs() < 1e6 { format!("{v:.5}") } else { format!("{v:.1e}") });
             [walk.name.clone(), surface.name.into(), above, place[0].clone(), place[1].clone(), walk.held.to_string()]
                 .into()
         }),
@@ -172,13 +172,15 @@ fn draw(
         chart.draw_series(lines)?;
     }
     for (walk, colour) in walks.iter().zip(COLOURS.into_iter().cycle()) {
-        // What leaves the window is cut at its border.
-        let inside = |p: &[f64; 2]| (p[0].clamp(left, right), p[1].clamp(low, high));
+        // Whoever leaves the window is drawn until then.
+        let inside = |p: &&[f64; 2]| (left..=right).contains(&p[0]) && (low..=high).contains(&p[1]);
+        let path: Vec<(f64, f64)> = walk.path.iter().take_while(inside).map(|p| (p[0], p[1])).collect();
+        let ends = path.last().copied().filter(|_| path.len() == walk.path.len());
         chart
-            .draw_series(LineSeries::new(walk.path.iter().map(inside), colour.stroke_width(2)))?
+            .draw_series(LineSeries::new(path, colour.stroke_width(2)))?
             .label(&walk.name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
-        chart.draw_series(walk.path.last().map(inside).map(|at| Circle::new(at, 4, colour.filled())))?;
+        chart.draw_series(ends.map(|at| Circle::new(at, 4, colour.filled())))?;
     }
     let crosses = surface.minima.iter().map(|&[x, y]| Cross::new((x, y), 6, BLACK.stroke_width(2)));
     chart.draw_series(crosses)?;

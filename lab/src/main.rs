@@ -3,6 +3,7 @@
 mod bench;
 mod error;
 mod landscape;
+mod noisy_quadratic;
 mod output;
 mod plot;
 mod problems;
@@ -39,6 +40,8 @@ enum Command {
         after_help = "Example: osculate-lab landscape beale --optimizer meka,adam --set adam.rate=0.1 --noise 0.1"
     )]
     Landscape(landscape::Options),
+    /// Compare seven methods on ill-conditioned quadratics with noisy gradients, as Figure 4 of the MEKA paper does.
+    NoisyQuadratic(noisy_quadratic::Options),
     /// Measure what steps cost.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Train(options) => train::run(&options),
         Command::Landscape(options) => landscape::run(&options),
+        Command::NoisyQuadratic(options) => noisy_quadratic::run(&options),
         Command::Bench(bench) => bench::run(&bench),
         Command::Plan(options) => bench::plan(&options),
         Command::List { optimizer: None } => output::list(),

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use osculate::optim::Report;
 use osculate::store::write_aside;
+use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 
 use crate::error::{Error, Result};
@@ -54,11 +55,28 @@ pub fn all(out: &Path, problem: &str, runs: &[Run]) -> Result<Vec<String>> {
         }
         let path = out.join(format!("{problem}-{}.svg", quantity.name));
         let mut svg = String::new();
-        draw(&mut svg, problem, quantity.label, &curves).map_err(|e| Error::Plot(e.to_string()))?;
+        let last = curves.iter().flat_map(|curve| &curve.points).map(|p| p.0).fold(1.0, f64::max);
+        draw(&mut svg, problem, quantity.label, &curves, 0.0..last).map_err(|e| Error::Plot(e.to_string()))?;
         write_aside(&path, svg.as_bytes()).map_err(|e| Error::file(&path, e))?;
         files.push(path.display().to_string());
     }
     Ok(files)
+}
+
+/// Draws positive numbers over steps, both logarithmic; returns the file.
+pub fn log_log(out: &Path, name: &str, label: &str, curves: &[(&str, &[f64])]) -> Result<String> {
+    let curves: Vec<Curve<'_>> = (curves.iter().zip(COLOURS.into_iter().cycle()))
+        .map(|(&(name, values), colour)| {
+            let steps = (1..).map(f64::from).zip(values.iter().copied());
+            Curve { name, colour, points: steps.filter(|(_, v)| *v > 0.0 && v.is_finite()).collect() }
+        })
+        .collect();
+    let path = out.join(format!("{name}.svg"));
+    let mut svg = String::new();
+    let last = curves.iter().flat_map(|curve| &curve.points).map(|p| p.0).fold(2.0, f64::max);
+    draw(&mut svg, name, label, &curves, (1.0..last).log_scale()).map_err(|e| Error::Plot(e.to_string()))?;
+    write_aside(&path, svg.as_bytes()).map_err(|e| Error::file(&path, e))?;
+    Ok(path.display().to_string())
 }
 
 /// Positive finite values over steps: the axis is logarithmic.
@@ -67,14 +85,18 @@ fn points(reports: &[Report], of: fn(&Report) -> Option<f64>) -> Vec<(f64, f64)>
     reports.iter().enumerate().filter_map(value).collect()
 }
 
-fn draw(
+fn draw<X>(
     svg: &mut String,
     problem: &str,
     label: &str,
     curves: &[Curve<'_>],
-) -> std::result::Result<(), Box<dyn std::error::Error>> {
+    steps: X,
+) -> std::result::Result<(), Box<dyn std::error::Error>>
+where
+    X: AsRangedCoord<Value = f64>,
+    X::CoordDescType: ValueFormatter<f64>,
+{
     let all = || curves.iter().flat_map(|curve| &curve.points);
-    let last = all().map(|p| p.0).fold(1.0, f64::max);
     let (low, high) = all().fold((f64::INFINITY, 0.0f64), |(l, h), p| (l.min(p.1), h.max(p.1)));
     let root = SVGBackend::with_string(svg, (900, 540)).into_drawing_area();
     root.fill(&WHITE)?;
@@ -83,7 +105,7 @@ fn draw(
         .margin(12)
         .x_label_area_size(44)
         .y_label_area_size(76)
-        .build_cartesian_2d(0.0..last, (low / 1.2..high * 1.2).log_scale())?;
+        .build_cartesian_2d(steps, (low / 1.2..high * 1.2).log_scale())?;
     chart
         .configure_mesh()
         .x_desc("step")

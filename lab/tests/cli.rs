@@ -111,6 +111,28 @@ fn landscapes_are_drawn() {
 }
 
 #[test]
+fn noisy_quadratics_are_compared() {
+    let out = std::env::temp_dir().join(format!("osculate-quadratic-{}", std::process::id()));
+    let show = out.display().to_string();
+    let run = lab(&["noisy-quadratic", "--steps", "60", "--seeds", "2", "--json", "--out", &show]);
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    let last = text(&run.stdout).lines().last().map(String::from).unwrap_or_default();
+    let rows: serde_json::Value = serde_json::from_str(&last).expect("JSON");
+    let rows = rows["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 7);
+    let end = |method: &str| {
+        let row = rows.iter().find(|row| row["method"] == method).expect("a method");
+        assert_eq!(row["curve"].as_array().map(Vec::len), Some(60));
+        row["median_final"].as_f64().expect("a number")
+    };
+    // What noise does not disturb is ahead, and so is what filters it.
+    assert!(end("GD adaptive") < end("GD 0.01") && end("GD 0.01") < end("SGD 0.001"));
+    assert!(end("MEKA adaptive") < end("SGD adaptive"));
+    assert!(std::fs::read_to_string(out.join("noisy-quadratic.svg")).is_ok_and(|svg| svg.contains("MEKA adaptive")));
+    std::fs::remove_dir_all(out).ok();
+}
+
+#[test]
 fn lists_and_errors_help() {
     let list = text(&lab(&["list"]).stdout);
     for name in ["digits", "meka", "adameka", "sgd"] {

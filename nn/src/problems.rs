@@ -1,7 +1,7 @@
 //! Functions that optimizers are tried on: surfaces over the plane, and quadratics, each with gradients as noisy as one likes.
 //!
-//! An example is a vector ξ: its loss is f(θ) + ξ·θ, so that ξ of mean 0 leaves the mean loss f, and its covariance is that of the
-//! gradients.
+//! An example is a vector ξ. On a surface its loss is f(θ) + ξ·θ, so that ξ of mean 0 leaves the mean loss f and its covariance is that of
+//! the gradients; of a quadratic ξ moves the minimum.
 
 use osculate_engine::{Array, Error, Examples, Expr, Func, Result, Rng, Spec, spec};
 
@@ -119,7 +119,7 @@ impl Surface {
     }
 }
 
-/// ½ θᵀHθ + ξ·θ of θ `[d]` and ξ `[d]`, for a symmetric H `[d, d]`.
+/// The noisy quadratic ½ (θ − ξ)ᵀH(θ − ξ) of θ `[d]` and ξ `[d]`, for a symmetric H `[d, d]` (Schaul, Zhang and LeCun 2013).
 ///
 /// # Errors
 /// H is not square.
@@ -141,7 +141,8 @@ pub fn quadratic(h: &Array<f64>) -> Result<Func<Spec, Spec, Spec>> {
         let rows: Vec<Expr<'_>> = (h.values().chunks(d))
             .map(|row| tape.stack(&row.iter().map(|&value| tape.lit(value)).collect::<Vec<_>>()))
             .collect();
-        0.5 * at.dot(tape.stack(&rows).dot(at)) + noise.dot(at)
+        let gap = at - noise;
+        0.5 * gap.dot(tape.stack(&rows).dot(gap))
     })
 }
 
