@@ -621,6 +621,29 @@ fn options_are_set_by_name() {
 }
 
 #[test]
+fn options_out_of_range_are_refused_by_name() {
+    for (name, option, value) in [
+        ("sgd", "weight-decay", "-1"),
+        ("sgd-hd", "growth", "-1"),
+        ("kafisto", "momentum-noise", "-0.1"),
+        ("lradapt-sgd", "noise", "-1"),
+        ("lradapt-sgd", "worse", "2"),
+        ("ogr", "rate", "-1"),
+        ("asgd", "epsilon", "-1"),
+        ("sps", "epsilon", "-1"),
+        ("sps", "growth", "0.5"),
+        ("l4-adam", "aim", "2"),
+        ("igt-tail", "tail", "0"),
+        ("armijo", "shrink", "1"),
+        ("adahessian", "power", "0"),
+    ] {
+        let refused = registry::with_options::<f64>(name, 3, &[(option.into(), value.into())]).err();
+        let text = refused.map(|e| e.to_string()).unwrap_or_default();
+        assert!(text.starts_with(&format!("{option} = {value}: ")), "{name}: {text}");
+    }
+}
+
+#[test]
 fn states_of_other_options_are_refused() {
     let set = [("rate".to_string(), "0.05".to_string())];
     for name in ["sgd", "adam", "lradapt-adam", "kafisto", "meka-fixed"] {

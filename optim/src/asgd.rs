@@ -17,12 +17,12 @@ use osculate_engine::store::Store;
 use osculate_engine::{Expr, Real};
 
 use crate::base::finite_state;
-use crate::error::{decay, positive};
+use crate::error::{decay, not_negative, positive};
 use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
 use crate::vectors::{Vectors, finite};
-use crate::{Error, Optimizer, Oracle, Report, Result, Status};
+use crate::{Optimizer, Oracle, Report, Result, Status};
 
 /// Options of [`Asgd`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -111,11 +111,8 @@ impl<T: Real> Asgd<T> {
         {
             positive(option, value)?;
         }
-        for (option, value) in [("epsilon", config.epsilon), ("confidence", config.confidence.unwrap_or(0.0))] {
-            if !(value >= 0.0 && value.is_finite()) {
-                return Err(Error::Option { option, value, why: "a number that is not negative is wanted" });
-            }
-        }
+        not_negative("epsilon", config.epsilon)?;
+        not_negative("confidence", config.confidence.unwrap_or(0.0))?;
         decay("decay", config.decay)?;
         let (beta, epsilon) = (config.decay, config.epsilon);
         fn held<'t>(rate: Expr<'t>, config: Config) -> Expr<'t> {

@@ -56,6 +56,19 @@ pub(crate) fn positive(option: &'static str, value: f64) -> Result<()> {
     Err(Error::Option { option, value, why: "a positive number is wanted" })
 }
 
+/// Refuses an option that is not zero or a positive number.
+pub(crate) fn not_negative(option: &'static str, value: f64) -> Result<()> {
+    if value >= 0.0 && value.is_finite() {
+        return Ok(());
+    }
+    Err(Error::Option { option, value, why: "a finite number that is not negative is wanted" })
+}
+
+/// Refuses an option that is not finite.
+pub(crate) fn number(option: &'static str, value: f64) -> Result<()> {
+    if value.is_finite() { Ok(()) } else { Err(Error::Option { option, value, why: "a finite number is wanted" }) }
+}
+
 /// Refuses a decay outside [0, 1).
 pub(crate) fn decay(option: &'static str, value: f64) -> Result<()> {
     if (0.0..1.0).contains(&value) {

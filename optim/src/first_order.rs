@@ -11,12 +11,12 @@ use osculate_engine::store::Store;
 use osculate_engine::{Real, dot};
 
 use crate::base::{Base, Use, Worker};
-use crate::error::positive;
+use crate::error::{not_negative, positive};
 use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
 use crate::vectors::finite;
-use crate::{Error, Optimizer, Oracle, Report, Result, Schedule, Status};
+use crate::{Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`FirstOrder`].
 ///
@@ -98,10 +98,7 @@ impl<T: Real> FirstOrder<T> {
         some_parameters(len)?;
         positive("rate", config.rate)?;
         config.schedule.check()?;
-        if !(config.weight_decay >= 0.0 && config.weight_decay.is_finite()) {
-            let why = "a number that is not negative is wanted";
-            return Err(Error::Option { option: "weight-decay", value: config.weight_decay, why });
-        }
+        not_negative("weight-decay", config.weight_decay)?;
         if let Some(clip) = config.clip {
             positive("clip", clip)?;
         }

@@ -5,12 +5,12 @@
 
 use osculate_engine::Real;
 
+use crate::Result;
 use crate::base::Base;
-use crate::error::positive;
+use crate::error::{not_negative, positive};
 use crate::options::{Field, Options};
 use crate::rated::{Rated, Rule, Seen};
 use crate::registry::Entry;
-use crate::{Error, Result};
 
 /// The rule, around any direction.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,10 +52,7 @@ impl Rule for Hypergradient {
 
     fn check(&self) -> Result<()> {
         positive("rate", self.rate)?;
-        if self.growth >= 0.0 && self.growth.is_finite() {
-            return Ok(());
-        }
-        Err(Error::Option { option: "growth", value: self.growth, why: "a number that is not negative is wanted" })
+        not_negative("growth", self.growth)
     }
 
     fn start(&self) -> Vec<f64> {

@@ -27,12 +27,12 @@ use osculate_engine::store::Store;
 use osculate_engine::{Real, Request, dot};
 
 use crate::base::finite_state;
-use crate::error::{decay, positive};
+use crate::error::{decay, not_negative, number, positive};
 use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
 use crate::vectors::{Vectors, finite};
-use crate::{Error, Optimizer, Oracle, Report, Result, Schedule, Status};
+use crate::{Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`Kafisto`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -211,10 +211,10 @@ impl<T: Real> Kafisto<T> {
             ("momentum-noise", config.momentum_noise),
             ("weight-decay", config.weight_decay),
         ] {
-            if !(value >= 0.0 && value.is_finite()) {
-                return Err(Error::Option { option, value, why: "a finite number that is not negative is wanted" });
-            }
+            not_negative(option, value)?;
         }
+        number("least-loss", config.least_loss)?;
+        number("below", config.below.unwrap_or(0.0))?;
         config.schedule.check()?;
         let zeros = |is: bool| vec![T::zero(); if is { len } else { 0 }];
         Ok(Kafisto {
@@ -242,6 +242,7 @@ impl<T: Real> Kafisto<T> {
 
     /// The arrays that have innovations of their own.
     fn find_blocks(&mut self, oracle: &dyn Oracle<T>) -> Result<()> {
+        check_len(self.position.len(), oracle.layout().len())?;
         let ranges: Vec<Range<usize>> = match self.config.by_layer {
             true => oracle.layout().segments().iter().map(|segment| segment.range()).collect(),
             false => std::iter::once(0..self.position.len()).collect(),

@@ -20,7 +20,7 @@ use osculate_engine::store::Store;
 use osculate_engine::{Real, dot};
 
 use crate::base::{Base, Use, Worker, finite_state};
-use crate::error::positive;
+use crate::error::{not_negative, number, positive};
 use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
@@ -136,10 +136,8 @@ impl<T: Real> LrAdapt<T> {
         {
             positive(option, value)?;
         }
-        if !(config.noise >= 0.0 && config.noise.is_finite()) {
-            let why = "a variance is wanted: finite and not negative";
-            return Err(Error::Option { option: "noise", value: config.noise, why });
-        }
+        not_negative("noise", config.noise)?;
+        number("optimum", config.optimum.unwrap_or(0.0))?;
         if config.worse.is_nan() || config.worse > config.better {
             return Err(Error::Option { option: "worse", value: config.worse, why: "at most `better` is wanted" });
         }

@@ -19,13 +19,13 @@ use osculate_engine::store::Store;
 use osculate_engine::{Real, dot};
 
 use crate::base::finite_state;
-use crate::error::{decay, positive};
+use crate::error::{decay, not_negative, positive};
 use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
 use crate::regression::Line;
 use crate::vectors::{Vectors, finite};
-use crate::{Error, Optimizer, Oracle, Report, Result, Status};
+use crate::{Optimizer, Oracle, Report, Result, Status};
 
 /// Options of [`Ogr`]; the paper names no values but those it plots.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -111,14 +111,7 @@ impl Config {
         }
         decay("decay", self.decay)?;
         decay("momentum", self.momentum)?;
-        if !(self.rate >= 0.0 && self.rate.is_finite()) {
-            return Err(Error::Option {
-                option: "rate",
-                value: self.rate,
-                why: "a number that is not negative is wanted",
-            });
-        }
-        Ok(())
+        not_negative("rate", self.rate)
     }
 }
 

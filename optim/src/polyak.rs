@@ -12,7 +12,7 @@
 use osculate_engine::Real;
 
 use crate::base::Base;
-use crate::error::positive;
+use crate::error::{not_negative, number, positive};
 use crate::options::{Field, Options};
 use crate::rated::{Rated, Rule, Seen};
 use crate::registry::Entry;
@@ -94,14 +94,8 @@ impl Rule for Polyak {
             let value = self.growth.unwrap_or(f64::NAN);
             return Err(Error::Option { option: "growth", value, why: "at least 1 is wanted" });
         }
-        if !(self.epsilon >= 0.0 && self.optimum.is_finite()) {
-            return Err(Error::Option {
-                option: "epsilon",
-                value: self.epsilon,
-                why: "a number that is not negative is wanted",
-            });
-        }
-        Ok(())
+        not_negative("epsilon", self.epsilon)?;
+        number("optimum", self.optimum)
     }
 
     fn start(&self) -> Vec<f64> {
