@@ -136,6 +136,20 @@ impl PerExample {
         self.values.get(index * self.segments..(index + 1) * self.segments).unwrap_or(&[])
     }
 
+    /// Unbiased variance over examples of the sum over segments.
+    ///
+    /// # Errors
+    /// Fewer than two examples.
+    pub fn variance(&self) -> Result<f64> {
+        let n = self.count();
+        if n < 2 {
+            return Err(Error::Count { what: "inner products", count: n });
+        }
+        let totals = || self.values.chunks(self.segments.max(1)).map(|of| of.iter().sum::<f64>());
+        let mean = totals().sum::<f64>() / n as f64;
+        Ok(totals().map(|x| (x - mean) * (x - mean)).sum::<f64>() / (n - 1) as f64)
+    }
+
     /// The sum over segments of every example.
     pub fn totals(&self) -> Vec<f64> {
         self.values.chunks(self.segments.max(1)).map(|of| of.iter().sum()).collect()

@@ -35,6 +35,22 @@ pub enum Error {
         /// That of the vector.
         got: usize,
     },
+    /// The oracle has no answer to what an optimizer asks.
+    #[error("this oracle does not know {what}: {instead}")]
+    Oracle {
+        /// What was asked.
+        what: &'static str,
+        /// What to do.
+        instead: &'static str,
+    },
+    /// A matrix or vector of another size is wanted.
+    #[error("an array of {want} numbers is wanted, not of {got}")]
+    Matrix {
+        /// Its number of elements.
+        want: usize,
+        /// That of what was given.
+        got: usize,
+    },
     /// There is no optimizer of this name.
     #[error("there is no optimizer {name:?}; there are {known}")]
     Unknown {

@@ -1,4 +1,4 @@
-//! The step size that most probably improves the loss.
+//! The step size that most probably improves the loss, and the one that improves it most by expectation.
 //!
 //! Along a direction the change of the loss after a step α is modelled as normal with mean and variance
 //!
@@ -9,6 +9,9 @@
 //! (Chen et al. 2020, Eq. 11 and 13, with Eq. 23 of their supplement for ℓ; c is an optional cubic term). The probability of
 //! improvement Φ(−μ/√V) is largest where `J = μ/√V` is least; `J′ = N V^(−3/2)` with a polynomial N that has exactly one root in
 //! the interval where it is sought, so Newton's method inside a bracket finds it in a handful of iterations.
+//!
+//! The expected improvement `E max(−change, 0) = −μΦ(z) + √V φ(z)`, z = −μ/√V, grows without bound with the step wherever V does as
+//! α⁴: its first local maximum is meant, which lies beyond the mean's minimiser.
 
 /// Coefficients of mean and variance along a direction.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -38,7 +41,8 @@ pub enum Outcome {
     Mean,
     /// The slope promises no descent: no step.
     NotDescent,
-    /// The constant variance is 0, and the best step vanishes: no step.
+    /// The constant variance is 0, and the best step vanishes: no step. (Where improvement is certain to the last digit at the mean's
+    /// minimiser, that is the answer instead: of steps that are equally probable to improve it improves most.)
     ZeroV0,
     /// The probability grows for ever: no finite step.
     Unbounded,
@@ -122,7 +126,10 @@ impl Coefficients {
             return (0.0, Outcome::NotDescent);
         }
         if self.v0 <= 0.0 && (self.curvature >= 0.0 || self.v2 <= 0.0) {
-            return (0.0, Outcome::ZeroV0);
+            return match self.mean_minimiser() {
+                Some(step) if self.probability(step) == 1.0 => (step, Outcome::Mean),
+                _ => (0.0, Outcome::ZeroV0),
+            };
         }
         if self.v2 == 0.0 && self.v4 == 0.0 && self.v6 == 0.0 {
             return match self.mean_minimiser() {
@@ -138,6 +145,76 @@ impl Coefficients {
             // Beyond what f64 can count: a step of 0 or infinity answers nothing.
             _ => (0.0, Outcome::NonFinite),
         }
+    }
+
+    /// Expected improvement E max(−change, 0) and its derivative.
+    pub fn expected_improvement(&self, step: f64) -> [f64; 2] {
+        let (mean, deviation) = (self.mean(step), self.variance(step).sqrt());
+        let slope = -self.slope + step * (self.curvature + step * self.cubic / 2.0);
+        if deviation == 0.0 {
+            return if mean < 0.0 { [-mean, -slope] } else { [0.0, 0.0] };
+        }
+        let z = -mean / deviation;
+        let below = 0.5 * libm::erfc(-z * std::f64::consts::FRAC_1_SQRT_2);
+        [deviation * (z * below + density(z)), self.widening(step) * density(z) - slope * below]
+    }
+
+    /// d√V/dα.
+    fn widening(&self, step: f64) -> f64 {
+        let s = step * step;
+        step * (self.v2 + s * (self.v4 / 2.0 + 3.0 * s * self.v6)) / self.variance(step).sqrt()
+    }
+
+    /// Whether the expected improvement still grows: its derivative over Φ(z), which underflows late.
+    fn still_improving(&self, step: f64) -> bool {
+        let slope = -self.slope + step * (self.curvature + step * self.cubic / 2.0);
+        slope < 0.0 || self.widening(step) * hazard(self.mean(step) / self.variance(step).sqrt()) > slope
+    }
+
+    /// The smallest step where the expected improvement has a maximum, at most `limit` (ten times the minimiser of the mean, if none is
+    /// given), or that limit.
+    ///
+    /// ```
+    /// use osculate_optim::improvement::{Coefficients, Outcome};
+    /// let c = Coefficients { slope: 1.0, curvature: 1.0, v0: 2.0, v2: 0.1, ..Coefficients::default() };
+    /// let (step, outcome) = c.best_expected(None);
+    /// assert_eq!(outcome, Outcome::Ok);
+    /// assert!(step > 1.0 && c.expected_improvement(step)[1].abs() < 1e-12);
+    /// ```
+    pub fn best_expected(&self, limit: Option<f64>) -> (f64, Outcome) {
+        let all = [self.slope, self.curvature, self.cubic, self.v0, self.v2, self.v4, self.v6];
+        if all.iter().any(|c| !c.is_finite()) {
+            return (0.0, Outcome::NonFinite);
+        }
+        if self.slope <= 0.0 {
+            return (0.0, Outcome::NotDescent);
+        }
+        let minimiser = self.mean_minimiser();
+        if self.v0 == 0.0 && self.v2 == 0.0 && self.v4 == 0.0 && self.v6 == 0.0 {
+            let Some(step) = minimiser.or(limit) else { return (f64::INFINITY, Outcome::Unbounded) };
+            return (step.min(limit.unwrap_or(f64::INFINITY)), Outcome::Mean);
+        }
+        let Some(limit) = limit.or(minimiser.map(|step| 10.0 * step)) else {
+            return (f64::INFINITY, Outcome::Unbounded);
+        };
+        // Up to the minimiser both the mean and the spread favour longer steps.
+        let Some(from) = minimiser.filter(|&step| step < limit) else { return (limit, Outcome::Ok) };
+        let ratio = (limit / from).powf(1.0 / SCAN);
+        let (mut low, mut high) = (from, from);
+        while self.still_improving(high) {
+            if high >= limit {
+                return (limit, Outcome::Ok);
+            }
+            (low, high) = (high, (high * ratio).min(limit));
+        }
+        while low < high {
+            let middle = low + (high - low) / 2.0;
+            if middle <= low || middle >= high {
+                break;
+            }
+            if self.still_improving(middle) { low = middle } else { high = middle }
+        }
+        if low > 0.0 && low.is_finite() { (low, Outcome::Ok) } else { (0.0, Outcome::NonFinite) }
     }
 
     /// The terms `(coefficient, power)` of N, scaled so that neither slope nor variance sets their size.
@@ -210,9 +287,38 @@ impl Coefficients {
     }
 }
 
+/// Intervals in which the first maximum is looked for, between the minimiser of the mean and the limit.
+const SCAN: f64 = 512.0;
+
+/// The standard normal density φ.
+fn density(z: f64) -> f64 {
+    (-0.5 * z * z).exp() / std::f64::consts::TAU.sqrt()
+}
+
+/// φ(t)/Φ(−t), where both may underflow.
+fn hazard(t: f64) -> f64 {
+    if t < 8.0 {
+        return density(t) / (0.5 * libm::erfc(t * std::f64::consts::FRAC_1_SQRT_2));
+    }
+    // Laplace's continued fraction.
+    (1..=40).rev().fold(t, |rest, k| t + f64::from(k) / rest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hazards_meet_where_their_forms_change() {
+        for t in [7.9f64, 8.0, 12.0, 30.0] {
+            let (plain, fraction) = (
+                density(t) / (0.5 * libm::erfc(t * std::f64::consts::FRAC_1_SQRT_2)),
+                (1..=40).rev().fold(t, |rest, k| t + f64::from(k) / rest),
+            );
+            assert!((plain / fraction - 1.0).abs() < 1e-13, "{t}");
+        }
+        assert!((hazard(1e9) / 1e9 - 1.0).abs() < 1e-15 && hazard(-40.0) == density(40.0));
+    }
 
     #[test]
     fn golden_vectors() {

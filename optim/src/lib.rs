@@ -10,7 +10,7 @@
 //! | module | idea |
 //! |---|---|
 //! | [`oracle`] | what an optimizer may ask about a minibatch |
-//! | [`kalman`] | the scalar Kalman filter |
+//! | [`kalman`] | Kalman filters of a number, and of a vector with its covariance |
 //! | [`improvement`] | the step that most probably improves: a polynomial and its safeguarded Newton iteration |
 //! | [`meka`] | MEKA and AdaMEKA (Chen et al. 2020) |
 //! | [`kafisto`] | KaFiStO, vanilla and with momentum (Davtyan et al. 2022) |
@@ -18,6 +18,7 @@
 //! | [`ogr`] | online gradient regression along one direction (Duda 2019) |
 //! | [`asgd`] | a rate for every coordinate from its spread and its gradient's (Duda 2019) |
 //! | [`regression`] | a line through fading points |
+//! | [`symmetric`] | small symmetric matrices: eigenvalues, Lyapunov's equation, geometric means |
 //! | [`base`] | directions: SGD, momentum, Nesterov, Adam, Adagrad, RMSprop, Adadelta |
 //! | [`first_order`] | those with a learning rate, a schedule, clipping and weight decay |
 //! | [`rated`] | rules that choose a learning rate a step: [`polyak`] (SPS, ALI-G), [`l4`], [`hypergradient`] |
@@ -51,6 +52,7 @@ pub mod registry;
 pub mod regression;
 mod schedule;
 mod smooth;
+pub mod symmetric;
 mod vectors;
 
 pub use adahessian::AdaHessian;

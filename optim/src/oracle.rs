@@ -7,7 +7,7 @@ use osculate_engine::{
     Spec,
 };
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// Answers about one minibatch at parameters of the optimizer's choice; what is not asked is not computed.
 ///
@@ -50,7 +50,30 @@ pub trait Oracle<T: Real> {
     /// # Errors
     /// Vectors of wrong lengths, indices out of range.
     fn moments(&mut self, at: &[T], along: Option<&[T]>, request: Request) -> Result<&Moments<T>>;
+
+    /// Every example's gradient as a row of `gradients` `[n, D]`, and with `along` its Hessian-vector product as one of `products`.
+    ///
+    /// For few parameters: what statistics need, [`moments`](Oracle::moments) yields without ever making the rows.
+    ///
+    /// # Errors
+    /// Arrays of wrong lengths, indices out of range; an oracle that knows only means.
+    fn per_example(&mut self, at: &[T], along: Option<&[T]>, gradients: &mut [T], products: &mut [T]) -> Result<()> {
+        let _ = (at, along, gradients, products);
+        Err(Error::Oracle { what: "gradients of every example", instead: "implement `Oracle::per_example`" })
+    }
+
+    /// The mean gradient of all the data that minibatches are drawn from goes to `into`; its mean loss.
+    ///
+    /// # Errors
+    /// Vectors of wrong lengths, indices out of range; an oracle that knows only its minibatch.
+    fn whole_gradient(&mut self, at: &[T], into: &mut [T]) -> Result<f64> {
+        let _ = (at, into);
+        Err(Error::Oracle { what: "the gradient of all the data", instead: WHOLE })
+    }
 }
+
+/// What makes an oracle of the whole data.
+const WHOLE: &str = "make the oracle by `oracles.on(&batch).of(&examples.all()?)`";
 
 /// Oracles for the minibatches of a loss: every program is compiled when it is first asked for, once a size of minibatch.
 ///
@@ -83,6 +106,22 @@ struct Programs<D, T> {
     hvp: Option<MeansProgram<T>>,
     directional: HashMap<usize, Program<T, (Vec<Spec>, Vec<Spec>), D, Vec<Spec>>>,
     moments: HashMap<Request, (MomentsProgram<T>, Moments<T>)>,
+    examples: Option<Program<T, Vec<Spec>, D, Spec>>,
+    products: Option<Program<T, (Vec<Spec>, Vec<Spec>), D, (Spec, Spec)>>,
+}
+
+impl<D, T> Default for Programs<D, T> {
+    fn default() -> Self {
+        Programs {
+            loss: None,
+            gradient: None,
+            hvp: None,
+            directional: HashMap::new(),
+            moments: HashMap::new(),
+            examples: None,
+            products: None,
+        }
+    }
 }
 
 impl<T: Real, D: Signature> Minibatches<D, T> {
@@ -98,14 +137,14 @@ impl<T: Real, D: Signature> Minibatches<D, T> {
 
     /// The oracle of one minibatch.
     pub fn on<'a>(&'a mut self, batch: &'a Batch<T>) -> On<'a, D, T> {
-        let programs = self.programs.entry(batch.count()).or_insert_with(|| Programs {
-            loss: None,
-            gradient: None,
-            hvp: None,
-            directional: HashMap::new(),
-            moments: HashMap::new(),
-        });
-        On { loss: &self.loss, layout: &self.layout, device: &self.device, batch, programs }
+        On {
+            loss: &self.loss,
+            layout: &self.layout,
+            device: &self.device,
+            batch,
+            whole: None,
+            programs: &mut self.programs,
+        }
     }
 }
 
@@ -116,7 +155,21 @@ pub struct On<'a, D, T> {
     layout: &'a Layout,
     device: &'a Device,
     batch: &'a Batch<T>,
-    programs: &'a mut Programs<D, T>,
+    /// All the data, if it was named.
+    whole: Option<&'a Batch<T>>,
+    programs: &'a mut HashMap<usize, Programs<D, T>>,
+}
+
+impl<'a, D: Signature, T: Real> On<'a, D, T> {
+    /// The same, drawn from these data: for optimizers that look at all of them now and then (SVRG).
+    pub fn of(self, whole: &'a Batch<T>) -> On<'a, D, T> {
+        On { whole: Some(whole), ..self }
+    }
+}
+
+/// What was compiled for minibatches of a size.
+fn compiled<D, T>(programs: &mut HashMap<usize, Programs<D, T>>, n: usize) -> &mut Programs<D, T> {
+    programs.entry(n).or_default()
 }
 
 /// The compiled program, compiled if it was not yet.
@@ -146,6 +199,19 @@ impl<D: Signature, T: Real> On<'_, D, T> {
     ) -> Result<&'p mut MeansProgram<T>> {
         ready(slot, || loss.as_ref().map_err(Clone::clone)?.means(batch.count(), request, device))
     }
+
+    fn mean_gradient(
+        loss: &osculate_engine::Result<Func<Vec<Spec>, D, Spec>>,
+        batch: &Batch<T>,
+        device: &Device,
+        programs: &mut HashMap<usize, Programs<D, T>>,
+        at: &[T],
+        into: &mut [T],
+    ) -> Result<f64> {
+        let slot = &mut compiled(programs, batch.count()).gradient;
+        let program = Self::means(loss, batch, device, slot, Request::gradient())?;
+        Ok(program.run(at, None, batch, Some(into), None)?)
+    }
 }
 
 impl<T: Real, D: Signature> Oracle<T> for On<'_, D, T> {
@@ -160,20 +226,19 @@ impl<T: Real, D: Signature> Oracle<T> for On<'_, D, T> {
     fn loss(&mut self, at: &[T]) -> Result<f64> {
         let n = self.batch.count();
         let make = || Self::mean(self.loss, n)?.wide(|_| true)?.compile(self.device);
-        let program = ready(&mut self.programs.loss, make)?;
+        let program = ready(&mut compiled(self.programs, n).loss, make)?;
         let mut loss = [0.0];
         self.batch.feed([In::Real(at)], |inputs| program.run_flat(inputs, &mut [Out::Wide(&mut loss)]))?;
         Ok(loss[0])
     }
 
     fn gradient(&mut self, at: &[T], into: &mut [T]) -> Result<f64> {
-        let program =
-            Self::means(self.loss, self.batch, self.device, &mut self.programs.gradient, Request::gradient())?;
-        Ok(program.run(at, None, self.batch, Some(into), None)?)
+        Self::mean_gradient(self.loss, self.batch, self.device, self.programs, at, into)
     }
 
     fn hvp(&mut self, at: &[T], along: &[T], into: &mut [T]) -> Result<()> {
-        let program = Self::means(self.loss, self.batch, self.device, &mut self.programs.hvp, Request::hvp())?;
+        let slot = &mut compiled(self.programs, self.batch.count()).hvp;
+        let program = Self::means(self.loss, self.batch, self.device, slot, Request::hvp())?;
         program.run(at, Some(along), self.batch, None, Some(into))?;
         Ok(())
     }
@@ -181,12 +246,13 @@ impl<T: Real, D: Signature> Oracle<T> for On<'_, D, T> {
     fn directional(&mut self, at: &[T], along: &[T], order: usize) -> Result<[f64; 4]> {
         let n = self.batch.count();
         let order = order.min(3);
-        if !self.programs.directional.contains_key(&order) {
+        let programs = &mut compiled(self.programs, n).directional;
+        if !programs.contains_key(&order) {
             let made = Self::mean(self.loss, n)?.directional(order)?.wide(|_| true)?.compile(self.device)?;
-            self.programs.directional.insert(order, made);
+            programs.insert(order, made);
         }
         let mut values = [0.0; 4];
-        if let Some(program) = self.programs.directional.get_mut(&order) {
+        if let Some(program) = programs.get_mut(&order) {
             let inputs = [In::Real(at), In::Real(along)];
             let mut outputs = [Out::Wide(&mut values[..=order])];
             self.batch.feed(inputs, |inputs| program.run_flat(inputs, &mut outputs))?;
@@ -196,7 +262,7 @@ impl<T: Real, D: Signature> Oracle<T> for On<'_, D, T> {
 
     fn moments(&mut self, at: &[T], along: Option<&[T]>, request: Request) -> Result<&Moments<T>> {
         let n = self.batch.count();
-        let entry = match self.programs.moments.entry(request) {
+        let entry = match compiled(self.programs, n).moments.entry(request) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::hash_map::Entry::Vacant(entry) => {
                 let program = self.loss.as_ref().map_err(Clone::clone)?.moments(n, request, self.device)?;
@@ -207,5 +273,32 @@ impl<T: Real, D: Signature> Oracle<T> for On<'_, D, T> {
         let (program, moments) = entry;
         program.run(at, along, self.batch, moments)?;
         Ok(moments)
+    }
+
+    fn per_example(&mut self, at: &[T], along: Option<&[T]>, gradients: &mut [T], products: &mut [T]) -> Result<()> {
+        let n = self.batch.count();
+        let programs = compiled(self.programs, n);
+        let gradient = || self.loss.as_ref().map_err(Clone::clone)?.grad()?.flat();
+        match along {
+            None => {
+                let program = ready(&mut programs.examples, || gradient()?.vmap(n)?.compile(self.device))?;
+                let mut outputs = [Out::Real(gradients)];
+                self.batch.feed([In::Real(at)], |inputs| program.run_flat(inputs, &mut outputs))?;
+            }
+            Some(along) => {
+                let program = ready(&mut programs.products, || gradient()?.jvp()?.vmap(n)?.compile(self.device))?;
+                let mut outputs = [Out::Real(gradients), Out::Real(products)];
+                let inputs = [In::Real(at), In::Real(along)];
+                self.batch.feed(inputs, |inputs| program.run_flat(inputs, &mut outputs))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn whole_gradient(&mut self, at: &[T], into: &mut [T]) -> Result<f64> {
+        let Some(whole) = self.whole else {
+            return Err(Error::Oracle { what: "the gradient of all the data", instead: WHOLE });
+        };
+        Self::mean_gradient(self.loss, whole, self.device, self.programs, at, into)
     }
 }

@@ -1,0 +1,365 @@
+//! MEKA and AdaMEKA: Kalman filters for the loss and its gradient, and the step that most probably improves.
+//!
+//! R. T. Q. Chen, D. Choi, L. Balles, D. Duvenaud, P. Hennig, *Self-Tuning Stochastic Optimization with Curvature-Aware Gradient
+//! Filtering*, 2020, with its supplement (Algorithm 1, Appendix B).
+//!
+//! With y, g the minibatch's mean loss and gradient, δ the last displacement, b = mean Hδ, r, Σ the (smoothed) variances of y and
+//! of g's coordinates, q that of b's:
+//!
+//! ```text
+//! loss      u⁻ = u + m·δ + ½δ·b       c = s + p‖δ‖² + ¼q‖δ‖² + r     λ = max((y − u⁻)² − c, 0)      Eq. 16–22
+//!           s⁻ = λ + c − r            K = s⁻/(s⁻ + r)                 u = u⁻ + K(y − u⁻)
+//! gradient  m⁻ = m + b                p⁻ = p + q                      k = p⁻/(p⁻ + Σ)               Eq. 6–8
+//!           m = m⁻ + k(g − m⁻)        p = (1 − k)²p⁻ + k²Σ
+//! direction d = −m, or −m/(√(m² + p) + ε) for AdaMEKA                                                  Eq. 9
+//! step      a = −d·m, b = d·(mean Hd), p̃ = p‖d‖², q̃ = q(d)‖d‖², V₀ = 2s + λ                           Eq. 11, 13
+//! ```
+//!
+//! | file | idea |
+//! |---|---|
+//! | `config` | options |
+//! | `model`, `scalar`, `diagonal`, `full` | the gradient's covariance P: p times the identity as above, a diagonal, or a matrix |
+//! | `rule` | the coefficients along the direction, corrections for negative curvature, and the step they lead to |
+//!
+//! Deviations from the paper's text: Eq. 9 is read with m², not m (units); the moving average of Algorithm 1 is on the step's
+//! coefficients, not on the step (the latter diverges); Q is that of the current step (Eq. 4); the variances are those of the
+//! minibatch mean unless [`VarianceOf::Sample`]; λ is 0 in the first step, whose prediction is void; the displacement is measured
+//! (θ − previous θ), so that weight decay or a projection between steps is accounted for; where all steps improve for certain, the
+//! mean's minimiser is taken (the limit of vanishing noise) instead of none.
+
+mod config;
+mod diagonal;
+mod full;
+mod model;
+mod rule;
+mod scalar;
+
+use osculate_engine::store::Store;
+use osculate_engine::{Device, Func, In, Out, Program, Real, Request, Spec, dot, spec};
+
+pub use config::{Correction, Covariance, Direction, Init, MekaConfig, Noise, StepRule, VarianceOf};
+use model::{AnyModel, Seen};
+use rule::{Along, Rule};
+
+use crate::base::finite_state;
+use crate::optimizer::{check_len, some_parameters};
+use crate::options;
+use crate::registry::Entry;
+use crate::vectors::finite;
+use crate::{Optimizer, Oracle, Report, Result, Smooth, Status, kalman};
+
+/// The scalars of the filters after a step, in the paper's letters; of a diagonal or full covariance, averages of the diagonals.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Filter {
+    /// Posterior mean of the loss.
+    pub u: f64,
+    /// Its variance.
+    pub s: f64,
+    /// Variance of a coordinate of the gradient's mean.
+    pub p: f64,
+    /// Smoothed variance of the minibatch loss.
+    pub r: f64,
+    /// Smoothed variance of a coordinate of the minibatch gradient (Σ).
+    pub sigma: f64,
+    /// Variance of a coordinate of Hδ.
+    pub q: f64,
+    /// Surprise λ of the loss.
+    pub lambda: f64,
+    /// Gain of the gradient filter.
+    pub gain: f64,
+    /// Gain of the loss filter.
+    pub loss_gain: f64,
+}
+
+/// Everything that changes but the vectors.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Scalars {
+    steps: u64,
+    filter: Filter,
+    loss_noise: Smooth,
+    rule: Rule,
+    /// δ·(mean Hδ) and ‖δ‖² of this step.
+    bend: [f64; 2],
+}
+
+/// MEKA and AdaMEKA, see the [module](self).
+///
+/// A step asks for the gradient's moments with those of Hδ, and for adaptive steps for those of Hd as well.
+#[derive(Debug, Clone)]
+pub struct Meka<T> {
+    config: MekaConfig,
+    now: Scalars,
+    model: AnyModel<T>,
+    mean: Vec<T>,
+    previous: Vec<T>,
+    /// Results of the step being taken, swapped in when it succeeds.
+    next_mean: Vec<T>,
+    direction: Vec<T>,
+    displacement: Vec<T>,
+    next_params: Vec<T>,
+    /// x + step · d; with step −1 the displacement since the last step.
+    advance: Program<T, (Spec, Spec), Spec, Spec>,
+}
+
+impl<T: Real> Meka<T> {
+    /// For `len` parameters.
+    ///
+    /// # Errors
+    /// Options out of range; too many parameters for a full covariance.
+    pub fn new(len: usize, config: MekaConfig) -> Result<Meka<T>> {
+        config.check()?;
+        some_parameters(len)?;
+        let vector = || spec([len]);
+        let advance = Func::trace((vector(), vector()), spec([]), |_, (x, d), step| x + step * d)?;
+        let zeros = || vec![T::zero(); len];
+        Ok(Meka {
+            now: Scalars {
+                steps: 0,
+                filter: Filter::default(),
+                loss_noise: Smooth::new(config.loss_decay),
+                rule: Rule::new(&config),
+                bend: [0.0; 2],
+            },
+            config,
+            model: AnyModel::new(len, &config)?,
+            mean: zeros(),
+            previous: zeros(),
+            next_mean: zeros(),
+            direction: zeros(),
+            displacement: zeros(),
+            next_params: zeros(),
+            advance: advance.compile(&Device::cpu())?,
+        })
+    }
+
+    /// The scalars of the filters after the last step.
+    pub fn filter(&self) -> &Filter {
+        &self.now.filter
+    }
+
+    /// The filtered gradient.
+    pub fn mean(&self) -> &[T] {
+        &self.mean
+    }
+
+    /// Forgets all that was filtered, as after a jump of the parameters; the averages of the variances are kept.
+    pub fn reset(&mut self) {
+        self.now.steps = 0;
+        self.now.filter = Filter::default();
+        self.now.rule.reset();
+        self.model.get_mut().reset();
+        self.mean.fill(T::zero());
+    }
+
+    /// What variances of the examples are divided by.
+    fn nu(&self, n: usize) -> f64 {
+        if self.config.variance_of == VarianceOf::Mean { n as f64 } else { 1.0 }
+    }
+
+    /// One step of all the filters, on scratch; `None` if something was not finite.
+    fn filtered(&mut self, params: &[T], oracle: &mut dyn Oracle<T>, loss: &mut f64) -> Result<Option<Scalars>> {
+        let mut now = self.now;
+        let first = now.steps == 0;
+        let (n, nu) = (oracle.count() as f64, self.nu(oracle.count()));
+        // θ − previous θ; in the first step there is none.
+        if first {
+            self.displacement.fill(T::zero());
+        } else {
+            let inputs = [In::Real(params), In::Real(&self.previous), In::Real(&[T::one().neg()] as &[T])];
+            self.advance.run_flat(&inputs, &mut [Out::Real(&mut self.displacement)])?;
+        }
+        let delta = &self.displacement;
+        let model = self.model.get_mut();
+        let given = (!first).then_some(delta.as_slice());
+        model.look(params, given, oracle)?;
+        let request = if first { Request::gradient() } else { Request::gradient().and_hvp() };
+        let request = model.request(request);
+        // Inner products want a direction even where there is none.
+        let moments = oracle.moments(params, request.directed().then_some(delta.as_slice()), request)?;
+        let y = moments.loss();
+        *loss = y;
+        let noise = match self.config.noise {
+            Some(noise) => noise.loss,
+            None => moments.loss_variance()? / nu,
+        };
+        if !moments.is_finite() || !y.is_finite() || !noise.is_finite() {
+            return Ok(None);
+        }
+        let r = now.loss_noise.add(noise);
+        let seen = Seen { first, moments, delta, nu };
+        let filtered = model.filter(&seen, &self.mean, &mut self.next_mean, &mut self.direction)?;
+
+        // The loss's filter goes by the gradient's mean and covariance of the step before.
+        let Filter { u, s, .. } = now.filter;
+        let s = match (first, self.config.init) {
+            (true, Init::Diffuse(variance)) => variance,
+            (true, Init::FirstObservation) => f64::INFINITY,
+            (false, _) => s,
+        };
+        now.bend = match first {
+            true => [0.0; 2],
+            false => [dot(delta, &moments.hvp()?.sum) / n, dot(delta, delta)],
+        };
+        let predicted = u + dot(&self.mean, delta) + 0.5 * now.bend[0];
+        let [along_p, along_q] = filtered.along;
+        let spread = s + along_p + 0.25 * along_q;
+        let surprise = (y - predicted).powi(2) - (spread + r);
+        let lambda = if first || !self.config.surprise { 0.0 } else { surprise.max(0.0) };
+        // s⁻ = λ + c − r, without the cancellation.
+        let (loss_gain, s) = kalman::update(lambda + spread, r);
+        let u = predicted + loss_gain * (y - predicted);
+        now.filter = Filter {
+            u,
+            s,
+            p: filtered.p,
+            r,
+            sigma: filtered.sigma,
+            q: filtered.q,
+            lambda,
+            gain: filtered.gain,
+            loss_gain,
+        };
+        now.steps += 1;
+        let scalars = [u, s, filtered.p, filtered.sigma, filtered.q, filtered.gain];
+        Ok((scalars.iter().all(|x| x.is_finite()) && finite(&self.direction)).then_some(now))
+    }
+
+    /// What the rule has to know of the direction.
+    fn along(&mut self, now: &Scalars, params: &[T], oracle: &mut dyn Oracle<T>) -> Result<Along> {
+        let d = &self.direction;
+        let (n, nu) = (oracle.count() as f64, self.nu(oracle.count()));
+        let third = match self.config.correction {
+            Correction::Exact => oracle.directional(params, d, 3)?[3],
+            _ => 0.0,
+        };
+        let model = self.model.get_mut();
+        let moments = oracle.moments(params, Some(d), model.request(Request::hvp()))?;
+        let variances = model.along(d, moments, nu)?;
+        Ok(Along {
+            slope: -dot(d, &self.next_mean),
+            curvature: dot(d, &moments.hvp()?.sum) / n,
+            variances,
+            loss: [now.filter.s, now.filter.lambda],
+            squares: [dot(d, d), now.bend[1]],
+            bend: now.bend[0],
+            third,
+        })
+    }
+}
+
+impl<T: Real> Optimizer<T> for Meka<T> {
+    fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
+        check_len(self.mean.len(), params.len())?;
+        let mut loss = f64::NAN;
+        let Some(mut now) = self.filtered(params, oracle, &mut loss)? else {
+            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        };
+        let mut coefficients = None;
+        let (mut curvature, mut status) = (f64::NAN, Status::Stepped);
+        let mut step = match self.config.step {
+            StepRule::Fixed(step) => step,
+            _ => {
+                let along = self.along(&now, params, oracle)?;
+                let Some(averaged) = now.rule.average(&self.config, &along) else {
+                    return Ok(Report::new(Status::NonFinite, loss, 0.0));
+                };
+                (coefficients, curvature) = (Some(averaged), along.curvature);
+                let (best, how) = now.rule.choose(&self.config, &averaged);
+                status = how;
+                best
+            }
+        };
+        step = step.min(self.config.max_step.unwrap_or(f64::INFINITY));
+        now.rule.stepped(&self.config, step, curvature);
+        let scaled = [T::narrow(self.config.scale * step)];
+        let inputs = [In::Real(params as &[T]), In::Real(&self.direction), In::Real(&scaled)];
+        self.advance.run_flat(&inputs, &mut [Out::Real(&mut self.next_params)])?;
+        if !finite(&self.next_params) {
+            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        }
+        self.now = now;
+        self.model.get_mut().commit();
+        std::mem::swap(&mut self.mean, &mut self.next_mean);
+        self.previous.copy_from_slice(params);
+        params.copy_from_slice(&self.next_params);
+        Ok(Report {
+            gain: Some(now.filter.gain),
+            gradient_noise: Some(now.filter.sigma),
+            probability: coefficients.map(|c| c.probability(self.config.scale * step)),
+            ..Report::new(status, loss, step)
+        })
+    }
+
+    fn save(&self) -> Store {
+        let mut store = Store::new("osculate.meka");
+        let Filter { u, s, p, r, sigma, q, lambda, gain, loss_gain } = self.now.filter;
+        store.put("filter", &[u, s, p, r, sigma, q, lambda, gain, loss_gain]);
+        let [value, weight] = self.now.loss_noise.state();
+        store.put("counters", &[self.now.steps as f64, value, weight]);
+        options::save(&mut self.config.clone(), &mut store);
+        self.now.rule.save(&mut store);
+        self.model.get().save(&mut store);
+        store.put("mean", &self.mean);
+        store.put("previous", &self.previous);
+        store
+    }
+
+    fn load(&mut self, state: &Store) -> Result<()> {
+        state.must_be("osculate.meka")?;
+        options::check(&mut self.config.clone(), state)?;
+        let mean = state.get("mean", self.mean.len())?;
+        let previous = state.get("previous", self.previous.len())?;
+        let f = state.get::<f64>("filter", 9)?;
+        let counters = state.get::<f64>("counters", 3)?;
+        let scalars = f.iter().chain(&counters).all(|x| x.is_finite());
+        finite_state(scalars && finite::<T>(&mean) && finite::<T>(&previous))?;
+        let mut now = self.now;
+        now.filter = Filter {
+            u: f[0],
+            s: f[1],
+            p: f[2],
+            r: f[3],
+            sigma: f[4],
+            q: f[5],
+            lambda: f[6],
+            gain: f[7],
+            loss_gain: f[8],
+        };
+        now.steps = counters[0] as u64;
+        now.loss_noise = now.loss_noise.restored([counters[1], counters[2]]);
+        now.rule = now.rule.restored(state)?;
+        self.model.get_mut().load(state)?;
+        (self.now, self.mean, self.previous) = (now, mean, previous);
+        Ok(())
+    }
+}
+
+/// The optimizers of this file, for the registry.
+pub(crate) fn entries<T: Real>() -> Vec<Entry<T>> {
+    let entry =
+        |name, about, config| Entry::new(name, about, config, |len, config| Ok(Box::new(Meka::new(len, config)?)));
+    let meka = MekaConfig::default();
+    let adameka = MekaConfig { direction: Direction::Adaptive { epsilon: 1e-8 }, ..meka };
+    let with = |step: StepRule, config: MekaConfig| MekaConfig { step, ..config };
+    vec![
+        entry("meka", "MEKA, steps of most probable improvement: no learning rate", meka),
+        entry(
+            "meka-quadratic",
+            "MEKA, steps to the minimum of the expected loss: no learning rate",
+            with(StepRule::Quadratic, meka),
+        ),
+        entry(
+            "meka-expected",
+            "MEKA, steps of largest expected improvement: no learning rate",
+            with(StepRule::Expected, meka),
+        ),
+        entry(
+            "meka-diagonal",
+            "MEKA with a variance for every coordinate: no learning rate",
+            MekaConfig { covariance: Covariance::Diagonal, ..meka },
+        ),
+        entry("meka-fixed", "MEKA with SGD's learning rate", with(StepRule::Fixed(0.1), meka)),
+        entry("adameka", "AdaMEKA, steps of most probable improvement: no learning rate", adameka),
+        entry("adameka-fixed", "AdaMEKA with Adam's learning rate", with(StepRule::Fixed(1e-3), adameka)),
+    ]
+}
