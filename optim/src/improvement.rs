@@ -171,8 +171,8 @@ impl Coefficients {
         slope < 0.0 || self.widening(step) * hazard(self.mean(step) / self.variance(step).sqrt()) > slope
     }
 
-    /// The smallest step where the expected improvement has a maximum, at most `limit` (ten times the minimiser of the mean, if none is
-    /// given), or that limit.
+    /// The smallest step where the expected improvement has a maximum, at most ten times the minimiser of the mean and `limit`; or the
+    /// smaller of these.
     ///
     /// ```
     /// use osculate_optim::improvement::{Coefficients, Outcome};
@@ -194,9 +194,10 @@ impl Coefficients {
             let Some(step) = minimiser.or(limit) else { return (f64::INFINITY, Outcome::Unbounded) };
             return (step.min(limit.unwrap_or(f64::INFINITY)), Outcome::Mean);
         }
-        let Some(limit) = limit.or(minimiser.map(|step| 10.0 * step)) else {
+        let limit = limit.unwrap_or(f64::INFINITY).min(minimiser.map_or(f64::INFINITY, |step| 10.0 * step));
+        if limit.is_infinite() {
             return (f64::INFINITY, Outcome::Unbounded);
-        };
+        }
         // Up to the minimiser both the mean and the spread favour longer steps.
         let Some(from) = minimiser.filter(|&step| step < limit) else { return (limit, Outcome::Ok) };
         let ratio = (limit / from).powf(1.0 / SCAN);
