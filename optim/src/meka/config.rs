@@ -51,6 +51,7 @@ pub enum Correction {
     /// Nothing: where the rule has no finite answer, the last good step is taken.
     None,
     /// Eq. 23: the loss's surprise λ is laid to the third derivative, V gains ℓα⁶ with ℓ = λ‖d‖⁶/‖δ‖⁶, and loses λ.
+    /// For the probability of improvement: the expected one grows with V.
     Surprise,
     /// A cubic mean whose c = M‖d‖³ is from the change of curvature along the last step: M averages |δᵀ(B_t − B_{t−1})δ|/‖δ‖³.
     Secant,
