@@ -333,13 +333,33 @@ fn corrections_keep_steps_finite_where_curvature_is_negative() {
             // Without a correction it may be the bound on the step that is taken, far beyond where the linear transport of m holds.
             // Eq. 23 is for the probability of improvement; the expected one it only tempts further.
             let helps = match correction {
-                Correction::None => false,
+                Correction::Exact | Correction::Absolute => true,
                 Correction::Surprise => step == StepRule::Improvement,
-                _ => true,
+                // The secant of two near points has not seen the fourth derivative either.
+                Correction::Secant | Correction::None => false,
             };
             assert!(!helps || w[0] > 0.5, "{correction:?} {step:?} ends at {w:?}");
             assert!(correction != Correction::None || step == StepRule::Expected || fallbacks > 0);
         }
+    }
+}
+
+/// f = −w − ½w² + (T/6)w³ of negative curvature at 0: with its third derivative known the minimum is one step away.
+#[test]
+fn cubic_corrections_are_exact_on_cubics() {
+    let third = 0.7;
+    let loss =
+        Func::trace(spec([]), spec([]), |_, w, x| x * (-w - 0.5 * w * w + third / 6.0 * w.powi(3))).expect("a loss");
+    let batch = Examples::new(spec([]), Array::full([2], 1.0)).expect("examples").all().expect("a batch");
+    let minimum = (1.0 + (1.0f64 + 2.0 * third).sqrt()) / third;
+    for (correction, steps) in [(Correction::Exact, 1), (Correction::Secant, 2)] {
+        let config = MekaConfig { correction, step: StepRule::Quadratic, coefficient_decay: 0.0, ..nines() };
+        let (mut meka, mut w) = (Meka::new(1, config).expect("options"), vec![0.0]);
+        let mut oracles = Minibatches::new(&loss, &Device::cpu());
+        for _ in 0..steps {
+            meka.step(&mut w, &mut oracles.on(&batch)).expect("a step");
+        }
+        assert!((w[0] - minimum).abs() < 1e-9, "{correction:?}: {w:?} instead of {minimum}");
     }
 }
 
