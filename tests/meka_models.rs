@@ -338,7 +338,7 @@ fn corrections_keep_steps_finite_where_curvature_is_negative() {
                 // The secant of two near points has not seen the fourth derivative either.
                 Correction::Secant | Correction::None => false,
             };
-            assert!(!helps || w[0] > 0.5, "{correction:?} {step:?} ends at {w:?}");
+            assert!(!helps || (0.5..2.0).contains(&w[0].abs()), "{correction:?} {step:?} ends at {w:?}");
             assert!(correction != Correction::None || step == StepRule::Expected || fallbacks > 0);
         }
     }
