@@ -51,10 +51,10 @@ fn allocations(widths: &[usize], n: usize) -> Vec<(&'static str, usize)> {
             let mut oracles = Minibatches::new(&loss, &Device::cpu());
             let mut optimizer = by_name::<f32>(name, params.len()).expect("an optimizer");
             for _ in 0..2 {
-                optimizer.step(&mut params, &mut oracles.on(&batch)).expect("a step");
+                optimizer.step(&mut params, &mut oracles.on(&batch).of(&batch)).expect("a step");
             }
             let before = COUNT.with(Cell::get);
-            optimizer.step(&mut params, &mut oracles.on(&batch)).expect("a step");
+            optimizer.step(&mut params, &mut oracles.on(&batch).of(&batch)).expect("a step");
             (name, COUNT.with(Cell::get) - before)
         })
         .collect()

@@ -62,9 +62,9 @@ fn tuples_of_parameters_train() {
     for name in osculate::optim::names() {
         let mut theta = vec![0.0; 3];
         let mut optimizer = by_name::<f64>(name, 3).unwrap();
-        let first = optimizer.step(&mut theta, &mut oracles.on(&batch)).unwrap();
+        let first = optimizer.step(&mut theta, &mut oracles.on(&batch).of(&batch)).unwrap();
         for _ in 0..20 {
-            optimizer.step(&mut theta, &mut oracles.on(&batch)).unwrap();
+            optimizer.step(&mut theta, &mut oracles.on(&batch).of(&batch)).unwrap();
         }
         assert!(oracles.on(&batch).loss(&theta).unwrap() < first.loss, "{name}");
     }

@@ -151,14 +151,14 @@ fn a_nan_in_a_batch_changes_nothing() {
         let mut oracles = Minibatches::new(&loss, &Device::cpu());
         let mut optimizer = by_name::<f32>(name, theta.len()).expect("an optimizer");
         let mut now = theta.clone();
-        optimizer.step(&mut now, &mut oracles.on(&batch(0.5))).expect("a step");
+        optimizer.step(&mut now, &mut oracles.on(&batch(0.5)).of(&batch(0.5))).expect("a step");
         for poison in [f32::NAN, f32::INFINITY] {
             let (before, state) = (now.clone(), optimizer.save());
-            let report = optimizer.step(&mut now, &mut oracles.on(&batch(poison))).expect("a report");
+            let report = optimizer.step(&mut now, &mut oracles.on(&batch(poison)).of(&batch(poison))).expect("a report");
             assert_eq!(report.status, Status::NonFinite, "{name}");
             assert_eq!((&now, optimizer.save()), (&before, state), "{name}");
         }
-        let report = optimizer.step(&mut now, &mut oracles.on(&batch(0.5))).expect("a step");
+        let report = optimizer.step(&mut now, &mut oracles.on(&batch(0.5)).of(&batch(0.5))).expect("a step");
         assert_eq!(report.status, Status::Stepped, "{name}");
         assert!(now.iter().all(|x| x.is_finite()));
     }

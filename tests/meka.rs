@@ -6,7 +6,6 @@ mod finite_sum;
 use finite_sum::{examples, minibatch, numbers, problem, traces};
 use osculate::optim::meka::{Direction, Init, Noise, StepRule, VarianceOf};
 use osculate::optim::{Meka, MekaConfig, Minibatches, Optimizer, Oracle};
-use osculate::store::Store;
 use osculate::{Array, Batch, Device, Examples, Func, Rng, Spec, spec};
 use proptest::prelude::*;
 
@@ -200,36 +199,4 @@ fn adameka_without_noise_steps_by_signs() {
     meka.step(&mut theta, &mut oracles.on(&batch)).expect("a step");
     assert_eq!(meka.filter().p, 0.0);
     assert!((theta[0] - 0.5).abs() < 1e-8 && theta[1] == 0.0 && (theta[2] + 0.5).abs() < 1e-5, "{theta:?}");
-}
-
-#[test]
-fn a_state_resumes_bit_for_bit() {
-    let file = traces();
-    let loss = problem(0.3).expect("a loss");
-    let examples = examples(&file).expect("examples");
-    let mut oracles = Minibatches::new(&loss, &Device::cpu());
-    for name in osculate::optim::names() {
-        let mut batch = Batch::default();
-        let mut walk = |from: usize, to: usize, theta: &mut Vec<f64>, optimizer: &mut dyn Optimizer<f64>| {
-            for t in from..to {
-                minibatch(&examples, t, &mut batch);
-                optimizer.step(theta, &mut oracles.on(&batch)).expect("a step");
-            }
-        };
-        let mut whole = osculate::optim::by_name::<f64>(name, 3).expect("an optimizer");
-        let mut theta = vec![1.0, -2.0, 1.5];
-        walk(0, 20, &mut theta, whole.as_mut());
-
-        let mut first = osculate::optim::by_name::<f64>(name, 3).expect("an optimizer");
-        let mut resumed = vec![1.0, -2.0, 1.5];
-        walk(0, 10, &mut resumed, first.as_mut());
-        let path = std::env::temp_dir().join(format!("osculate-resume-{name}-{}.safetensors", std::process::id()));
-        first.save().save(&path).expect("a file");
-        let mut second = osculate::optim::by_name::<f64>(name, 3).expect("an optimizer");
-        second.load(&Store::load(&path, first.save().what()).expect("a store")).expect("a state");
-        std::fs::remove_file(&path).ok();
-        walk(10, 20, &mut resumed, second.as_mut());
-        assert_eq!(theta, resumed, "{name}");
-        assert_eq!(whole.save(), second.save(), "{name}");
-    }
 }

@@ -65,6 +65,7 @@ pub fn run(options: &Options) -> Result<()> {
     let loss = surface.loss()?;
     let n = options.batch as usize;
     let examples = noise(n * BATCHES, 2, options.noise, &mut Rng::new(options.seed))?;
+    let all = examples.all()?;
     let silent = noise(1, 2, 0.0, &mut Rng::new(0))?.all()?;
     let mut exact = Minibatches::<_, f64>::new(&loss, &Device::cpu());
     let mut walks = Vec::new();
@@ -73,7 +74,7 @@ pub fn run(options: &Options) -> Result<()> {
         let (mut oracles, mut batch) = (Minibatches::new(&loss, &Device::cpu()), Batch::default());
         for step in 0..options.steps as usize {
             minibatch(&examples, step, n, &mut batch)?;
-            let report = optimizer.step(&mut at, &mut oracles.on(&batch))?;
+            let report = optimizer.step(&mut at, &mut oracles.on(&batch).of(&all))?;
             held += usize::from(report.status != Status::Stepped);
             path.push(at);
         }

@@ -93,6 +93,7 @@ pub fn run(options: &Options) -> Result<()> {
     let per_epoch = Batches::new(problem.train.count(), options.batch as usize, options.seed).per_epoch();
     let steps = per_epoch * options.epochs as usize;
     output::folder(&options.out)?;
+    let whole = problem.train.all()?;
     let mut rows: Vec<Row> = Vec::new();
     let mut runs = Vec::new();
     for (name, mut optimizer) in optimizers {
@@ -109,13 +110,12 @@ pub fn run(options: &Options) -> Result<()> {
         for _ in 0..steps {
             problem.train.gather(batches.next_rows(), &mut batch)?;
             let began = Instant::now();
-            reports.push(optimizer.step(&mut params, &mut oracles.on(&batch))?);
+            reports.push(optimizer.step(&mut params, &mut oracles.on(&batch).of(&whole))?);
             times.push(began.elapsed().as_secs_f64() * 1e3);
             bar.inc(1);
         }
         bar.finish_and_clear();
         times.sort_unstable_by(f64::total_cmp);
-        let whole = problem.train.all()?;
         rows.push(Row {
             optimizer: name.clone(),
             test_accuracy: problem.test_accuracy(&params)?,

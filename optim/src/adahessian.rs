@@ -19,13 +19,15 @@ use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
 use crate::vectors::{Vectors, finite};
-use crate::{Error, Optimizer, Oracle, Report, Result, Status};
+use crate::{Error, Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`AdaHessian`]; the defaults are those of the authors' code.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Config {
-    /// η.
+    /// η, multiplied by the schedule's factor.
     pub rate: f64,
+    /// Course of the learning rate.
+    pub schedule: Schedule,
     /// β₁.
     pub momentum: f64,
     /// β₂.
@@ -40,13 +42,22 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Config {
-        Config { rate: 0.15, momentum: 0.9, second: 0.999, epsilon: 1e-4, power: 1.0, seed: 0 }
+        Config {
+            rate: 0.15,
+            schedule: Schedule::default(),
+            momentum: 0.9,
+            second: 0.999,
+            epsilon: 1e-4,
+            power: 1.0,
+            seed: 0,
+        }
     }
 }
 
 impl Options for Config {
     fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
         see("rate", Field::Number(&mut self.rate));
+        self.schedule.each(see);
         see("momentum", Field::Number(&mut self.momentum));
         see("second", Field::Number(&mut self.second));
         see("epsilon", Field::Number(&mut self.epsilon));
@@ -89,6 +100,7 @@ impl<T: Real> AdaHessian<T> {
     pub fn new(len: usize, config: Config) -> Result<AdaHessian<T>> {
         some_parameters(len)?;
         positive("rate", config.rate)?;
+        config.schedule.check()?;
         positive("epsilon", config.epsilon)?;
         decay("momentum", config.momentum)?;
         decay("second", config.second)?;
@@ -149,11 +161,12 @@ impl<T: Real> Optimizer<T> for AdaHessian<T> {
                 kernel.fill(T::narrow(sum / window as f64));
             }
         }
+        let rate = self.config.rate * self.config.schedule.factor(self.steps);
         self.steps += 1;
         let power = |decay: f64| 1.0 - decay.powf(self.steps as f64);
-        let scalars = [self.config.rate, 1.0 / power(self.config.momentum), 1.0 / power(self.config.second)];
+        let scalars = [rate, 1.0 / power(self.config.momentum), 1.0 / power(self.config.second)];
         self.rule.run(scalars, [params, &mut self.mean, &mut self.squares], [&self.gradient, &self.product])?;
-        Ok(Report::new(Status::Stepped, loss, self.config.rate))
+        Ok(Report::new(Status::Stepped, loss, rate))
     }
 
     fn save(&self) -> Store {

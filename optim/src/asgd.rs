@@ -99,6 +99,24 @@ pub struct Asgd<T> {
     rule: Rule<T>,
 }
 
+fn held<'t>(rate: Expr<'t>, config: Config) -> Expr<'t> {
+    rate.maximum(config.least).minimum(config.most)
+}
+
+/// A share of the step of Algorithm 8: θ, θ̄, ḡ, var θ and var g from the trust and g.
+pub(crate) fn spread<T: Real>(len: usize, config: Config, share: f64) -> Result<Vectors<T, 5, 1, 1>> {
+    let (beta, epsilon) = (config.decay, config.epsilon);
+    Vectors::new(len, move |[trust], [x, mx, mg, vx, vg], [g]| {
+        let (dx, dg) = (x - mx, g - mg);
+        let (mx, mg) = (mx + (1.0 - beta) * dx, mg + (1.0 - beta) * dg);
+        let vx = beta * (vx + (1.0 - beta) * dx * dx);
+        let vg = beta * (vg + (1.0 - beta) * dg * dg);
+        let rate = held(trust * (vx / (vg + epsilon)).sqrt(), config);
+        let step = if share == 1.0 { rate * g } else { share * rate * g };
+        [x - step, mx, mg, vx, vg]
+    })
+}
+
 impl<T: Real> Asgd<T> {
     /// For `len` parameters.
     ///
@@ -115,18 +133,8 @@ impl<T: Real> Asgd<T> {
         not_negative("confidence", config.confidence.unwrap_or(0.0))?;
         decay("decay", config.decay)?;
         let (beta, epsilon) = (config.decay, config.epsilon);
-        fn held<'t>(rate: Expr<'t>, config: Config) -> Expr<'t> {
-            rate.maximum(config.least).minimum(config.most)
-        }
         let rule = match config.confidence {
-            None => Rule::Spread(Vectors::new(len, move |[trust], [x, mx, mg, vx, vg], [g]| {
-                let (dx, dg) = (x - mx, g - mg);
-                let (mx, mg) = (mx + (1.0 - beta) * dx, mg + (1.0 - beta) * dg);
-                let vx = beta * (vx + (1.0 - beta) * dx * dx);
-                let vg = beta * (vg + (1.0 - beta) * dg * dg);
-                let rate = trust * (vx / (vg + epsilon)).sqrt();
-                [x - held(rate, config) * g, mx, mg, vx, vg]
-            })?),
+            None => Rule::Spread(spread(len, config, 1.0)?),
             Some(gamma) => Rule::Confident(Vectors::new(len, move |[trust], [x, mx, mg, vx, cov, nu], [g]| {
                 let (dx, dg) = (x - mx, g - mg);
                 let (mx, mg) = (mx + (1.0 - beta) * dx, mg + (1.0 - beta) * dg);

@@ -19,15 +19,17 @@ use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
 use crate::vectors::{Vectors, finite};
-use crate::{Error, Optimizer, Oracle, Report, Result, Status};
+use crate::{Error, Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`Igt`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Config {
-    /// η.
+    /// η, multiplied by the schedule's factor.
     pub rate: f64,
     /// Direction of the transported average.
     pub base: Base,
+    /// Course of the learning rate.
+    pub schedule: Schedule,
     /// δ.
     pub delta: f64,
     /// c of anytime tail averaging (ITA), in (0, 1], instead of δ.
@@ -37,7 +39,7 @@ pub struct Config {
 impl Config {
     /// IGT's average stepped along.
     pub fn sgd() -> Config {
-        Config { rate: 0.1, base: Base::sgd(), delta: 1.0, tail: None }
+        Config { rate: 0.1, base: Base::sgd(), schedule: Schedule::default(), delta: 1.0, tail: None }
     }
 
     /// The anytime average, c = ½.
@@ -60,6 +62,7 @@ impl Options for Config {
     fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
         see("rate", Field::Number(&mut self.rate));
         self.base.each(see);
+        self.schedule.each(see);
         see("delta", Field::Number(&mut self.delta));
         see("tail", Field::Maybe(&mut self.tail));
     }
@@ -102,6 +105,7 @@ impl<T: Real> Igt<T> {
         some_parameters(len)?;
         positive("rate", config.rate)?;
         positive("delta", config.delta)?;
+        config.schedule.check()?;
         if let Some(value) = config.tail.filter(|c| !(*c > 0.0 && *c <= 1.0)) {
             return Err(Error::Option { option: "tail", value, why: "a number in (0, 1] is wanted" });
         }
@@ -132,7 +136,7 @@ impl<T: Real> Optimizer<T> for Igt<T> {
         }
         self.mix.run([weight, 1.0 - weight], [&mut self.average], [&self.gradient])?;
         self.before.copy_from_slice(params);
-        let rate = self.config.rate;
+        let rate = self.config.rate * self.config.schedule.factor(steps);
         self.worker.run(params, &self.average, Use { keep: 1.0, scale: -rate, clip: 1.0, decay: 0.0 })?;
         Ok(Report { gain: Some(1.0 - weight), ..Report::new(Status::Stepped, loss, rate) })
     }

@@ -16,6 +16,7 @@
 //! | [`kafisto`] | KaFiStO, vanilla and with momentum (Davtyan et al. 2022) |
 //! | [`lr_adapt`] | LR-Adapt around any base direction (de Roos et al. 2021) |
 //! | [`ogr`] | online gradient regression along one direction (Duda 2019) |
+//! | [`ogr_d`] | the same in a subspace of a few directions |
 //! | [`asgd`] | a rate for every coordinate from its spread and its gradient's (Duda 2019) |
 //! | [`regression`] | a line through fading points |
 //! | [`symmetric`] | small symmetric matrices: eigenvalues, Lyapunov's equation, geometric means |
@@ -23,6 +24,8 @@
 //! | [`first_order`] | those with a learning rate, a schedule, clipping and weight decay |
 //! | [`rated`] | rules that choose a learning rate a step: [`polyak`] (SPS, ALI-G), [`l4`], [`hypergradient`] |
 //! | [`igt`] | implicit gradient transport (Arnold et al. 2019) |
+//! | [`svrg`] | gradients corrected by the whole data's (Johnson and Zhang 2013) |
+//! | [`kalman_descent`] | parameters and gradient as the state of a Kalman filter (Vuckovic 2018) |
 //! | [`armijo`] | a line search on each minibatch (Vaswani et al. 2019) |
 //! | [`adahessian`] | Adam with the Hessian's diagonal (Yao et al. 2021) |
 //! | [`options`] | options by name |
@@ -39,10 +42,12 @@ pub mod igt;
 pub mod improvement;
 pub mod kafisto;
 pub mod kalman;
+pub mod kalman_descent;
 pub mod l4;
 pub mod lr_adapt;
 pub mod meka;
 pub mod ogr;
+pub mod ogr_d;
 mod optimizer;
 pub mod options;
 pub mod oracle;
@@ -52,6 +57,7 @@ pub mod registry;
 pub mod regression;
 mod schedule;
 mod smooth;
+pub mod svrg;
 pub mod symmetric;
 mod vectors;
 
@@ -62,12 +68,15 @@ pub use error::{Error, Result};
 pub use first_order::FirstOrder;
 pub use igt::Igt;
 pub use kafisto::Kafisto;
+pub use kalman_descent::KalmanDescent;
 pub use lr_adapt::LrAdapt;
 pub use meka::{Meka, MekaConfig};
 pub use ogr::Ogr;
+pub use ogr_d::OgrD;
 pub use optimizer::{Optimizer, Report, Status};
 pub use oracle::{Minibatches, Oracle};
 pub use rated::Rated;
 pub use registry::{by_name, names};
 pub use schedule::Schedule;
 pub use smooth::Smooth;
+pub use svrg::Svrg;

@@ -4,8 +4,8 @@ use osculate_engine::Real;
 
 use crate::options::{self, Options};
 use crate::{
-    Error, Optimizer, Result, adahessian, armijo, asgd, first_order, hypergradient, igt, kafisto, l4, lr_adapt, meka,
-    ogr, polyak,
+    Error, Optimizer, Result, adahessian, armijo, asgd, first_order, hypergradient, igt, kafisto, kalman_descent, l4,
+    lr_adapt, meka, ogr, ogr_d, polyak, svrg,
 };
 
 /// An optimizer that can be made by name, with its defaults or other options.
@@ -74,6 +74,7 @@ pub fn all<T: Real>() -> Vec<Entry<T>> {
         lr_adapt::entries(),
         kafisto::entries(),
         ogr::entries(),
+        ogr_d::entries(),
         asgd::entries(),
         first_order::entries(),
         hypergradient::entries(),
@@ -82,6 +83,8 @@ pub fn all<T: Real>() -> Vec<Entry<T>> {
         polyak::entries(),
         armijo::entries(),
         adahessian::entries(),
+        svrg::entries(),
+        kalman_descent::entries(),
     ];
     families.into_iter().flatten().collect()
 }

@@ -2,7 +2,7 @@
 
 use crate::error::{decay, not_negative, positive};
 use crate::options::{Field, Options};
-use crate::{Error, Result};
+use crate::{Error, Result, Schedule};
 
 /// How the filters start.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -102,6 +102,8 @@ pub struct MekaConfig {
     pub direction: Direction,
     /// Step size.
     pub step: StepRule,
+    /// Course of a fixed α.
+    pub schedule: Schedule,
     /// Covariance of the gradient.
     pub covariance: Covariance,
     /// Whether variances along a direction are those of the examples' own slopes and curvatures along it (of the scalar covariance;
@@ -136,6 +138,7 @@ impl Default for MekaConfig {
             variance_of: VarianceOf::Mean,
             direction: Direction::Mean,
             step: StepRule::Improvement,
+            schedule: Schedule::default(),
             covariance: Covariance::Scalar,
             directional: false,
             correction: Correction::None,
@@ -161,6 +164,7 @@ impl MekaConfig {
         positive("scale", self.scale)?;
         positive("first_step", self.first_step)?;
         not_negative("floor", self.floor)?;
+        self.schedule.check()?;
         if let StepRule::Fixed(step) = self.step {
             positive("step", step)?;
         }
@@ -225,6 +229,7 @@ impl Options for MekaConfig {
         see("rate", Field::Number(&mut rate));
         let rules = [StepRule::Fixed(rate), StepRule::Quadratic, StepRule::Improvement, StepRule::Expected];
         self.step = rules[rule.min(3)];
+        self.schedule.each(see);
 
         const COVARIANCES: [Covariance; 3] = [Covariance::Scalar, Covariance::Diagonal, Covariance::Full];
         let mut covariance = COVARIANCES.iter().position(|c| *c == self.covariance).unwrap_or(0);

@@ -257,7 +257,7 @@ impl<T: Real> Optimizer<T> for Meka<T> {
         let mut coefficients = None;
         let (mut curvature, mut status) = (f64::NAN, Status::Stepped);
         let mut step = match self.config.step {
-            StepRule::Fixed(step) => step,
+            StepRule::Fixed(step) => step * self.config.schedule.factor(now.steps - 1),
             _ => {
                 let along = self.along(&now, params, oracle)?;
                 let Some(averaged) = now.rule.average(&self.config, &along) else {

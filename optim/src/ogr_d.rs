@@ -1,0 +1,590 @@
+//! OGR-d: online regression of gradients in a subspace, and Newton's steps there.
+//!
+//! J. Duda, *Improving SGD convergence by online linear regression of gradients in multiple statistically relevant directions*, 2019,
+//! Sections IV.C and V, in the forms of the author's notebooks. With an orthonormal basis V `[d, D]`, points t = Vθ and gradients Vg
+//! that fade by β:
+//!
+//! ```text
+//! V ← orth(V + Γ 1ĝᵀ)  (explore)   or   orth(V + Γ (Vĝ)ĝᵀ)  (oja: online principal components)       ĝ = g/‖g‖
+//! lyapunov     HC + CH = M + Mᵀ       C = cov(t), M = cov(Vg, t)      the symmetric H of least squares
+//! geometric    HCH = cov(Vg)          its only positive semi-definite solution: what ASGD's spread is in d dimensions
+//! elementwise  Hᵢⱼ = √|cov(Vg)ᵢⱼ/Cᵢⱼ|                                 Eq. 14, as printed; no estimate where coordinates do not correlate
+//! m ← γm + (1−γ)g
+//! θ ← θ − Vᵀ |H|⁻¹ Vm − η(m − VᵀVm)       eigenvalues of |H|⁻¹: 1/max(div·|e|, cut)
+//! ```
+//!
+//! and with a weight w < 1 the convex combination of that step with ASGD's along the gradient (dsOGR). Deviations: averages are
+//! centred and debiased instead of starting at C = I; points are counted from the parameters, so that large ones cost no digits; what was
+//! learnt turns with the basis (the notebooks keep it as it is); Γ multiplies ĝ, so that units do not matter.
+
+use osculate_engine::store::Store;
+use osculate_engine::{Device, Func, In, Out, Program, Real, Rng, Spec, dot, spec};
+
+use crate::asgd;
+use crate::base::finite_state;
+use crate::error::{decay, not_negative, positive};
+use crate::optimizer::{check_len, some_parameters};
+use crate::options::{self, Field, Options};
+use crate::registry::Entry;
+use crate::symmetric::{Symmetric, product};
+use crate::vectors::{Vectors, finite};
+use crate::{Error, Optimizer, Oracle, Report, Result, Status};
+
+/// Options of [`OgrD`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Config {
+    /// d, at most 64; with fewer parameters, their number.
+    pub dimensions: u64,
+    /// How H is estimated: index of [`Config::ESTIMATES`].
+    pub estimate: usize,
+    /// How the basis follows gradients: index of [`Config::SUBSPACES`].
+    pub subspace: usize,
+    /// Γ.
+    pub exploration: f64,
+    /// β, by which points fade.
+    pub decay: f64,
+    /// γ of the gradient's average.
+    pub momentum: f64,
+    /// div.
+    pub divisor: f64,
+    /// cut, the least curvature that is believed.
+    pub cut: f64,
+    /// η in the other directions.
+    pub rate: f64,
+    /// w of the subspace's step.
+    pub weight: f64,
+    /// ASGD's trust, for what is not the subspace's.
+    pub trust: f64,
+    /// Largest of ASGD's rates.
+    pub most: f64,
+    /// Seed of the first basis.
+    pub seed: u64,
+}
+
+impl Config {
+    /// Names of the estimates.
+    pub const ESTIMATES: &[&str] = &["lyapunov", "geometric", "elementwise"];
+    /// Names of the ways to follow gradients.
+    pub const SUBSPACES: &[&str] = &["explore", "oja"];
+    const LYAPUNOV: usize = 0;
+    const GEOMETRIC: usize = 1;
+
+    /// Ten directions, Lyapunov's equation.
+    pub fn regression() -> Config {
+        Config {
+            dimensions: 10,
+            estimate: Config::LYAPUNOV,
+            subspace: 0,
+            exploration: 0.1,
+            decay: 0.95,
+            momentum: 0.9,
+            divisor: 1.5,
+            cut: 2.0,
+            rate: 0.3,
+            weight: 1.0,
+            trust: 0.5,
+            most: 0.5,
+            seed: 0,
+        }
+    }
+
+    /// The geometric mean.
+    pub fn geometric() -> Config {
+        Config { estimate: Config::GEOMETRIC, ..Config::regression() }
+    }
+
+    /// Half of a step by the subspace, half by ASGD.
+    pub fn hybrid() -> Config {
+        Config { weight: 0.5, ..Config::regression() }
+    }
+
+    fn check(&self) -> Result<()> {
+        if !(1..=MOST as u64).contains(&self.dimensions) {
+            let why = "between 1 and 64 directions are wanted";
+            return Err(Error::Option { option: "dimensions", value: self.dimensions as f64, why });
+        }
+        for (option, value) in
+            [("divisor", self.divisor), ("cut", self.cut), ("trust", self.trust), ("most", self.most)]
+        {
+            positive(option, value)?;
+        }
+        decay("decay", self.decay)?;
+        decay("momentum", self.momentum)?;
+        not_negative("exploration", self.exploration)?;
+        not_negative("rate", self.rate)?;
+        if !(0.0..=1.0).contains(&self.weight) {
+            return Err(Error::Option { option: "weight", value: self.weight, why: "a number in [0, 1] is wanted" });
+        }
+        Ok(())
+    }
+}
+
+impl Options for Config {
+    fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
+        see("dimensions", Field::Count(&mut self.dimensions));
+        see("estimate", Field::Choice(&mut self.estimate, Config::ESTIMATES));
+        see("subspace", Field::Choice(&mut self.subspace, Config::SUBSPACES));
+        see("exploration", Field::Number(&mut self.exploration));
+        see("decay", Field::Number(&mut self.decay));
+        see("momentum", Field::Number(&mut self.momentum));
+        see("divisor", Field::Number(&mut self.divisor));
+        see("cut", Field::Number(&mut self.cut));
+        see("rate", Field::Number(&mut self.rate));
+        see("weight", Field::Number(&mut self.weight));
+        see("trust", Field::Number(&mut self.trust));
+        see("most", Field::Number(&mut self.most));
+        see("seed", Field::Count(&mut self.seed));
+    }
+}
+
+/// Most directions.
+const MOST: usize = 64;
+
+/// Parts of the largest eigenvalue of C below which nothing varies.
+const LEAST: f64 = 1e-10;
+
+/// What is known of gradients in the subspace.
+#[derive(Debug, Clone, PartialEq)]
+struct Regression {
+    d: usize,
+    weight: f64,
+    /// Means of t, counted from the parameters, and of Vg.
+    t: Vec<f64>,
+    g: Vec<f64>,
+    /// Covariances of t, of Vg with t, of Vg.
+    tt: Vec<f64>,
+    gt: Vec<f64>,
+    gg: Vec<f64>,
+}
+
+impl Regression {
+    fn new(d: usize) -> Regression {
+        let (vector, square) = (|| vec![0.0; d], || vec![0.0; d * d]);
+        Regression { d, weight: 0.0, t: vector(), g: vector(), tt: square(), gt: square(), gg: square() }
+    }
+
+    fn copy(&mut self, other: &Regression) {
+        self.weight = other.weight;
+        self.all_mut().into_iter().zip(other.all()).for_each(|(to, from)| to.copy_from_slice(from));
+    }
+
+    /// Adds the gradient at the parameters.
+    fn add(&mut self, g: &[f64], decay: f64) {
+        let new = 1.0 - decay;
+        let weight = decay * self.weight + new;
+        let spread = decay * self.weight * new / weight;
+        for i in 0..self.d {
+            let (dt, dg) = (-self.t[i], g[i] - self.g[i]);
+            for j in 0..self.d {
+                let (et, eg) = (-self.t[j], g[j] - self.g[j]);
+                let at = i * self.d + j;
+                self.tt[at] = decay * self.tt[at] + spread * dt * et;
+                self.gt[at] = decay * self.gt[at] + spread * dg * et;
+                self.gg[at] = decay * self.gg[at] + spread * dg * eg;
+            }
+        }
+        for (i, &new_g) in g.iter().enumerate() {
+            self.t[i] -= new / weight * self.t[i];
+            self.g[i] += new / weight * (new_g - self.g[i]);
+        }
+        self.weight = weight;
+    }
+
+    /// The basis turned by R `[d, d]`.
+    fn turn(&mut self, r: &[f64], half: &mut [f64]) {
+        for matrix in [&mut self.tt, &mut self.gt, &mut self.gg] {
+            product(r, false, matrix, false, half);
+            product(half, false, r, true, matrix);
+        }
+        for vector in [&mut self.t, &mut self.g] {
+            for (out, row) in half.iter_mut().zip(r.chunks(self.d)) {
+                *out = row.iter().zip(vector.iter()).map(|(r, x)| r * x).sum();
+            }
+            vector.copy_from_slice(&half[..self.d]);
+        }
+    }
+
+    fn all(&self) -> [&Vec<f64>; 5] {
+        [&self.t, &self.g, &self.tt, &self.gt, &self.gg]
+    }
+
+    fn all_mut(&mut self) -> [&mut Vec<f64>; 5] {
+        [&mut self.t, &mut self.g, &mut self.tt, &mut self.gt, &mut self.gg]
+    }
+}
+
+/// Names of the buffers in a state.
+const NAMES: [&str; 5] = ["t", "g", "tt", "gt", "gg"];
+
+/// OGR-d, see the [module](self).
+///
+/// ```
+/// use osculate_engine::{spec, Array, Device, Examples, Func};
+/// use osculate_optim::{ogr_d::Config, Minibatches, OgrD, Optimizer};
+/// // ½(w₀² + 3w₁²) of a known Hessian
+/// let loss = Func::trace(spec([2]), spec([]), |_, w, x| 0.5 * x * (w.at(0, 0).square() + 3.0 * w.at(0, 1).square()))?;
+/// let data = Examples::new(spec([]), Array::full([2], 1.0))?.all()?;
+/// let mut oracles = Minibatches::new(&loss, &Device::cpu());
+/// let (mut w, mut ogr) = ([1.0, -1.0], OgrD::new(2, Config { cut: 0.1, divisor: 1.0, ..Config::regression() })?);
+/// for _ in 0..6 {
+///     ogr.step(&mut w, &mut oracles.on(&data))?;
+/// }
+/// let (h, v) = (ogr.hessian(), ogr.basis());
+/// let entry = |i: usize, j: usize| (0..4).map(|at| v[at / 2 * 2 + i] * h[at] * v[at % 2 * 2 + j]).sum::<f64>();
+/// assert!((entry(0, 0) - 1.0).abs() < 1e-6 && (entry(1, 1) - 3.0).abs() < 1e-6 && entry(0, 1).abs() < 1e-6);
+/// # Ok::<(), osculate_optim::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct OgrD<T> {
+    config: Config,
+    d: usize,
+    steps: u64,
+    basis: Vec<T>,
+    next_basis: Vec<T>,
+    gradient: Vec<T>,
+    /// m and the last parameters.
+    mean: Vec<T>,
+    previous: Vec<T>,
+    next_mean: Vec<T>,
+    next_params: Vec<T>,
+    /// ASGD's θ̄, ḡ, var θ, var g and rule, if a part of the step is its.
+    diagonal: Option<(Vec<Vec<T>>, Vectors<T, 5, 1, 1>)>,
+    now: Regression,
+    next: Regression,
+    hessian: Vec<f64>,
+    next_hessian: Vec<f64>,
+    room: Symmetric,
+    scratch: [Vec<f64>; 2],
+    /// From V, g, m, θ and the last θ: V·[g, θ − last θ, new m] `[d, 3]`, VVᵀ `[d, d]`, and g·[g, new m].
+    look: Program<T, Spec, Vec<Spec>, (Spec, Spec, Spec)>,
+    shown: (Vec<f64>, Vec<f64>, [f64; 2]),
+    /// From A, b, e and V, g, m, θ: V' = AV + bgᵀ, new m, and θ − w(ηm + V'ᵀe).
+    advance: Program<T, Spec, Vec<Spec>, (Spec, Spec, Spec)>,
+    /// A `[d, d]`, b and e `[d]`.
+    scalars: Vec<f64>,
+    narrow: Vec<T>,
+}
+
+impl<T: Real> OgrD<T> {
+    /// For `len` parameters.
+    ///
+    /// # Errors
+    /// Options out of range.
+    pub fn new(len: usize, config: Config) -> Result<OgrD<T>> {
+        some_parameters(len)?;
+        config.check()?;
+        let d = (config.dimensions as usize).min(len);
+        let Config { momentum, rate, weight, .. } = config;
+        let numbers = d * d + 2 * d;
+        let inputs = |vectors: usize| {
+            let mut all = vec![spec([len]); vectors + 1];
+            all[0] = spec([d, len]);
+            all
+        };
+        let look = Func::<Spec, Vec<Spec>, (Spec, Spec, Spec)>::trace_tree(spec([]), inputs(4), |tape, _, v| {
+            let [basis, g, m, x, last] = std::array::from_fn(|i| v[i]);
+            let m = momentum * m + (1.0 - momentum) * g;
+            let seen = basis.dot(tape.stack(&[g, x - last, m]).t());
+            (seen, basis.dot(basis.t()), tape.stack(&[g.dot(g), g.dot(m)]))
+        })?;
+        let advance =
+            Func::<Spec, Vec<Spec>, (Spec, Spec, Spec)>::trace_tree(spec([numbers]), inputs(3), |_, s, v| {
+                let [basis, g, m, x] = std::array::from_fn(|i| v[i]);
+                let a = s.slice(0, 0..d * d).reshape([d, d]);
+                let b = s.slice(0, d * d..d * d + d).reshape([d, 1]);
+                let e = s.slice(0, d * d + d..numbers);
+                let m = momentum * m + (1.0 - momentum) * g;
+                let basis = a.dot(basis) + b * g.reshape([1, len]);
+                (basis, m, x - weight * (rate * m + e.dot(basis)))
+            })?;
+        let device = Device::cpu();
+        let zeros = |n: usize| vec![T::zero(); n];
+        let square = || vec![0.0; d * d];
+        let diagonal = match weight < 1.0 {
+            false => None,
+            true => {
+                let own = asgd::Config { decay: config.decay, most: config.most, ..asgd::Config::spread() };
+                let ones = || vec![T::one(); len];
+                Some((vec![zeros(len), zeros(len), ones(), ones()], asgd::spread(len, own, 1.0 - weight)?))
+            }
+        };
+        let mut ogr = OgrD {
+            config,
+            d,
+            steps: 0,
+            basis: zeros(d * len),
+            next_basis: zeros(d * len),
+            gradient: zeros(len),
+            mean: zeros(len),
+            previous: zeros(len),
+            next_mean: zeros(len),
+            next_params: zeros(len),
+            diagonal,
+            now: Regression::new(d),
+            next: Regression::new(d),
+            hessian: square(),
+            next_hessian: square(),
+            room: Symmetric::new(d),
+            scratch: [square(), square()],
+            look: look.wide(|_| true)?.compile(&device)?,
+            shown: (vec![0.0; 3 * d], square(), [0.0; 2]),
+            advance: advance.compile(&device)?,
+            scalars: vec![0.0; numbers],
+            narrow: zeros(numbers),
+        };
+        ogr.first_basis();
+        Ok(ogr)
+    }
+
+    /// Random rows, orthonormal by Gram and Schmidt (twice, for their digits).
+    fn first_basis(&mut self) {
+        let len = self.gradient.len();
+        let rng = &mut Rng::new(self.config.seed);
+        self.basis.iter_mut().for_each(|x| *x = T::narrow(rng.normal()));
+        for row in 0..self.d {
+            let (before, rest) = self.basis.split_at_mut(row * len);
+            let this = &mut rest[..len];
+            for _ in 0..2 {
+                for other in before.chunks(len) {
+                    let along = T::narrow(dot(other, this));
+                    this.iter_mut().zip(other).for_each(|(x, o)| *x = *x - along * *o);
+                }
+                let scale = T::narrow(1.0 / dot(this, this).sqrt());
+                this.iter_mut().for_each(|x| *x = *x * scale);
+            }
+        }
+    }
+
+    /// H `[d, d]` in the basis, after the last step.
+    pub fn hessian(&self) -> &[f64] {
+        &self.hessian
+    }
+
+    /// V `[d, D]`, after the last step.
+    pub fn basis(&self) -> &[T] {
+        &self.basis
+    }
+
+    /// How the basis turns towards the gradient: V' = A(V + agᵀ) as A and b = Aa in the scalars, and R = V'Vᵀ in the scratch.
+    ///
+    /// `false` if its rows would not stay independent: it is left as it is then.
+    fn turn(&mut self) -> bool {
+        let d = self.d;
+        let (seen, gram, [gg, _]) = (&self.shown.0, &self.shown.1, self.shown.2);
+        let length = gg.sqrt();
+        let along = |i: usize| seen[3 * i];
+        let mut towards = [0.0; MOST];
+        if length > 0.0 {
+            for (i, towards) in towards.iter_mut().take(d).enumerate() {
+                let by = if self.config.subspace == 0 { 1.0 } else { along(i) / length };
+                *towards = self.config.exploration * by / length;
+            }
+        }
+        // Gram's matrix of V + agᵀ, its Cholesky factor L in place, and A = L⁻¹: what Gram and Schmidt do, row by row.
+        let [l, r] = &mut self.scratch;
+        for i in 0..d {
+            for j in 0..d {
+                l[i * d + j] =
+                    gram[i * d + j] + towards[i] * along(j) + along(i) * towards[j] + gg * towards[i] * towards[j];
+            }
+        }
+        for i in 0..d {
+            for j in 0..=i {
+                let sum = l[i * d + j] - (0..j).map(|k| l[i * d + k] * l[j * d + k]).sum::<f64>();
+                if i == j && sum <= 1e-12 {
+                    return false;
+                }
+                l[i * d + j] = if i == j { sum.sqrt() } else { sum / l[j * d + j] };
+            }
+        }
+        let (a, b) = self.scalars.split_at_mut(d * d);
+        for j in 0..d {
+            for i in 0..d {
+                let unit = if i == j { 1.0 } else { 0.0 };
+                let sum: f64 = (j..i).map(|k| l[i * d + k] * a[k * d + j]).sum();
+                a[i * d + j] = if i < j { 0.0 } else { (unit - sum) / l[i * d + i] };
+            }
+        }
+        for i in 0..d {
+            b[i] = (0..=i).map(|k| a[i * d + k] * towards[k]).sum();
+        }
+        for i in 0..d {
+            for j in 0..d {
+                r[i * d + j] = (0..=i).map(|k| a[i * d + k] * (gram[k * d + j] + towards[k] * along(j))).sum();
+            }
+        }
+        true
+    }
+
+    /// A and R for a basis that stays.
+    fn stay(&mut self) {
+        let d = self.d;
+        self.scalars.fill(0.0);
+        self.scratch[1].fill(0.0);
+        for i in 0..d {
+            (self.scalars[i * d + i], self.scratch[1][i * d + i]) = (1.0, 1.0);
+        }
+    }
+
+    /// The symmetric estimate of the Hessian in the turned basis.
+    fn estimate(&mut self) -> Result<()> {
+        let Regression { tt, gt, gg, .. } = &self.next;
+        let h = &mut self.next_hessian;
+        match self.config.estimate {
+            Config::LYAPUNOV => self.room.lyapunov(tt, gt, LEAST, h),
+            Config::GEOMETRIC => self.room.geometric_mean(tt, gg, LEAST, h),
+            _ => {
+                for ((h, t), g) in h.iter_mut().zip(tt).zip(gg) {
+                    let ratio = (g / t).abs().sqrt();
+                    *h = if ratio.is_finite() { ratio } else { 0.0 };
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl<T: Real> Optimizer<T> for OgrD<T> {
+    fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
+        check_len(self.gradient.len(), params.len())?;
+        let loss = oracle.gradient(params, &mut self.gradient)?;
+        if !loss.is_finite() || !finite(&self.gradient) {
+            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        }
+        let (d, Config { divisor, cut, rate, .. }) = (self.d, self.config);
+        let previous = if self.steps == 0 { params as &[T] } else { &self.previous };
+        let one = [T::one()];
+        let inputs = [
+            In::Real(&one),
+            In::Real(&self.basis),
+            In::Real(&self.gradient),
+            In::Real(&self.mean),
+            In::Real(params),
+            In::Real(previous),
+        ];
+        let (seen, gram, squares) = &mut self.shown;
+        self.look.run_flat(&inputs, &mut [Out::Wide(seen), Out::Wide(gram), Out::Wide(squares)])?;
+        if !seen.iter().chain(&*gram).chain(&*squares).all(|x| x.is_finite()) {
+            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        }
+        if !self.turn() {
+            self.stay();
+        }
+        self.next.copy(&self.now);
+        let (seen, _, [gg, gm]) = &self.shown;
+        // What was learnt, seen from the parameters as they are now, in the turned basis.
+        (0..d).for_each(|i| self.next.t[i] -= seen[3 * i + 1]);
+        let [half, r] = &mut self.scratch;
+        self.next.turn(r, half);
+        let (a, b) = self.scalars.split_at(d * d);
+        let turned = |column: usize, with_g: f64, i: usize| {
+            (0..d).map(|k| a[i * d + k] * seen[3 * k + column]).sum::<f64>() + b[i] * with_g
+        };
+        let (mut g, mut m) = ([0.0; MOST], [0.0; MOST]);
+        for i in 0..d {
+            (g[i], m[i]) = (turned(0, *gg, i), turned(2, *gm, i));
+        }
+        self.next.add(&g[..d], self.config.decay);
+        self.estimate()?;
+        self.room.decompose(&self.next_hessian)?;
+        let [inverse, _] = &mut self.scratch;
+        self.room.map(|e| 1.0 / (divisor * e.abs()).max(cut), inverse)?;
+        let (mut moved, mut length) = (0.0, 0.0);
+        for (i, e) in self.scalars[d * d + d..].iter_mut().enumerate() {
+            let newton: f64 = inverse[i * d..(i + 1) * d].iter().zip(&m).map(|(h, m)| h * m).sum();
+            *e = newton - rate * m[i];
+            moved += newton * newton;
+            length += m[i] * m[i];
+        }
+        if !self.scalars.iter().all(|x| x.is_finite()) {
+            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        }
+        self.narrow.iter_mut().zip(&self.scalars).for_each(|(t, s)| *t = T::narrow(*s));
+        let inputs = [
+            In::Real(&self.narrow),
+            In::Real(&self.basis),
+            In::Real(&self.gradient),
+            In::Real(&self.mean),
+            In::Real(params),
+        ];
+        let mut outputs =
+            [Out::Real(&mut self.next_basis), Out::Real(&mut self.next_mean), Out::Real(&mut self.next_params)];
+        self.advance.run_flat(&inputs, &mut outputs)?;
+        if !finite(&self.next_params) {
+            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        }
+        self.previous.copy_from_slice(params);
+        if let Some((kept, rule)) = &mut self.diagonal
+            && let [mx, mg, vx, vg] = &mut kept[..]
+        {
+            if self.steps == 0 {
+                mx.copy_from_slice(params);
+            }
+            // Its share of the step, from where the parameters were; the other share goes on top.
+            rule.run([self.config.trust], [params, mx, mg, vx, vg], [&self.gradient])?;
+            for ((next, own), old) in self.next_params.iter_mut().zip(&*params).zip(&self.previous) {
+                *next = *next + (*own - *old);
+            }
+        }
+        params.copy_from_slice(&self.next_params);
+        std::mem::swap(&mut self.basis, &mut self.next_basis);
+        std::mem::swap(&mut self.mean, &mut self.next_mean);
+        std::mem::swap(&mut self.now, &mut self.next);
+        std::mem::swap(&mut self.hessian, &mut self.next_hessian);
+        self.steps += 1;
+        let step = if length > 0.0 { (moved / length).sqrt() } else { 0.0 };
+        Ok(Report::new(Status::Stepped, loss, step))
+    }
+
+    fn save(&self) -> Store {
+        let mut store = Store::new("osculate.ogr_d");
+        options::save(&mut self.config.clone(), &mut store);
+        store.put("scalars", &[self.steps as f64, self.now.weight]);
+        store.put("hessian", &self.hessian);
+        NAMES.iter().zip(self.now.all()).for_each(|(name, buffer)| store.put(format!("regression.{name}"), buffer));
+        store.put("basis", &self.basis);
+        store.put("mean", &self.mean);
+        store.put("previous", &self.previous);
+        for (index, vector) in self.diagonal.iter().flat_map(|(kept, _)| kept).enumerate() {
+            store.put(format!("diagonal.{index}"), vector);
+        }
+        store
+    }
+
+    fn load(&mut self, state: &Store) -> Result<()> {
+        state.must_be("osculate.ogr_d")?;
+        options::check(&mut self.config.clone(), state)?;
+        let scalars = state.get::<f64>("scalars", 2)?;
+        let hessian: Vec<f64> = state.get("hessian", self.hessian.len())?;
+        let mut now = Regression::new(self.d);
+        now.weight = scalars[1];
+        for (name, buffer) in NAMES.iter().zip(now.all_mut()) {
+            *buffer = state.get(&format!("regression.{name}"), buffer.len())?;
+        }
+        let basis: Vec<T> = state.get("basis", self.basis.len())?;
+        let (mean, previous) = (state.get("mean", self.mean.len())?, state.get("previous", self.previous.len())?);
+        let kept = (self.diagonal.iter().flat_map(|(kept, _)| kept).enumerate())
+            .map(|(index, vector)| state.get(&format!("diagonal.{index}"), vector.len()))
+            .collect::<osculate_engine::Result<Vec<Vec<T>>>>()?;
+        let numbers = scalars.iter().chain(&hessian).chain(now.all().into_iter().flatten()).all(|x| x.is_finite());
+        let vectors = [&basis, &mean, &previous].into_iter().chain(&kept).all(|vector: &Vec<T>| finite(vector));
+        finite_state(numbers && vectors)?;
+        (self.basis, self.mean, self.previous, self.hessian, self.now) = (basis, mean, previous, hessian, now);
+        if let Some((own, _)) = &mut self.diagonal {
+            *own = kept;
+        }
+        self.steps = scalars[0] as u64;
+        Ok(())
+    }
+}
+
+/// The optimizers of this file, for the registry.
+pub(crate) fn entries<T: Real>() -> Vec<Entry<T>> {
+    let entry =
+        |name, about, config| Entry::new(name, about, config, |len, config| Ok(Box::new(OgrD::new(len, config)?)));
+    vec![
+        entry("ogr-d", "online regression of gradients in ten directions", Config::regression()),
+        entry("ogr-d-geometric", "the same, H from how far parameters and gradients spread", Config::geometric()),
+        entry("ogr-d-hybrid", "half of a step by ten directions, half by ASGD", Config::hybrid()),
+    ]
+}

@@ -1,0 +1,157 @@
+//! SVRG: gradients whose noise vanishes with the distance to a point where the gradient of all the data is known.
+//!
+//! R. Johnson, T. Zhang, *Accelerating stochastic gradient descent using predictive variance reduction*, 2013. Every m steps s = θ and
+//! μ = ∇L(s) over all the data; then, with the same minibatch in both gradients,
+//!
+//! ```text
+//! v = g(θ) − g(s) + μ        θ ← θ − η W v
+//! ```
+//!
+//! W is any [base direction](crate::base), SGD's in the paper. The oracle must know the data: `oracles.on(&batch).of(&all)`.
+
+use osculate_engine::Real;
+use osculate_engine::store::Store;
+
+use crate::base::{Base, Use, Worker, finite_state};
+use crate::error::positive;
+use crate::optimizer::{check_len, some_parameters};
+use crate::options::{self, Field, Options};
+use crate::registry::Entry;
+use crate::vectors::{Vectors, finite};
+use crate::{Optimizer, Oracle, Report, Result, Schedule, Status};
+
+/// Options of [`Svrg`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Config {
+    /// η, multiplied by the schedule's factor.
+    pub rate: f64,
+    /// Direction of the corrected gradient.
+    pub base: Base,
+    /// Course of the learning rate.
+    pub schedule: Schedule,
+    /// m, steps between two looks at all the data.
+    pub every: u64,
+}
+
+impl Default for Config {
+    /// SGD's η = 0.1, m = 100.
+    fn default() -> Config {
+        Config { rate: 0.1, base: Base::sgd(), schedule: Schedule::default(), every: 100 }
+    }
+}
+
+impl Options for Config {
+    fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
+        see("rate", Field::Number(&mut self.rate));
+        self.base.each(see);
+        self.schedule.each(see);
+        see("every", Field::Count(&mut self.every));
+    }
+}
+
+/// SVRG, see the [module](self).
+///
+/// ```
+/// use osculate_engine::{spec, Array, Device, Examples, Func};
+/// use osculate_optim::{svrg::Config, Minibatches, Optimizer, Svrg};
+/// let loss = Func::trace(spec([]), spec([]), |_, w, x| 0.5 * (w - x).square())?;
+/// let examples = Examples::new(spec([]), Array::new([2], vec![1.0, 3.0])?)?;
+/// let (all, mut one) = (examples.all()?, Default::default());
+/// let mut oracles = Minibatches::new(&loss, &Device::cpu());
+/// let (mut w, mut svrg) = ([0.0], Svrg::new(1, Config::default())?);
+/// for row in [0, 1, 1, 0] {
+///     examples.gather(&[row], &mut one)?;
+///     svrg.step(&mut w, &mut oracles.on(&one).of(&all))?;
+/// }
+/// assert!((w[0] - 2.0 * (1.0 - 0.9f64.powi(4))).abs() < 1e-15);     // the way of the whole data's gradient
+/// # Ok::<(), osculate_optim::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Svrg<T> {
+    config: Config,
+    gradient: Vec<T>,
+    /// g(s) of the minibatch, or of all the data.
+    there: Vec<T>,
+    /// s and μ.
+    snapshot: Vec<T>,
+    mean: Vec<T>,
+    worker: Worker<T>,
+    /// g − 1·g(s) + μ.
+    correct: Vectors<T, 1, 2, 1>,
+}
+
+impl<T: Real> Svrg<T> {
+    /// For `len` parameters.
+    ///
+    /// # Errors
+    /// Options out of range.
+    pub fn new(len: usize, config: Config) -> Result<Svrg<T>> {
+        some_parameters(len)?;
+        positive("rate", config.rate)?;
+        positive("every", config.every as f64)?;
+        config.schedule.check()?;
+        let zeros = || vec![T::zero(); len];
+        Ok(Svrg {
+            gradient: zeros(),
+            there: zeros(),
+            snapshot: zeros(),
+            mean: zeros(),
+            worker: Worker::new(config.base, len)?,
+            correct: Vectors::new(len, |[one], [g], [there, mean]| [g - one * there + mean])?,
+            config,
+        })
+    }
+}
+
+impl<T: Real> Optimizer<T> for Svrg<T> {
+    fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
+        check_len(self.gradient.len(), params.len())?;
+        let steps = self.worker.steps();
+        let loss = oracle.gradient(params, &mut self.gradient)?;
+        let look = steps % self.config.every == 0;
+        match look {
+            true => oracle.whole_gradient(params, &mut self.there)?,
+            false => oracle.gradient(&self.snapshot, &mut self.there)?,
+        };
+        if !loss.is_finite() || !finite(&self.gradient) || !finite(&self.there) {
+            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        }
+        if look {
+            // Here g(θ) = g(s).
+            self.snapshot.copy_from_slice(params);
+            self.mean.copy_from_slice(&self.there);
+            self.gradient.copy_from_slice(&self.there);
+        } else {
+            self.correct.run([1.0], [&mut self.gradient], [&self.there, &self.mean])?;
+        }
+        let rate = self.config.rate * self.config.schedule.factor(steps);
+        self.worker.run(params, &self.gradient, Use { keep: 1.0, scale: -rate, clip: 1.0, decay: 0.0 })?;
+        Ok(Report::new(Status::Stepped, loss, rate))
+    }
+
+    fn save(&self) -> Store {
+        let mut store = Store::new("osculate.svrg");
+        options::save(&mut self.config.clone(), &mut store);
+        store.put("snapshot", &self.snapshot);
+        store.put("mean", &self.mean);
+        self.worker.save(&mut store);
+        store
+    }
+
+    fn load(&mut self, state: &Store) -> Result<()> {
+        state.must_be("osculate.svrg")?;
+        options::check(&mut self.config.clone(), state)?;
+        let (snapshot, mean): (Vec<T>, Vec<T>) =
+            (state.get("snapshot", self.snapshot.len())?, state.get("mean", self.mean.len())?);
+        finite_state(finite(&snapshot) && finite(&mean))?;
+        self.worker.load(state)?;
+        (self.snapshot, self.mean) = (snapshot, mean);
+        Ok(())
+    }
+}
+
+/// The optimizers of this file, for the registry.
+pub(crate) fn entries<T: Real>() -> Vec<Entry<T>> {
+    let about = "SGD with gradients corrected by those at a point where all the data were looked at";
+    vec![Entry::new("svrg", about, Config::default(), |len, config| Ok(Box::new(Svrg::new(len, config)?)))]
+}

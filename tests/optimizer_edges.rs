@@ -1,0 +1,114 @@
+//! Every optimizer where its method divides by nothing: no curvature, negative curvature, no noise, no gradient, huge and tiny scales,
+//! one example.
+
+use osculate::optim::{Minibatches, Status, by_name, names};
+use osculate::{Array, Batch, Device, Examples, Func, Spec, spec};
+
+type Loss = Func<Spec, Spec, Spec>;
+
+fn noisy() -> Batch<f64> {
+    batch(&[0.5, -0.5, 1.0, -1.0])
+}
+
+fn batch(x: &[f64]) -> Batch<f64> {
+    let x = Array::new([x.len()], x.to_vec()).expect("an array");
+    Examples::new(spec([]), x).expect("examples").all().expect("a batch")
+}
+
+fn loss(f: for<'t> fn(osculate::Expr<'t>, osculate::Expr<'t>) -> osculate::Expr<'t>) -> Loss {
+    Func::trace(spec([2]), spec([]), |_, w, x| f(w, x)).expect("a loss")
+}
+
+/// Steps and looks at each: parameters stay numbers, and do not move where the report says that they did not.
+fn walk(name: &str, what: &str, loss: &Loss, batch: &Batch<f64>, steps: usize) -> [f64; 2] {
+    let mut oracles = Minibatches::new(loss, &Device::cpu());
+    let mut optimizer = by_name::<f64>(name, 2).expect("an optimizer");
+    let mut w = [1.0, -0.5];
+    for step in 0..steps {
+        let before = w;
+        let report = optimizer.step(&mut w, &mut oracles.on(batch).of(batch)).expect("a step");
+        assert!(w.iter().all(|x| x.is_finite()), "{name}, {what}, step {step}: {w:?} after {before:?}, {report:?}");
+        if matches!(report.status, Status::NonFinite | Status::NoDescent | Status::Rejected) {
+            assert_eq!(w, before, "{name}, {what}, step {step}: {report:?}");
+        }
+        assert!(
+            !report.step.is_nan() && report.gain.is_none_or(|k| (0.0..=1.0).contains(&k)),
+            "{name}, {what}: {report:?}"
+        );
+        assert!(report.probability.is_none_or(|p| (0.0..=1.0).contains(&p)), "{name}, {what}: {report:?}");
+    }
+    w
+}
+
+#[test]
+fn no_curvature() {
+    let linear = loss(|w, x| w.sum() + x * w.at(0, 0) + 10.0);
+    names().into_iter().for_each(|name| drop(walk(name, "a line", &linear, &noisy(), 25)));
+}
+
+#[test]
+fn negative_curvature() {
+    let hill = loss(|w, x| -0.5 * (w * w).sum() + x * w.at(0, 0));
+    names().into_iter().for_each(|name| drop(walk(name, "a hill", &hill, &noisy(), 25)));
+}
+
+#[test]
+fn no_noise() {
+    let bowl = loss(|w, x| 0.5 * x * (w * w).sum());
+    for name in names() {
+        let w = walk(name, "identical examples", &bowl, &batch(&[1.0; 3]), 25);
+        // All of them descend there, MEKA's rule of probable improvement too.
+        assert!(w[0].hypot(w[1]) < 1f64.hypot(0.5), "{name} ends at {w:?}");
+    }
+}
+
+#[test]
+fn no_gradient() {
+    let flat = loss(|w, x| 0.0 * w.sum() + x + 5.0);
+    for name in names() {
+        let w = walk(name, "a plain", &flat, &noisy(), 10);
+        // Decoupled decay needs no gradient.
+        let still = if name == "adamw" { 1e-3 } else { 0.0 };
+        assert!((w[0] - 1.0).abs() <= still && (w[1] + 0.5).abs() <= still, "{name} walks to {w:?}");
+    }
+}
+
+#[test]
+fn huge_and_tiny_scales() {
+    let huge = loss(|w, x| 1e60 * (0.5 * (w * w).sum() + x * w.at(0, 0)));
+    let tiny = loss(|w, x| 1e-60 * (0.5 * (w * w).sum() + x * w.at(0, 0)));
+    for name in names() {
+        walk(name, "huge", &huge, &noisy(), 3);
+        walk(name, "tiny", &tiny, &noisy(), 10);
+    }
+}
+
+#[test]
+fn one_example() {
+    let bowl = loss(|w, x| 0.5 * x * (w * w).sum());
+    let batch = batch(&[1.0]);
+    for name in names() {
+        if name.contains("meka") {
+            // Variances are wanted, and said to be.
+            let mut oracles = Minibatches::new(&bowl, &Device::cpu());
+            let mut optimizer = by_name::<f64>(name, 2).expect("an optimizer");
+            let mut w = [1.0, -0.5];
+            let refused = optimizer.step(&mut w, &mut oracles.on(&batch)).err().map(|e| e.to_string());
+            assert!(refused.is_some_and(|e| e.contains("at least 2 examples")), "{name}");
+            assert_eq!(w, [1.0, -0.5]);
+        } else {
+            walk(name, "one example", &bowl, &batch, 25);
+        }
+    }
+}
+
+#[test]
+fn svrg_asks_for_the_data() {
+    let bowl = loss(|w, x| 0.5 * x * (w * w).sum());
+    let mut svrg = by_name::<f64>("svrg", 2).expect("an optimizer");
+    let refused = svrg.step(&mut [1.0, 1.0], &mut Minibatches::new(&bowl, &Device::cpu()).on(&noisy())).err();
+    assert_eq!(
+        refused.map(|e| e.to_string()).unwrap_or_default(),
+        "this oracle does not know the gradient of all the data: make the oracle by `oracles.on(&batch).of(&examples.all()?)`"
+    );
+}
