@@ -154,7 +154,8 @@ fn a_nan_in_a_batch_changes_nothing() {
         optimizer.step(&mut now, &mut oracles.on(&batch(0.5)).of(&batch(0.5))).expect("a step");
         for poison in [f32::NAN, f32::INFINITY] {
             let (before, state) = (now.clone(), optimizer.save());
-            let report = optimizer.step(&mut now, &mut oracles.on(&batch(poison)).of(&batch(poison))).expect("a report");
+            let report =
+                optimizer.step(&mut now, &mut oracles.on(&batch(poison)).of(&batch(poison))).expect("a report");
             assert_eq!(report.status, Status::NonFinite, "{name}");
             assert_eq!((&now, optimizer.save()), (&before, state), "{name}");
         }

@@ -350,8 +350,9 @@ pub(crate) fn entries<T: Real>() -> Vec<Entry<T>> {
         ),
         entry(
             "meka-expected",
-            "MEKA, steps of largest expected improvement: no learning rate",
-            with(StepRule::Expected, meka),
+            "MEKA, a sixth of the steps of largest expected improvement: no learning rate",
+            // Where noise grows with the step they end at ten of the quadratic's, and twice that is as far as a parabola forgives.
+            MekaConfig { scale: 0.15, ..with(StepRule::Expected, meka) },
         ),
         entry(
             "meka-diagonal",
