@@ -1,16 +1,13 @@
 //! Tables for people, JSON and CSV for machines.
 
-use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
 use comfy_table::{CellAlignment, Table, presets};
-use osculate::store::write_aside;
 use serde_json::json;
 
 use crate::error::{Error, Result};
 use crate::problems;
-use crate::train::Run;
 
 /// Prints a line.
 pub fn say(line: impl std::fmt::Display) -> Result<()> {
@@ -84,20 +81,6 @@ pub fn json(problem: &str, rows: &[Row]) -> Result<()> {
 /// Makes the folder for results.
 pub fn folder(out: &Path) -> Result<()> {
     fs::create_dir_all(out).map_err(|e| Error::file(out, e))
-}
-
-/// Writes `<problem>-<optimizer>.csv`, one line a step.
-pub fn curve(out: &Path, problem: &str, run: &Run) -> Result<()> {
-    let mut text = String::from("step,loss,step_size,gain,gradient_noise,probability,ratio,status\n");
-    let number = |x: Option<f64>| x.map(|x| x.to_string()).unwrap_or_default();
-    for (at, r) in run.reports.iter().enumerate() {
-        let (gain, noise, probability) = (number(r.gain), number(r.gradient_noise), number(r.probability));
-        // Writing to a string cannot fail.
-        let ratio = number(r.ratio);
-        writeln!(text, "{at},{},{},{gain},{noise},{probability},{ratio},{:?}", r.loss, r.step, r.status).ok();
-    }
-    let path = out.join(format!("{problem}-{}.csv", run.optimizer));
-    write_aside(&path, text.as_bytes()).map_err(|e| Error::file(&path, e))
 }
 
 /// Prints all problems and optimizers.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use osculate::nn::Batches;
+use osculate::optim::observe::{Csv, Events, Observer};
 use osculate::optim::{Minibatches, Optimizer, Oracle, Report, Status, registry};
 use osculate::{Batch, Device, Real};
 
@@ -36,6 +37,9 @@ pub struct Options {
     /// Folder for curves (CSV) and plots (SVG).
     #[arg(long, default_value_os_t = crate::default_out())]
     out: PathBuf,
+    /// Write event files for TensorBoard, too: `tensorboard --logdir OUT` shows them.
+    #[arg(long)]
+    tensorboard: bool,
     /// Print the rows as one JSON object on the last line.
     #[arg(long)]
     json: bool,
@@ -105,13 +109,20 @@ pub fn run(options: &Options) -> Result<()> {
         let mut oracles = Minibatches::new(&problem.loss, &Device::cpu());
         let mut batches = Batches::new(problem.train.count(), options.batch as usize, options.seed);
         let mut batch = Batch::default();
+        let mut watchers: Vec<Box<dyn Observer>> =
+            vec![Box::new(Csv::create(&options.out.join(format!("{}-{name}.csv", options.problem)))?)];
+        if options.tensorboard {
+            watchers.push(Box::new(Events::create(&options.out.join(&options.problem).join(&name))?));
+        }
         let mut reports = Vec::with_capacity(steps);
         let mut times = Vec::with_capacity(steps);
-        for _ in 0..steps {
+        for step in 0..steps {
             problem.train.gather(batches.next_rows(), &mut batch)?;
             let began = Instant::now();
-            reports.push(optimizer.step(&mut params, &mut oracles.on(&batch).of(&whole))?);
+            let report = optimizer.step(&mut params, &mut oracles.on(&batch).of(&whole))?;
             times.push(began.elapsed().as_secs_f64() * 1e3);
+            watchers.iter_mut().try_for_each(|watcher| watcher.see(step as u64, &report))?;
+            reports.push(report);
             bar.inc(1);
         }
         bar.finish_and_clear();
@@ -125,9 +136,9 @@ pub fn run(options: &Options) -> Result<()> {
             ratio_to_sgd: None,
             held: reports.iter().filter(|r| r.status != Status::Stepped).count(),
         });
-        // Written at once: a later optimizer's trouble costs no finished run.
+        // At once: a later optimizer's trouble costs no finished run.
+        watchers.iter_mut().try_for_each(|watcher| watcher.finish())?;
         runs.push(Run { optimizer: name, reports });
-        output::curve(&options.out, &options.problem, &runs[runs.len() - 1])?;
     }
     if let Some(sgd) = rows.iter().find(|row| row.optimizer == "sgd").map(|row| row.ms_per_step) {
         rows.iter_mut().for_each(|row| row.ratio_to_sgd = Some(row.ms_per_step / sgd));

@@ -28,6 +28,7 @@
 //! | [`kalman_descent`] | parameters and gradient as the state of a Kalman filter (Vuckovic 2018) |
 //! | [`armijo`] | a line search on each minibatch (Vaswani et al. 2019) |
 //! | [`adahessian`] | Adam with the Hessian's diagonal (Yao et al. 2021) |
+//! | [`observe`] | reports to CSV and to TensorBoard |
 //! | [`options`] | options by name |
 //! | [`registry`] | all optimizers by name |
 
@@ -46,6 +47,7 @@ pub mod kalman_descent;
 pub mod l4;
 pub mod lr_adapt;
 pub mod meka;
+pub mod observe;
 pub mod ogr;
 pub mod ogr_d;
 mod optimizer;

@@ -61,6 +61,14 @@ pub struct Report {
 }
 
 impl Report {
+    /// Names of [`numbers`](Report::numbers).
+    pub const NUMBERS: [&str; 6] = ["loss", "step size", "gain", "gradient noise", "probability", "ratio"];
+
+    /// All numbers, in the order of their names; none for what the optimizer does not know.
+    pub fn numbers(&self) -> [Option<f64>; 6] {
+        [Some(self.loss), Some(self.step), self.gain, self.gradient_noise, self.probability, self.ratio]
+    }
+
     pub(crate) fn new(status: Status, loss: f64, step: f64) -> Report {
         Report { status, loss, step, gain: None, gradient_noise: None, probability: None, ratio: None }
     }

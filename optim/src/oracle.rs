@@ -1,6 +1,7 @@
 //! What an optimizer may ask about a minibatch.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use osculate_engine::{
     Batch, Device, Func, In, Layout, MeansProgram, Moments, MomentsProgram, Out, Program, Real, Request, Signature,
@@ -246,25 +247,25 @@ impl<T: Real, D: Signature> Oracle<T> for On<'_, D, T> {
     fn directional(&mut self, at: &[T], along: &[T], order: usize) -> Result<[f64; 4]> {
         let n = self.batch.count();
         let order = order.min(3);
-        let programs = &mut compiled(self.programs, n).directional;
-        if !programs.contains_key(&order) {
-            let made = Self::mean(self.loss, n)?.directional(order)?.wide(|_| true)?.compile(self.device)?;
-            programs.insert(order, made);
-        }
+        let program = match compiled(self.programs, n).directional.entry(order) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let made = Self::mean(self.loss, n)?.directional(order)?.wide(|_| true)?;
+                entry.insert(made.compile(self.device)?)
+            }
+        };
         let mut values = [0.0; 4];
-        if let Some(program) = programs.get_mut(&order) {
-            let inputs = [In::Real(at), In::Real(along)];
-            let mut outputs = [Out::Wide(&mut values[..=order])];
-            self.batch.feed(inputs, |inputs| program.run_flat(inputs, &mut outputs))?;
-        }
+        let inputs = [In::Real(at), In::Real(along)];
+        let mut outputs = [Out::Wide(&mut values[..=order])];
+        self.batch.feed(inputs, |inputs| program.run_flat(inputs, &mut outputs))?;
         Ok(values)
     }
 
     fn moments(&mut self, at: &[T], along: Option<&[T]>, request: Request) -> Result<&Moments<T>> {
         let n = self.batch.count();
         let entry = match compiled(self.programs, n).moments.entry(request) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(entry) => {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
                 let program = self.loss.as_ref().map_err(Clone::clone)?.moments(n, request, self.device)?;
                 let moments = program.moments();
                 entry.insert((program, moments))

@@ -108,7 +108,7 @@ impl<T: Real> Optimizer<T> for Svrg<T> {
         check_len(self.gradient.len(), params.len())?;
         let steps = self.worker.steps();
         let loss = oracle.gradient(params, &mut self.gradient)?;
-        let look = steps % self.config.every == 0;
+        let look = steps.is_multiple_of(self.config.every);
         match look {
             true => oracle.whole_gradient(params, &mut self.there)?,
             false => oracle.gradient(&self.snapshot, &mut self.there)?,

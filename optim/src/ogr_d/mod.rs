@@ -17,8 +17,12 @@
 //! centred and debiased instead of starting at C = I; points are counted from the parameters, so that large ones cost no digits; what was
 //! learnt turns with the basis (the notebooks keep it as it is); Γ multiplies ĝ, so that units do not matter.
 
+mod regression;
+
 use osculate_engine::store::Store;
 use osculate_engine::{Device, Func, In, Out, Program, Real, Rng, Spec, dot, spec};
+
+use regression::{NAMES, Regression};
 
 use crate::asgd;
 use crate::base::finite_state;
@@ -26,7 +30,7 @@ use crate::error::{decay, not_negative, positive};
 use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
-use crate::symmetric::{Symmetric, product};
+use crate::symmetric::Symmetric;
 use crate::vectors::{Vectors, finite};
 use crate::{Error, Optimizer, Oracle, Report, Result, Status};
 
@@ -139,82 +143,6 @@ impl Options for Config {
 
 /// Most directions.
 const MOST: usize = 64;
-
-/// Parts of the largest eigenvalue of C below which nothing varies.
-const LEAST: f64 = 1e-10;
-
-/// What is known of gradients in the subspace.
-#[derive(Debug, Clone, PartialEq)]
-struct Regression {
-    d: usize,
-    weight: f64,
-    /// Means of t, counted from the parameters, and of Vg.
-    t: Vec<f64>,
-    g: Vec<f64>,
-    /// Covariances of t, of Vg with t, of Vg.
-    tt: Vec<f64>,
-    gt: Vec<f64>,
-    gg: Vec<f64>,
-}
-
-impl Regression {
-    fn new(d: usize) -> Regression {
-        let (vector, square) = (|| vec![0.0; d], || vec![0.0; d * d]);
-        Regression { d, weight: 0.0, t: vector(), g: vector(), tt: square(), gt: square(), gg: square() }
-    }
-
-    fn copy(&mut self, other: &Regression) {
-        self.weight = other.weight;
-        self.all_mut().into_iter().zip(other.all()).for_each(|(to, from)| to.copy_from_slice(from));
-    }
-
-    /// Adds the gradient at the parameters.
-    fn add(&mut self, g: &[f64], decay: f64) {
-        let new = 1.0 - decay;
-        let weight = decay * self.weight + new;
-        let spread = decay * self.weight * new / weight;
-        for i in 0..self.d {
-            let (dt, dg) = (-self.t[i], g[i] - self.g[i]);
-            for j in 0..self.d {
-                let (et, eg) = (-self.t[j], g[j] - self.g[j]);
-                let at = i * self.d + j;
-                self.tt[at] = decay * self.tt[at] + spread * dt * et;
-                self.gt[at] = decay * self.gt[at] + spread * dg * et;
-                self.gg[at] = decay * self.gg[at] + spread * dg * eg;
-            }
-        }
-        for (i, &new_g) in g.iter().enumerate() {
-            self.t[i] -= new / weight * self.t[i];
-            self.g[i] += new / weight * (new_g - self.g[i]);
-        }
-        self.weight = weight;
-    }
-
-    /// The basis turned by R `[d, d]`.
-    fn turn(&mut self, r: &[f64], half: &mut [f64]) {
-        for matrix in [&mut self.tt, &mut self.gt, &mut self.gg] {
-            product(r, false, matrix, false, half);
-            product(half, false, r, true, matrix);
-        }
-        for vector in [&mut self.t, &mut self.g] {
-            for (out, row) in half.iter_mut().zip(r.chunks(self.d)) {
-                *out = row.iter().zip(vector.iter()).map(|(r, x)| r * x).sum();
-            }
-            vector.copy_from_slice(&half[..self.d]);
-        }
-    }
-
-    fn all(&self) -> [&Vec<f64>; 5] {
-        [&self.t, &self.g, &self.tt, &self.gt, &self.gg]
-    }
-
-    fn all_mut(&mut self) -> [&mut Vec<f64>; 5] {
-        [&mut self.t, &mut self.g, &mut self.tt, &mut self.gt, &mut self.gg]
-    }
-}
-
-/// Names of the buffers in a state.
-const NAMES: [&str; 5] = ["t", "g", "tt", "gt", "gg"];
 
 /// OGR-d, see the [module](self).
 ///
@@ -347,10 +275,10 @@ impl<T: Real> OgrD<T> {
             for _ in 0..2 {
                 for other in before.chunks(len) {
                     let along = T::narrow(dot(other, this));
-                    this.iter_mut().zip(other).for_each(|(x, o)| *x = *x - along * *o);
+                    this.iter_mut().zip(other).for_each(|(x, o)| *x += -along * *o);
                 }
                 let scale = T::narrow(1.0 / dot(this, this).sqrt());
-                this.iter_mut().for_each(|x| *x = *x * scale);
+                this.iter_mut().for_each(|x| *x *= scale);
             }
         }
     }
@@ -425,23 +353,6 @@ impl<T: Real> OgrD<T> {
             (self.scalars[i * d + i], self.scratch[1][i * d + i]) = (1.0, 1.0);
         }
     }
-
-    /// The symmetric estimate of the Hessian in the turned basis.
-    fn estimate(&mut self) -> Result<()> {
-        let Regression { tt, gt, gg, .. } = &self.next;
-        let h = &mut self.next_hessian;
-        match self.config.estimate {
-            Config::LYAPUNOV => self.room.lyapunov(tt, gt, LEAST, h),
-            Config::GEOMETRIC => self.room.geometric_mean(tt, gg, LEAST, h),
-            _ => {
-                for ((h, t), g) in h.iter_mut().zip(tt).zip(gg) {
-                    let ratio = (g / t).abs().sqrt();
-                    *h = if ratio.is_finite() { ratio } else { 0.0 };
-                }
-                Ok(())
-            }
-        }
-    }
 }
 
 impl<T: Real> Optimizer<T> for OgrD<T> {
@@ -485,7 +396,7 @@ impl<T: Real> Optimizer<T> for OgrD<T> {
             (g[i], m[i]) = (turned(0, *gg, i), turned(2, *gm, i));
         }
         self.next.add(&g[..d], self.config.decay);
-        self.estimate()?;
+        self.next.estimate(self.config.estimate, &mut self.room, &mut self.next_hessian)?;
         self.room.decompose(&self.next_hessian)?;
         let [inverse, _] = &mut self.scratch;
         self.room.map(|e| 1.0 / (divisor * e.abs()).max(cut), inverse)?;
@@ -523,7 +434,7 @@ impl<T: Real> Optimizer<T> for OgrD<T> {
             // Its share of the step, from where the parameters were; the other share goes on top.
             rule.run([self.config.trust], [params, mx, mg, vx, vg], [&self.gradient])?;
             for ((next, own), old) in self.next_params.iter_mut().zip(&*params).zip(&self.previous) {
-                *next = *next + (*own - *old);
+                *next += *own - *old;
             }
         }
         params.copy_from_slice(&self.next_params);
