@@ -148,9 +148,6 @@ fn limits() {
     let slope = step(Coefficients { v2: 1e12, ..c }) / (2.0 * 2.0 / 1e12f64).cbrt();
     let curvature = step(Coefficients { v4: 1e12, ..c }) / (4.0 * 2.0 / 1e12f64).powf(0.25);
     assert!((slope - 1.0).abs() < 1e-3 && (curvature - 1.0).abs() < 2e-3, "{slope} {curvature}");
-    // No noise at all, or none that counts: all steps improve for certain, and the mean's minimiser improves most.
-    assert_eq!(Coefficients { v0: 0.0, ..c }.best_step(), (1.0, Outcome::Mean));
-    assert_eq!(Coefficients { v0: 0.0, v2: 1e-20, v4: 1e-20, ..c }.best_step(), (1.0, Outcome::Mean));
     assert_eq!(Coefficients { v0: 0.0, v2: 1.0, ..c }.best_step(), (0.0, Outcome::ZeroV0));
 }
 

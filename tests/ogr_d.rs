@@ -169,7 +169,7 @@ fn kalman_gradient_descent_is_its_filter() {
     let (mut x, mut h, mut p): (f64, f64, [[f64; 2]; 2]) = (2.0, 0.0, [[0.01, 0.0], [0.0, 0.01]]);
     let a = [[1.0, -0.2], [0.0, 1.0]];
     let values = data.array(0).expect("an array").values().to_vec();
-    for t in 0..30 {
+    for (t, value) in values.into_iter().enumerate() {
         // Predict.
         if t > 0 {
             x -= 0.2 * h;
@@ -183,7 +183,7 @@ fn kalman_gradient_descent_is_its_filter() {
         data.gather(&[t], &mut batch).expect("a row");
         optimizer.step(&mut w, &mut oracles.on(&batch)).expect("a step");
         // Observe.
-        let surprise = 3.0 * (x - values[t]) - h;
+        let surprise = 3.0 * (x - value) - h;
         let gain = [p[0][1] / (p[1][1] + 1.3), p[1][1] / (p[1][1] + 1.3)];
         (x, h) = (x + gain[0] * surprise, h + gain[1] * surprise);
         p = std::array::from_fn(|i| std::array::from_fn(|j| p[i][j] - gain[i] * p[1][j]));

@@ -41,8 +41,7 @@ pub enum Outcome {
     Mean,
     /// The slope promises no descent: no step.
     NotDescent,
-    /// The constant variance is 0, and the best step vanishes: no step. (Where improvement is certain to the last digit at the mean's
-    /// minimiser, that is the answer instead: of steps that are equally probable to improve it improves most.)
+    /// The constant variance is 0, and the best step vanishes: no step.
     ZeroV0,
     /// The probability grows for ever: no finite step.
     Unbounded,
@@ -126,10 +125,7 @@ impl Coefficients {
             return (0.0, Outcome::NotDescent);
         }
         if self.v0 <= 0.0 && (self.curvature >= 0.0 || self.v2 <= 0.0) {
-            return match self.mean_minimiser() {
-                Some(step) if self.probability(step) == 1.0 => (step, Outcome::Mean),
-                _ => (0.0, Outcome::ZeroV0),
-            };
+            return (0.0, Outcome::ZeroV0);
         }
         if self.v2 == 0.0 && self.v4 == 0.0 && self.v6 == 0.0 {
             return match self.mean_minimiser() {

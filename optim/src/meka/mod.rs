@@ -24,8 +24,8 @@
 //! Deviations from the paper's text: Eq. 9 is read with m², not m (units); the moving average of Algorithm 1 is on the step's
 //! coefficients, not on the step (the latter diverges); Q is that of the current step (Eq. 4); the variances are those of the
 //! minibatch mean unless [`VarianceOf::Sample`]; λ is 0 in the first step, whose prediction is void; the displacement is measured
-//! (θ − previous θ), so that weight decay or a projection between steps is accounted for; where all steps improve for certain, the
-//! mean's minimiser is taken (the limit of vanishing noise) instead of none.
+//! (θ − previous θ), so that weight decay or a projection between steps is accounted for; where the improvement
+//! is certain to six digits, the mean's minimiser is taken (the limit of vanishing noise) instead of a vanishing step.
 
 mod config;
 mod diagonal;

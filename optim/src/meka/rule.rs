@@ -48,6 +48,13 @@ pub(super) struct Rule {
 /// Decay of the secant's average.
 const SECANT: f64 = 0.9;
 
+/// Whether the improvement of a step is many times what is unsure of it, so that variances are mostly rounding: as where all examples are
+/// alike. The probability is 1 for steps of all sizes then, and vanishing ones would be as good as the mean's minimiser.
+fn certain(along: &Coefficients, step: f64) -> bool {
+    const CERTAIN: f64 = 1e6;
+    -along.mean(step) >= CERTAIN * along.variance(step).sqrt()
+}
+
 impl Rule {
     pub fn new(config: &MekaConfig) -> Rule {
         Rule {
@@ -100,7 +107,10 @@ impl Rule {
                 Some(step) => (step, Outcome::Mean),
                 None => (f64::INFINITY, Outcome::Unbounded),
             },
-            StepRule::Improvement => along.best_step(),
+            StepRule::Improvement => match along.mean_minimiser() {
+                Some(step) if certain(along, step) => (step, Outcome::Mean),
+                _ => along.best_step(),
+            },
             StepRule::Expected => along.best_expected(config.max_step),
         };
         match outcome {
