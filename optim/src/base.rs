@@ -163,19 +163,34 @@ impl Options for Base {
     }
 }
 
-/// What a step does with the direction of g' = `clip` · g + `decay` · x: x ← `keep` · x + `scale` · W g'.
+/// What becomes of x, for the direction of g' = c·g + λ·x; what is not there is not computed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Form {
+    /// x ← s · W g.
+    Direction,
+    /// x ← x + s · W g.
+    Step,
+    /// x ← k · x + s · W g', with c and λ.
+    Decayed,
+}
+
+/// The scalars of a [`Form`]: those that it has none of are not looked at.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Use {
+    /// k.
     pub keep: f64,
+    /// s.
     pub scale: f64,
+    /// c.
     pub clip: f64,
+    /// λ.
     pub decay: f64,
 }
 
 impl Use {
-    /// x becomes `scale` · W g.
-    pub fn direction(scale: f64) -> Use {
-        Use { keep: 0.0, scale, clip: 1.0, decay: 0.0 }
+    /// s alone.
+    pub fn scaled(scale: f64) -> Use {
+        Use { keep: 1.0, scale, clip: 1.0, decay: 0.0 }
     }
 }
 
@@ -200,22 +215,28 @@ enum Rule<T> {
 }
 
 impl<T: Real> Worker<T> {
-    pub fn new(base: Base, len: usize) -> Result<Worker<T>> {
+    pub fn new(base: Base, form: Form, len: usize) -> Result<Worker<T>> {
         base.check()?;
-        fn traced<T: Real, const M: usize>(base: Base, len: usize) -> Result<Vectors<T, M, 1, SCALARS>> {
+        fn traced<T: Real, const M: usize>(base: Base, form: Form, len: usize) -> Result<Vectors<T, M, 1, SCALARS>> {
             Vectors::new(len, move |[keep, scale, clip, decay, first, second], changed: [Expr<'_>; M], [g]| {
                 let (x, kept) = (changed[0], &changed[1..]);
-                let (direction, new) = base.direct(clip * g + decay * x, kept, first, second);
+                let g = if form == Form::Decayed { clip * g + decay * x } else { g };
+                let (direction, new) = base.direct(g, kept, first, second);
+                let step = scale * direction;
                 let mut results = changed;
-                results[0] = keep * x + scale * direction;
+                results[0] = match form {
+                    Form::Direction => step,
+                    Form::Step => x + step,
+                    Form::Decayed => keep * x + step,
+                };
                 results[1..].copy_from_slice(&new);
                 results
             })
         }
         let rule = match base.buffers() {
-            0 => Rule::None(traced(base, len)?),
-            1 => Rule::One(traced(base, len)?),
-            _ => Rule::Two(traced(base, len)?),
+            0 => Rule::None(traced(base, form, len)?),
+            1 => Rule::One(traced(base, form, len)?),
+            _ => Rule::Two(traced(base, form, len)?),
         };
         Ok(Worker { base, steps: 0, buffers: vec![vec![T::zero(); len]; base.buffers()], rule })
     }

@@ -10,7 +10,7 @@
 use osculate_engine::store::Store;
 use osculate_engine::{Real, dot};
 
-use crate::base::{Base, Use, Worker};
+use crate::base::{Base, Form, Use, Worker};
 use crate::error::{not_negative, positive};
 use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
@@ -102,7 +102,9 @@ impl<T: Real> FirstOrder<T> {
         if let Some(clip) = config.clip {
             positive("clip", clip)?;
         }
-        Ok(FirstOrder { config, gradient: vec![T::zero(); len], worker: Worker::new(config.base, len)? })
+        let plain = config.weight_decay == 0.0 && config.clip.is_none();
+        let form = if plain { Form::Step } else { Form::Decayed };
+        Ok(FirstOrder { config, gradient: vec![T::zero(); len], worker: Worker::new(config.base, form, len)? })
     }
 }
 

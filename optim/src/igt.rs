@@ -13,7 +13,7 @@
 use osculate_engine::Real;
 use osculate_engine::store::Store;
 
-use crate::base::{Base, Use, Worker, finite_state};
+use crate::base::{Base, Form, Use, Worker, finite_state};
 use crate::error::positive;
 use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
@@ -115,7 +115,7 @@ impl<T: Real> Igt<T> {
             average: zeros(),
             before: zeros(),
             shifted: zeros(),
-            worker: Worker::new(config.base, len)?,
+            worker: Worker::new(config.base, Form::Step, len)?,
             shift: Vectors::new(len, |[factor], [_], [x, before]| [x + factor * (x - before)])?,
             mix: Vectors::new(len, |[old, new], [v], [g]| [old * v + new * g])?,
             config,
@@ -137,7 +137,7 @@ impl<T: Real> Optimizer<T> for Igt<T> {
         self.mix.run([weight, 1.0 - weight], [&mut self.average], [&self.gradient])?;
         self.before.copy_from_slice(params);
         let rate = self.config.rate * self.config.schedule.factor(steps);
-        self.worker.run(params, &self.average, Use { keep: 1.0, scale: -rate, clip: 1.0, decay: 0.0 })?;
+        self.worker.run(params, &self.average, Use::scaled(-rate))?;
         Ok(Report { gain: Some(1.0 - weight), ..Report::new(Status::Stepped, loss, rate) })
     }
 

@@ -19,7 +19,7 @@
 use osculate_engine::store::Store;
 use osculate_engine::{Real, dot};
 
-use crate::base::{Base, Use, Worker, finite_state};
+use crate::base::{Base, Form, Use, Worker, finite_state};
 use crate::error::{not_negative, number, positive};
 use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
@@ -148,7 +148,7 @@ impl<T: Real> LrAdapt<T> {
             gradient: zeros(),
             velocity: zeros(),
             before: zeros(),
-            worker: Worker::new(config.base, len)?,
+            worker: Worker::new(config.base, Form::Direction, len)?,
             advance: Vectors::new(len, |[t], [x], [v]| [x - t * v])?,
             config,
         })
@@ -178,7 +178,7 @@ impl<T: Real> Optimizer<T> for LrAdapt<T> {
         }
         let (config, rate) = (self.config, self.rate);
         let evaluates = config.evaluates(self.worker.steps());
-        self.worker.run(&mut self.velocity, &self.gradient, Use::direction(rate))?;
+        self.worker.run(&mut self.velocity, &self.gradient, Use::scaled(rate))?;
         let phi = dot(&self.gradient, &self.velocity);
         self.trial = Trial { phi, after: f64::NAN, ratio: f64::NAN };
         let descends = phi > 0.0 && phi.is_finite();

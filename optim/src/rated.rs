@@ -3,7 +3,7 @@
 use osculate_engine::store::Store;
 use osculate_engine::{Real, dot};
 
-use crate::base::{Base, Use, Worker, finite_state};
+use crate::base::{Base, Form, Use, Worker, finite_state};
 use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Options};
 use crate::vectors::{Vectors, finite};
@@ -71,7 +71,7 @@ impl<T: Real, R: Rule> Rated<T, R> {
             state,
             gradient: vec![T::zero(); len],
             direction: vec![T::zero(); len],
-            worker: Worker::new(rule.base(), len)?,
+            worker: Worker::new(rule.base(), Form::Direction, len)?,
             advance: Vectors::new(len, |[rate], [x], [v]| [x - rate * v])?,
             rule,
         })
@@ -88,7 +88,7 @@ impl<T: Real, R: Rule> Optimizer<T> for Rated<T, R> {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
         let steps = self.worker.steps();
-        self.worker.run(&mut self.direction, g, Use::direction(1.0))?;
+        self.worker.run(&mut self.direction, g, Use::scaled(1.0))?;
         let slope = match self.worker.mean() {
             Some((mean, correction)) => correction * dot(mean, &self.direction),
             None => dot(g, &self.direction),

@@ -12,7 +12,7 @@
 use osculate_engine::Real;
 use osculate_engine::store::Store;
 
-use crate::base::{Base, Use, Worker, finite_state};
+use crate::base::{Base, Form, Use, Worker, finite_state};
 use crate::error::positive;
 use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
@@ -96,7 +96,7 @@ impl<T: Real> Svrg<T> {
             there: zeros(),
             snapshot: zeros(),
             mean: zeros(),
-            worker: Worker::new(config.base, len)?,
+            worker: Worker::new(config.base, Form::Step, len)?,
             correct: Vectors::new(len, |[one], [g], [there, mean]| [g - one * there + mean])?,
             config,
         })
@@ -125,7 +125,7 @@ impl<T: Real> Optimizer<T> for Svrg<T> {
             self.correct.run([1.0], [&mut self.gradient], [&self.there, &self.mean])?;
         }
         let rate = self.config.rate * self.config.schedule.factor(steps);
-        self.worker.run(params, &self.gradient, Use { keep: 1.0, scale: -rate, clip: 1.0, decay: 0.0 })?;
+        self.worker.run(params, &self.gradient, Use::scaled(-rate))?;
         Ok(Report::new(Status::Stepped, loss, rate))
     }
 
