@@ -99,8 +99,10 @@ pub struct Asgd<T> {
     rule: Rule<T>,
 }
 
+/// The rate within its bounds; by comparisons, since `maximum` minds ties for derivatives that nobody takes here.
 fn held<'t>(rate: Expr<'t>, config: Config) -> Expr<'t> {
-    rate.maximum(config.least).minimum(config.most)
+    let rate = rate.less(config.least).select(config.least, rate);
+    rate.tape().lit(config.most).less(rate).select(config.most, rate)
 }
 
 /// A share of the step of Algorithm 8: θ, θ̄, ḡ, var θ and var g from the trust and g.

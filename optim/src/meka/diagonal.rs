@@ -3,7 +3,7 @@
 //! They are formed in the type of the program: where a coordinate's mean is more than a thousand times its deviation, f32 leaves no digit.
 
 use osculate_engine::store::Store;
-use osculate_engine::{Device, Func, In, Moments, Out, Program, Real, Request, Spec, spec};
+use osculate_engine::{Device, Expr, Func, In, Moments, Out, Program, Real, Request, Spec, spec};
 
 use super::config::{Direction, Init, MekaConfig};
 use super::model::{Filtered, Model, Seen};
@@ -28,6 +28,11 @@ pub(super) struct Diagonal<T> {
     extent: Program<T, Spec, Vec<Spec>, Spec>,
 }
 
+/// What is left of a variance after rounding: not below 0.
+fn positive(x: Expr<'_>) -> Expr<'_> {
+    x.less(0.0).select(0.0, x)
+}
+
 impl<T: Real> Diagonal<T> {
     pub fn new(len: usize, config: &MekaConfig) -> Result<Diagonal<T>> {
         let beta = config.gradient_decay;
@@ -36,14 +41,16 @@ impl<T: Real> Diagonal<T> {
         let update = Func::<_, _, Filters>::trace_tree(spec([4]), vec![spec([len]); 7], |tape, s, v| {
             let [m, b, g, bb, gg, p, sigma] = std::array::from_fn(|i| v[i]);
             let [each, c, debias, trust] = std::array::from_fn(|i| s.at(0, i));
-            let q = c * (bb - each * b * b).maximum(0.0);
-            let sigma = beta * sigma + (1.0 - beta) * c * (gg - each * g * g).maximum(0.0);
+            let q = c * positive(bb - each * b * b);
+            let sigma = beta * sigma + (1.0 - beta) * c * positive(gg - each * g * g);
             let noise = debias * sigma;
             let predicted = p + q;
             let total = predicted + noise;
             // Nothing known, or nothing uncertain: the observation is trusted.
-            let gain = tape.lit(0.0).less(total).select(predicted / total, 1.0).maximum(trust);
-            let before = tape.lit(0.5).less(trust).select(0.0, predicted);
+            let trusted = tape.lit(0.5).less(trust);
+            let gain = tape.lit(0.0).less(total).select(predicted / total, 1.0);
+            let gain = trusted.select(1.0, gain);
+            let before = trusted.select(0.0, predicted);
             let p = (1.0 - gain).square() * before + gain * gain * noise;
             let moved = m + each * b;
             let m = moved + gain * (each * g - moved);
@@ -56,7 +63,7 @@ impl<T: Real> Diagonal<T> {
         })?;
         let extent = Func::trace(spec([2]), vec![spec([len]); 4], |tape, s, v| {
             let [p, along, b, bb] = std::array::from_fn(|i| v[i]);
-            let q = s.at(0, 1) * (bb - s.at(0, 0) * b * b).maximum(0.0);
+            let q = s.at(0, 1) * positive(bb - s.at(0, 0) * b * b);
             let squared = along * along;
             tape.stack(&[(p * squared).sum(), (q * squared).sum()])
         })?;
