@@ -85,7 +85,7 @@ pub struct Noise {
     pub hvp: f64,
 }
 
-/// Options of [`Meka`]; the defaults are the paper's, with no learning rate to set.
+/// Options of [`Meka`](super::Meka); the defaults are the paper's, with no learning rate to set.
 ///
 /// ```
 /// use osculate_optim::meka::{MekaConfig, StepRule};
