@@ -60,20 +60,31 @@ fn allocations(widths: &[usize], n: usize) -> Vec<(&'static str, usize)> {
         .collect()
 }
 
+/// Where there are no tiles of our own, matrixmultiply takes a buffer for each product; elsewhere they pack into room that is there from
+/// the start.
+fn buffers(products: usize) -> usize {
+    if Simd::chosen().is_ok_and(|simd| simd.name() == "portable") { products } else { 0 }
+}
+
 #[test]
 fn a_small_step_allocates_nothing() {
     for (name, count) in allocations(&[5, 7, 3], 6) {
-        assert_eq!(count, 0, "{name}");
+        // Products this small are loops, but for those with a basis of ten directions.
+        let products = if name.starts_with("ogr-d") { 2 } else { 0 };
+        assert!(count <= buffers(products), "{name}: {count}");
     }
 }
 
-/// Large products pack their operands into room that is there from the start. (Where there are no tiles of our own, matrixmultiply
-/// takes a buffer for each.)
 #[test]
 fn a_large_step_allocates_nothing() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
     for (name, count) in pool.install(|| allocations(&[64, 100, 10], 128)) {
-        let products = if Simd::chosen().is_ok_and(|simd| simd.name() == "portable") { 40 } else { 0 };
-        assert!(count <= products, "{name}: {count}");
+        // A diagonal covariance squares elements, a basis multiplies ten rows of all parameters part by part.
+        let products = match name {
+            "meka-diagonal" => 42,
+            name if name.starts_with("ogr-d") => 120,
+            _ => 40,
+        };
+        assert!(count <= buffers(products), "{name}: {count}");
     }
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use osculate::nn::problems::{noise, quadratic};
 use osculate::optim::meka::StepRule;
+use osculate::optim::symmetric::Symmetric;
 use osculate::optim::{FirstOrder, Meka, MekaConfig, Minibatches, Optimizer, Oracle, first_order};
 use osculate::{Array, Batch, Device, Func, Rng, Spec, dot};
 use serde_json::json;
@@ -48,44 +49,17 @@ const METHODS: [(&str, &str); 7] = [
 ];
 
 /// H = AAᵀ of Gaussian A, the first whose condition is above 1000 and whose largest eigenvalue is below 100.
-fn matrix(rng: &mut Rng) -> Vec<f64> {
+fn matrix(rng: &mut Rng) -> Result<Vec<f64>> {
+    let mut room = Symmetric::new(D);
     loop {
         let a: Vec<f64> = (0..D * D).map(|_| rng.normal()).collect();
         let h: Vec<f64> = (0..D * D).map(|at| (0..D).map(|k| a[at / D * D + k] * a[at % D * D + k]).sum()).collect();
-        let [least, most] = extremes(&h);
+        let values = room.decompose(&h)?;
+        let (least, most) = values.iter().fold((f64::INFINITY, 0.0f64), |(l, m), &e| (l.min(e), m.max(e)));
         if most < 100.0 && most > 1000.0 * least {
-            return h;
+            return Ok(h);
         }
     }
-}
-
-/// Least and largest eigenvalue, by Jacobi's rotations.
-fn extremes(h: &[f64]) -> [f64; 2] {
-    let mut m = h.to_vec();
-    for _ in 0..30 {
-        for p in 0..D {
-            for q in p + 1..D {
-                if m[p * D + q] == 0.0 {
-                    continue;
-                }
-                let theta = (m[q * D + q] - m[p * D + p]) / (2.0 * m[p * D + q]);
-                let t = theta.signum() / (theta.abs() + (theta * theta + 1.0).sqrt());
-                let t = if theta == 0.0 { 1.0 } else { t };
-                let c = 1.0 / (t * t + 1.0).sqrt();
-                let s = t * c;
-                for k in 0..D {
-                    let (x, y) = (m[k * D + p], m[k * D + q]);
-                    (m[k * D + p], m[k * D + q]) = (c * x - s * y, s * x + c * y);
-                }
-                for k in 0..D {
-                    let (x, y) = (m[p * D + k], m[q * D + k]);
-                    (m[p * D + k], m[q * D + k]) = (c * x - s * y, s * x + c * y);
-                }
-            }
-        }
-    }
-    let values = (0..D).map(|i| m[i * D + i]);
-    [values.clone().fold(f64::INFINITY, f64::min), values.fold(f64::NEG_INFINITY, f64::max)]
 }
 
 /// How a method steps.
@@ -155,7 +129,7 @@ pub fn run(options: &Options) -> Result<()> {
     let mut curves: Vec<Vec<Vec<f64>>> = vec![Vec::new(); METHODS.len()];
     for seed in 0..options.seeds {
         let rng = &mut Rng::new(seed);
-        let h = matrix(rng);
+        let h = matrix(rng)?;
         let start: Vec<f64> = (0..D).map(|_| rng.normal()).collect();
         let loss = quadratic(&Array::new([D, D], h)?)?;
         for (curves, (method, _)) in curves.iter_mut().zip(METHODS) {
