@@ -1,9 +1,13 @@
 //! Bad input gets an error that says what, where and what to do, and changes nothing. Each is tested by its message.
 
+#[path = "support/variants.rs"]
+mod variants;
+
 use osculate::nn::{Init, Mlp, cross_entropy};
-use osculate::optim::{FirstOrder, Meka, MekaConfig, Minibatches, Optimizer, Status, by_name, first_order};
+use osculate::optim::{FirstOrder, Meka, MekaConfig, Minibatches, Optimizer, Status, first_order};
 use osculate::store::Store;
 use osculate::{Array, Batch, Device, Examples, Flat, Func, Request, Rng, Spec, label, spec};
+use variants::{made, variants};
 
 fn message<T>(result: Result<T, impl std::fmt::Display>) -> String {
     result.err().map(|e| e.to_string()).unwrap_or_else(|| panic!("no error"))
@@ -147,9 +151,9 @@ fn a_nan_in_a_batch_changes_nothing() {
         let y = Array::index([4], vec![0, 1, 2, 0]).expect("an array");
         Examples::new((spec([4]), label(3)), (x, y)).and_then(|e| e.all()).expect("a batch")
     };
-    for name in osculate::optim::names() {
+    for (name, of, set) in variants() {
         let mut oracles = Minibatches::new(&loss, &Device::cpu());
-        let mut optimizer = by_name::<f32>(name, theta.len()).expect("an optimizer");
+        let mut optimizer = made::<f32>(of, &set, theta.len());
         let mut now = theta.clone();
         optimizer.step(&mut now, &mut oracles.on(&batch(0.5)).of(&batch(0.5))).expect("a step");
         for poison in [f32::NAN, f32::INFINITY] {

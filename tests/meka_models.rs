@@ -8,7 +8,7 @@ use osculate::nn::problems::{noise, quadratic};
 use osculate::optim::improvement::Coefficients;
 use osculate::optim::kalman::Full;
 use osculate::optim::meka::{Correction, Covariance, Direction, Init, Noise, StepRule};
-use osculate::optim::{FirstOrder, Meka, MekaConfig, Minibatches, Optimizer, Status, first_order};
+use osculate::optim::{FirstOrder, Meka, MekaConfig, Minibatches, Optimizer, Schedule, Status, first_order};
 use osculate::{Array, Batch, Device, Examples, Func, Rng, Spec, spec};
 
 fn nines() -> MekaConfig {
@@ -378,6 +378,28 @@ fn directional_variances_are_those_along_the_step() {
             [0.0, _] => assert!(b > a),
             _ => {}
         }
+    }
+}
+
+/// After a jump nothing of the filter is left: the next gain is the first one's, but the schedule goes on.
+#[test]
+fn a_reset_forgets_the_filter_and_not_the_schedule() {
+    let (loss, examples) = quartic();
+    for covariance in [Covariance::Scalar, Covariance::Diagonal, Covariance::Full] {
+        let schedule = Schedule { course: Schedule::STEP, period: 4, ..Schedule::default() };
+        let config = MekaConfig { covariance, schedule, step: StepRule::Fixed(0.1), ..nines() };
+        let (mut meka, mut w) = (Meka::new(1, config).expect("options"), vec![2.0]);
+        let (mut oracles, mut batch) = (Minibatches::new(&loss, &Device::cpu()), Batch::default());
+        examples.gather(&[0, 1, 2, 3], &mut batch).expect("rows");
+        for _ in 0..6 {
+            meka.step(&mut w, &mut oracles.on(&batch)).expect("a step");
+        }
+        assert!(meka.filter().gain < 0.9);
+        meka.reset();
+        w[0] = -3.0;
+        let report = meka.step(&mut w, &mut oracles.on(&batch)).expect("a step");
+        assert!(meka.filter().gain > 0.99 && meka.filter().q == 0.0, "{covariance:?}: {:?}", meka.filter());
+        assert!((report.step - 0.01).abs() < 1e-15, "{covariance:?}: {report:?}");
     }
 }
 

@@ -2,14 +2,17 @@
 
 #[path = "support/finite_sum.rs"]
 mod finite_sum;
+#[path = "support/variants.rs"]
+mod variants;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use finite_sum::{Data, examples, minibatch, problem, traces};
-use osculate::optim::{Minibatches, Optimizer, by_name, names};
+use osculate::optim::{Minibatches, Optimizer};
 use osculate::store::Store;
 use osculate::{Batch, Device};
+use variants::{made, variants};
 
 /// Names the folder for the second process, and tells it that it is the second.
 const FOLDER: &str = "OSCULATE_TEST_RESUME_FOLDER";
@@ -47,8 +50,8 @@ fn another_process_resumes_bit_for_bit() {
     let examples = examples(&traces()).expect("examples");
     if let Some(folder) = std::env::var_os(FOLDER) {
         let folder = Path::new(&folder);
-        for name in names() {
-            let mut optimizer = by_name::<f64>(name, 3).expect("an optimizer");
+        for (name, of, set) in &variants() {
+            let mut optimizer = made::<f64>(of, set, 3);
             let (state, mut theta) = read(folder, name, "half", optimizer.save().what());
             optimizer.load(&state).expect("a state");
             walk(&examples, 10..20, &mut theta, optimizer.as_mut());
@@ -59,11 +62,11 @@ fn another_process_resumes_bit_for_bit() {
     let folder = std::env::temp_dir().join(format!("osculate-resume-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
     let mut whole = Vec::new();
-    for name in names() {
-        let mut optimizer = by_name::<f64>(name, 3).expect("an optimizer");
+    for (name, of, set) in variants() {
+        let mut optimizer = made::<f64>(of, &set, 3);
         let mut theta = vec![1.0, -2.0, 1.5];
         walk(&examples, 0..10, &mut theta, optimizer.as_mut());
-        write(&folder, name, "half", &theta, optimizer.as_ref());
+        write(&folder, &name, "half", &theta, optimizer.as_ref());
         walk(&examples, 10..20, &mut theta, optimizer.as_mut());
         assert!(theta.iter().all(|x| x.is_finite()), "{name}: {theta:?}");
         whole.push((name, theta, optimizer.save()));
@@ -76,7 +79,7 @@ fn another_process_resumes_bit_for_bit() {
         .expect("a process");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
     for (name, theta, state) in whole {
-        let (resumed, params) = read(&folder, name, "end", state.what());
+        let (resumed, params) = read(&folder, &name, "end", state.what());
         assert_eq!(params, theta, "{name}");
         assert_eq!(resumed, state, "{name}");
     }

@@ -196,13 +196,16 @@ impl Coefficients {
         }
         // Up to the minimiser both the mean and the spread favour longer steps.
         let Some(from) = minimiser.filter(|&step| step < limit) else { return (limit, Outcome::Ok) };
-        let ratio = (limit / from).powf(1.0 / SCAN);
         let (mut low, mut high) = (from, from);
-        while self.still_improving(high) {
-            if high >= limit {
+        for at in 0..=SCAN {
+            if !self.still_improving(high) {
+                break;
+            }
+            if at == SCAN {
                 return (limit, Outcome::Ok);
             }
-            (low, high) = (high, (high * ratio).min(limit));
+            let next = from * (limit / from).powf(f64::from(at + 1) / f64::from(SCAN));
+            (low, high) = (high, if at + 1 == SCAN { limit } else { next.clamp(high, limit) });
         }
         while low < high {
             let middle = low + (high - low) / 2.0;
@@ -285,7 +288,7 @@ impl Coefficients {
 }
 
 /// Intervals in which the first maximum is looked for, between the minimiser of the mean and the limit.
-const SCAN: f64 = 512.0;
+const SCAN: u32 = 512;
 
 /// The standard normal density φ.
 fn density(z: f64) -> f64 {

@@ -140,7 +140,7 @@ impl Full {
         self.gain.iter_mut().zip(&*inverse).for_each(|(k, null)| *k += null);
 
         self.surprise.iter_mut().zip(g).zip(&self.mean).for_each(|((s, g), m)| *s = g - m);
-        for (m, row) in self.mean.iter_mut().zip(self.gain.chunks(n)) {
+        for (m, row) in self.mean.iter_mut().zip(self.gain.chunks(n.max(1))) {
             *m += row.iter().zip(&self.surprise).map(|(k, s)| k * s).sum::<f64>();
         }
         // Joseph's form, with `sum` for I − K.
@@ -195,6 +195,7 @@ mod tests {
         };
         let (mut p, mut m) = ([1.0, 0.0, 5.0], [0.0, 1.0, 2.0]);
         let mut full = Full::new(m.to_vec(), diagonal(p)).unwrap();
+        Full::new(vec![], vec![]).and_then(|mut none| none.observe(&[], &[])).unwrap();
         // The second neither moves nor is observed with noise.
         for step in 0..20 {
             let (b, q, g, sigma) = ([0.1, 0.2, -0.3], [0.01, 0.0, 2.0], [1.0, 0.5 * step as f64, 3.0], [3.0, 0.0, 0.2]);

@@ -126,7 +126,7 @@ impl<T: Real> Optimizer<T> for KalmanDescent<T> {
         let total = hh + noise;
         let gains = [xh / total, hh / total];
         self.rule.run([gains[0], gains[1], rate], [params, &mut self.filtered], [&self.gradient])?;
-        self.covariance = predicted([xh * noise / total, hh * noise / total], rate, process_noise);
+        self.covariance = predicted([xh * (noise / total), hh * (noise / total)], rate, process_noise);
         self.steps += 1;
         Ok(Report { gain: Some(gains[1]), ..Report::new(Status::Stepped, loss, rate) })
     }

@@ -46,7 +46,7 @@ pub trait Oracle<T: Real> {
     /// Vectors of wrong lengths, indices out of range.
     fn directional(&mut self, at: &[T], along: &[T], order: usize) -> Result<[f64; 4]>;
 
-    /// Statistics of the examples; `along` is given exactly if Hessian-vector products are requested.
+    /// Statistics of the examples; `along` is given exactly if the [request](Request::directed) wants a direction.
     ///
     /// # Errors
     /// Vectors of wrong lengths, indices out of range.

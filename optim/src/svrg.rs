@@ -123,6 +123,10 @@ impl<T: Real> Optimizer<T> for Svrg<T> {
             self.gradient.copy_from_slice(&self.there);
         } else {
             self.correct.run([1.0], [&mut self.gradient], [&self.there, &self.mean])?;
+            // Sums of what is finite need not be.
+            if !finite(&self.gradient) {
+                return Ok(Report::new(Status::NonFinite, loss, 0.0));
+            }
         }
         let rate = self.config.rate * self.config.schedule.factor(steps);
         self.worker.run(params, &self.gradient, Use::scaled(-rate))?;

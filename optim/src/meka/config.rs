@@ -70,7 +70,7 @@ pub enum StepRule {
     Quadratic,
     /// The maximiser of the probability of improvement.
     Improvement,
-    /// The first local maximum of the expected improvement, up to `max_step` or ten times the quadratic step.
+    /// The first local maximum of the expected improvement, up to ten times the quadratic step (and `max_step`).
     Expected,
 }
 
@@ -111,7 +111,7 @@ pub struct MekaConfig {
     pub directional: bool,
     /// What is done about negative curvature.
     pub correction: Correction,
-    /// Least λ of [`Correction::Surprise`], least c of [`Correction::Exact`].
+    /// Least λ/‖δ‖⁶ of [`Correction::Surprise`], least c of [`Correction::Exact`].
     pub floor: f64,
     /// β of the average of the loss's variance.
     pub loss_decay: f64,

@@ -25,7 +25,7 @@
 //! coefficients, not on the step (the latter diverges); Q is that of the current step (Eq. 4); the variances are those of the
 //! minibatch mean unless [`VarianceOf::Sample`]; λ is 0 in the first step, whose prediction is void; the displacement is measured
 //! (θ − previous θ), so that weight decay or a projection between steps is accounted for; where the improvement
-//! is certain to six digits, the mean's minimiser is taken (the limit of vanishing noise) instead of a vanishing step.
+//! is a million times its deviation, the mean's minimiser is taken (the limit of vanishing noise) instead of a vanishing step.
 
 mod config;
 mod diagonal;
@@ -74,7 +74,10 @@ pub struct Filter {
 /// Everything that changes but the vectors.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Scalars {
+    /// Steps taken, for the schedule.
     steps: u64,
+    /// Whether nothing was filtered yet, or all was forgotten.
+    fresh: bool,
     filter: Filter,
     loss_noise: Smooth,
     rule: Rule,
@@ -115,6 +118,7 @@ impl<T: Real> Meka<T> {
         Ok(Meka {
             now: Scalars {
                 steps: 0,
+                fresh: true,
                 filter: Filter::default(),
                 loss_noise: Smooth::new(config.loss_decay),
                 rule: Rule::new(&config),
@@ -142,9 +146,10 @@ impl<T: Real> Meka<T> {
         &self.mean
     }
 
-    /// Forgets all that was filtered, as after a jump of the parameters; the averages of the variances are kept.
+    /// Forgets all that was filtered, as after a jump of the parameters; the averages of the variances and of the step's coefficients are
+    /// kept, and a schedule goes on.
     pub fn reset(&mut self) {
-        self.now.steps = 0;
+        self.now.fresh = true;
         self.now.filter = Filter::default();
         self.now.rule.reset();
         self.model.get_mut().reset();
@@ -159,7 +164,7 @@ impl<T: Real> Meka<T> {
     /// One step of all the filters, on scratch; `None` if something was not finite.
     fn filtered(&mut self, params: &[T], oracle: &mut dyn Oracle<T>, loss: &mut f64) -> Result<Option<Scalars>> {
         let mut now = self.now;
-        let first = now.steps == 0;
+        let first = now.fresh;
         let (n, nu) = (oracle.count() as f64, self.nu(oracle.count()));
         // θ − previous θ; in the first step there is none.
         if first {
@@ -220,7 +225,8 @@ impl<T: Real> Meka<T> {
             loss_gain,
         };
         now.steps += 1;
-        let scalars = [u, s, filtered.p, filtered.sigma, filtered.q, filtered.gain];
+        now.fresh = false;
+        let scalars = [u, s, lambda, filtered.p, filtered.sigma, filtered.q, filtered.gain];
         Ok((scalars.iter().all(|x| x.is_finite()) && finite(&self.direction)).then_some(now))
     }
 
@@ -295,7 +301,7 @@ impl<T: Real> Optimizer<T> for Meka<T> {
         let Filter { u, s, p, r, sigma, q, lambda, gain, loss_gain } = self.now.filter;
         store.put("filter", &[u, s, p, r, sigma, q, lambda, gain, loss_gain]);
         let [value, weight] = self.now.loss_noise.state();
-        store.put("counters", &[self.now.steps as f64, value, weight]);
+        store.put("counters", &[self.now.steps as f64, value, weight, f64::from(u8::from(self.now.fresh))]);
         options::save(&mut self.config.clone(), &mut store);
         self.now.rule.save(&mut store);
         self.model.get().save(&mut store);
@@ -310,7 +316,7 @@ impl<T: Real> Optimizer<T> for Meka<T> {
         let mean = state.get("mean", self.mean.len())?;
         let previous = state.get("previous", self.previous.len())?;
         let f = state.get::<f64>("filter", 9)?;
-        let counters = state.get::<f64>("counters", 3)?;
+        let counters = state.get::<f64>("counters", 4)?;
         let scalars = f.iter().chain(&counters).all(|x| x.is_finite());
         finite_state(scalars && finite::<T>(&mean) && finite::<T>(&previous))?;
         let mut now = self.now;
@@ -326,6 +332,7 @@ impl<T: Real> Optimizer<T> for Meka<T> {
             loss_gain: f[8],
         };
         now.steps = counters[0] as u64;
+        now.fresh = counters[3] == 1.0;
         now.loss_noise = now.loss_noise.restored([counters[1], counters[2]]);
         now.rule = now.rule.restored(state)?;
         self.model.get_mut().load(state)?;

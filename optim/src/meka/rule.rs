@@ -72,8 +72,10 @@ impl Rule {
         let (mut v0, mut v6, mut cubic) = (2.0 * s + lambda, 0.0, 0.0);
         match config.correction {
             Correction::Surprise => {
-                let each = if moved > 0.0 { lambda / moved.powi(3) } else { 0.0 };
-                (v0, v6) = (2.0 * s, each.max(config.floor) * squared.powi(3));
+                // λ‖d‖⁶/‖δ‖⁶, whose powers could overflow by themselves.
+                let measured = if moved > 0.0 && lambda > 0.0 { lambda * (squared / moved).powi(3) } else { 0.0 };
+                let least = if config.floor > 0.0 { config.floor * squared.powi(3) } else { 0.0 };
+                (v0, v6) = (2.0 * s, measured.max(least));
             }
             Correction::Exact => cubic = raw.third.abs().max(config.floor),
             Correction::Secant if self.bend.is_finite() && moved > 0.0 => {

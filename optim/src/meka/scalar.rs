@@ -44,16 +44,15 @@ impl<T: Real> Scalar<T> {
     }
 
     /// vᵀPv for a p, and vᵀQv where Q is measured along v.
-    fn extent(&self, p: f64, v: &[T], moments: &Moments<T>, nu: f64, hvp: bool) -> Result<[f64; 2]> {
+    fn extent(&self, p: f64, v: &[T], moments: &Moments<T>, nu: f64) -> Result<[f64; 2]> {
         let squared = dot(v, v);
         if !self.config.directional {
-            let q = if hvp { self.q(moments, nu)? } else { 0.0 };
-            return Ok([p * squared, q * squared]);
+            return Ok([p * squared, self.q(moments, nu)? * squared]);
         }
         let inner = moments.inner()?;
         let own = inner.slopes.variance()? / nu;
         let anisotropy = if self.sigma > 0.0 { own / self.sigma } else { squared };
-        Ok([p * anisotropy, if hvp { inner.curvatures.variance()? / nu } else { 0.0 }])
+        Ok([p * anisotropy, inner.curvatures.variance()? / nu])
     }
 
     fn q(&self, moments: &Moments<T>, nu: f64) -> Result<f64> {
@@ -79,7 +78,7 @@ impl<T: Real> Model<T> for Scalar<T> {
         };
         let q = if seen.first { 0.0 } else { self.q(moments, seen.nu)? };
         // Nothing has moved before the first step, however uncertain the gradient (∞·0 would be NaN).
-        let along = if seen.first { [0.0; 2] } else { self.extent(p, seen.delta, moments, seen.nu, true)? };
+        let along = if seen.first { [0.0; 2] } else { self.extent(p, seen.delta, moments, seen.nu)? };
         let sigma = noise.add(self.sigma);
         let (gain, p) = kalman::update(p + q, sigma);
         let b = if seen.first { &self.zero } else { &moments.hvp()?.sum };
@@ -97,7 +96,7 @@ impl<T: Real> Model<T> for Scalar<T> {
     }
 
     fn along(&mut self, d: &[T], moments: &Moments<T>, nu: f64) -> Result<[f64; 2]> {
-        self.extent(self.next.0, d, moments, nu, true)
+        self.extent(self.next.0, d, moments, nu)
     }
 
     fn commit(&mut self) {

@@ -112,6 +112,13 @@ impl Config {
         {
             positive(option, value)?;
         }
+        for (option, index, names) in
+            [("estimate", self.estimate, Config::ESTIMATES), ("subspace", self.subspace, Config::SUBSPACES)]
+        {
+            if index >= names.len() {
+                return Err(Error::Option { option, value: index as f64, why: "an index of Config's names is wanted" });
+            }
+        }
         decay("decay", self.decay)?;
         decay("momentum", self.momentum)?;
         not_negative("exploration", self.exploration)?;

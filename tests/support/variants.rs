@@ -1,0 +1,39 @@
+//! Every optimizer from its defaults, and again with options that take it other ways.
+
+use osculate::Real;
+use osculate::optim::{Optimizer, names, registry};
+
+/// Options that change what is stored, asked for, or computed.
+const OTHERS: [(&str, &[(&str, &str)]); 14] = [
+    ("meka", &[("covariance", "full")]),
+    ("adameka", &[("covariance", "full"), ("init", "first-observation")]),
+    ("meka", &[("covariance", "diagonal"), ("init", "first-observation")]),
+    ("meka", &[("directional", "true"), ("init", "first-observation")]),
+    ("meka", &[("correction", "surprise")]),
+    ("meka", &[("correction", "secant")]),
+    ("meka", &[("correction", "exact")]),
+    ("meka-fixed", &[("schedule", "cosine"), ("period", "15")]),
+    ("ogr-d", &[("estimate", "elementwise"), ("subspace", "oja")]),
+    ("ogr-d-hybrid", &[("estimate", "geometric")]),
+    ("svrg", &[("rule", "adam"), ("rate", "0.01"), ("every", "7")]),
+    ("igt-adam", &[("schedule", "step"), ("period", "5")]),
+    ("adam", &[("clip", "0.5"), ("weight-decay", "0.1")]),
+    ("kalman-descent", &[("schedule", "inverse"), ("period", "10")]),
+];
+
+/// What each is called in messages, its name and its options.
+pub fn variants() -> Vec<(String, &'static str, Vec<(String, String)>)> {
+    let plain = names().into_iter().map(|name| (name, &[][..]));
+    (plain.chain(OTHERS))
+        .map(|(name, options)| {
+            let set: Vec<_> = options.iter().map(|(option, value)| (option.to_string(), value.to_string())).collect();
+            let text: Vec<_> = options.iter().map(|(option, value)| format!("-{option}-{value}")).collect();
+            (format!("{name}{}", text.concat()), name, set)
+        })
+        .collect()
+}
+
+/// One of them, for so many parameters.
+pub fn made<T: Real>(name: &str, set: &[(String, String)], len: usize) -> Box<dyn Optimizer<T>> {
+    registry::with_options(name, len, set).expect("an optimizer")
+}
