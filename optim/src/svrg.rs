@@ -108,12 +108,16 @@ impl<T: Real> Optimizer<T> for Svrg<T> {
         check_len(self.gradient.len(), params.len())?;
         let steps = self.worker.steps();
         let loss = oracle.gradient(params, &mut self.gradient)?;
+        // All the data are not looked at for a step that cannot be taken.
+        if !loss.is_finite() || !finite(&self.gradient) {
+            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        }
         let look = steps.is_multiple_of(self.config.every);
         match look {
             true => oracle.whole_gradient(params, &mut self.there)?,
             false => oracle.gradient(&self.snapshot, &mut self.there)?,
         };
-        if !loss.is_finite() || !finite(&self.gradient) || !finite(&self.there) {
+        if !finite(&self.there) {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
         if look {
