@@ -209,7 +209,13 @@ impl<T: Real> MomentsProgram<T> {
         self.given + moments(self.n) + self.lanes.iter().chain(&self.tail).map(lane).sum::<usize>()
     }
 
-    /// The plan as text: why each parameter took its form, and every command of a chunk.
+    /// From now on, runs on the CPU add up the time that each command takes, which [`plan`](MomentsProgram::plan) then tells of one
+    /// lane's chunk.
+    pub fn measure(&mut self) {
+        self.lanes.iter_mut().chain(&mut self.tail).for_each(|lane| lane.chunk.program.measure());
+    }
+
+    /// The plan as text: why each parameter took its form, and every command of a chunk, with its time if that is measured.
     pub fn plan(&self) -> String {
         let Some(lane) = self.lanes.first() else { return String::new() };
         let mut text = format!(

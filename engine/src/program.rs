@@ -140,10 +140,17 @@ impl<T: Real, P: Signature, D: Signature, O: Signature> Program<T, P, D, O> {
         self.flop
     }
 
-    /// The plan as text: one command a line, with its loops, slots, operations and bytes.
+    /// From now on, runs on the CPU add up the time that each command takes, which [`plan`](Program::plan) then tells.
+    pub fn measure(&mut self) {
+        if let Executor::Cpu(cpu) = &mut self.executor {
+            cpu.measure();
+        }
+    }
+
+    /// The plan as text: one command a line, with its loops, slots, operations and bytes, and its time if that is measured.
     pub fn plan(&self) -> String {
         match &self.executor {
-            Executor::Cpu(cpu) => cpu.program().to_string(),
+            Executor::Cpu(cpu) => cpu.plan(),
             Executor::Reference(reference) => reference.program().to_string(),
         }
     }

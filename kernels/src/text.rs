@@ -1,8 +1,9 @@
 //! Programs as text: every command with its loops, operations and bytes.
 
 use std::fmt;
+use std::time::Duration;
 
-use crate::{Body, Command, Fold, Instr, Program};
+use crate::{Body, Command, Fold, Instr, Program, View};
 
 impl fmt::Display for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,36 +28,52 @@ impl fmt::Display for Body {
 /// element).
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let size = |dims: &[usize]| dims.iter().product::<usize>();
-        let slots = |views: &[&crate::View]| views.iter().map(|v| format!("s{}", v.slot)).collect::<Vec<_>>().join(" ");
-        for (at, command) in self.commands().iter().enumerate() {
-            let flop = self.flop_of(command);
-            let (text, from, to, bytes) = match command {
-                Command::Map(nest) | Command::AddTo(nest) => {
-                    let name = if matches!(command, Command::Map(_)) { "map" } else { "add to" };
-                    let elements = size(&nest.dims) * (1 + nest.inputs.len());
-                    (
-                        format!("{name} {:?} {}", nest.dims, nest.body),
-                        nest.inputs.iter().collect::<Vec<_>>(),
-                        &nest.out,
-                        elements,
-                    )
-                }
-                Command::Reduce { nest, over, fold, .. } => {
-                    let name = if *fold == Fold::Sum { "sum" } else { "max" };
-                    let elements = size(&nest.dims) * (1 + size(over) * nest.inputs.len());
-                    let text = format!("{name} {:?} over {over:?} {}", nest.dims, nest.body);
-                    (text, nest.inputs.iter().collect(), &nest.out, elements)
-                }
-                Command::MatMul(p) => {
-                    let [a, b, out] = p.dims().map(|d| size(&d));
-                    let text = format!("matmul {:?} {:?} x {:?} x {:?}", p.batch, p.rows, p.inner, p.cols);
-                    (text, vec![&p.a, &p.b], &p.out, a + b + out)
-                }
-            };
-            let (kflop, kib) = (flop as f64 * 1e-3, bytes as f64 * 4.0 / 1024.0);
-            writeln!(f, "{at:>5}  s{:<4} = {text}  [{}]  {kflop:.1} kflop, {kib:.1} KiB", to.slot, slots(&from))?;
+        for at in 0..self.commands().len() {
+            let (text, flop, bytes) = self.line(at);
+            writeln!(f, "{text}  {:.1} kflop, {:.1} KiB", flop * 1e-3, bytes / 1024.0)?;
         }
         Ok(())
+    }
+}
+
+impl Program {
+    /// The same, each line headed by the milliseconds that its command took in a run, its operations and its bytes a second.
+    pub(crate) fn timed(&self, spent: &[Duration], runs: u32) -> String {
+        let mut text = format!("{:>10} {:>8} {:>8}\n", "ms", "GFLOP/s", "GB/s");
+        for (at, spent) in spent.iter().enumerate() {
+            let (line, flop, bytes) = self.line(at);
+            let seconds = spent.as_secs_f64() / f64::from(runs.max(1));
+            let rate = |count: f64| if seconds > 0.0 { count * 1e-9 / seconds } else { 0.0 };
+            text += &format!("{:>10.4} {:>8.1} {:>8.1} {line}\n", seconds * 1e3, rate(flop), rate(bytes));
+        }
+        text
+    }
+
+    /// A command as text, its operations, and the bytes that it moves.
+    fn line(&self, at: usize) -> (String, f64, f64) {
+        let size = |dims: &[usize]| dims.iter().product::<usize>();
+        let slots = |views: &[&View]| views.iter().map(|v| format!("s{}", v.slot)).collect::<Vec<_>>().join(" ");
+        let command = &self.commands()[at];
+        let (text, from, to, elements) = match command {
+            Command::Map(nest) | Command::AddTo(nest) => {
+                let name = if matches!(command, Command::Map(_)) { "map" } else { "add to" };
+                let elements = size(&nest.dims) * (1 + nest.inputs.len());
+                let text = format!("{name} {:?} {}", nest.dims, nest.body);
+                (text, nest.inputs.iter().collect::<Vec<_>>(), &nest.out, elements)
+            }
+            Command::Reduce { nest, over, fold, .. } => {
+                let name = if *fold == Fold::Sum { "sum" } else { "max" };
+                let elements = size(&nest.dims) * (1 + size(over) * nest.inputs.len());
+                let text = format!("{name} {:?} over {over:?} {}", nest.dims, nest.body);
+                (text, nest.inputs.iter().collect(), &nest.out, elements)
+            }
+            Command::MatMul(p) => {
+                let [a, b, out] = p.dims().map(|d| size(&d));
+                let text = format!("matmul {:?} {:?} x {:?} x {:?}", p.batch, p.rows, p.inner, p.cols);
+                (text, vec![&p.a, &p.b], &p.out, a + b + out)
+            }
+        };
+        let text = format!("{at:>5}  s{:<4} = {text}  [{}]", to.slot, slots(&from));
+        (text, self.flop_of(command) as f64, elements as f64 * 4.0)
     }
 }

@@ -63,6 +63,11 @@ impl<T: Real> MeansProgram<T> {
         self.program.flop()
     }
 
+    /// From now on, runs on the CPU add up the time of each command, as [`MomentsProgram::measure`] has it.
+    pub fn measure(&mut self) {
+        self.program.measure();
+    }
+
     /// The plan as text.
     pub fn plan(&self) -> String {
         self.program.plan()

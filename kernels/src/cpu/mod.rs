@@ -21,6 +21,7 @@ pub use simd::Simd;
 pub use tile::Tile;
 
 use std::mem::take;
+use std::time::{Duration, Instant};
 
 use block::Registers;
 use team::Team;
@@ -58,6 +59,8 @@ pub struct Cpu<T> {
     scratch: Scratch<T>,
     /// Threads that a run is shared among.
     threads: usize,
+    /// Time that every command took so far, and in how many runs, if that is measured.
+    spent: Option<(Vec<Duration>, u32)>,
 }
 
 /// A command made ready: loops joined, shapes of loops decided.
@@ -179,12 +182,25 @@ impl<T: Real> Cpu<T> {
             registers: vec![Registers::new(simd, registers); threads],
             wide: vec![Registers::new(simd, wide); threads],
         };
-        Cpu { program, steps, owned, scratch, threads }
+        Cpu { program, steps, owned, scratch, threads, spent: None }
     }
 
     /// The program it runs.
     pub fn program(&self) -> &Program {
         &self.program
+    }
+
+    /// From now on, runs add up the time that each command takes; [`plan`](Cpu::plan) tells it.
+    pub fn measure(&mut self) {
+        self.spent = Some((vec![Duration::ZERO; self.steps.len()], 0));
+    }
+
+    /// The program as text, with the times of its commands if they are measured.
+    pub fn plan(&self) -> String {
+        match &self.spent {
+            Some((spent, runs)) => self.program.timed(spent, *runs),
+            None => self.program.to_string(),
+        }
     }
 
     /// Bytes of scratch, packing room, constants, commands and tables that this executor holds.
@@ -211,7 +227,11 @@ impl<T: Real> Cpu<T> {
     }
 
     fn run_by(&mut self, team: &Team, inputs: &[&[T]], outputs: &mut [Out<'_, T>]) {
-        for step in &self.steps {
+        let mut began = self.spent.as_mut().map(|(_, runs)| {
+            *runs += 1;
+            Instant::now()
+        });
+        for (at, step) in self.steps.iter().enumerate() {
             let slot = step.out_slot();
             // The written slot is taken out while the others are read; the program's check made sure that it is not read.
             if let Slot::Output { .. } = self.program.slots()[slot] {
@@ -225,6 +245,11 @@ impl<T: Real> Cpu<T> {
                 let source = Source { inputs, owned: &self.owned, team };
                 step.run(source, &mut self.scratch, &mut out);
                 self.owned[slot] = out;
+            }
+            if let (Some((spent, _)), Some(began)) = (&mut self.spent, &mut began) {
+                let now = Instant::now();
+                spent[at] += now - *began;
+                *began = now;
             }
         }
     }

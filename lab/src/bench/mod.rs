@@ -106,13 +106,30 @@ pub struct Plan {
     /// Examples in a minibatch.
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u64).range(1..))]
     batch: u64,
+    /// The step; `all` is moments.
+    #[arg(long, value_enum, default_value_t = What::Moments)]
+    step: What,
+    /// Run it so many times and head each command with its time, operations and bytes a second.
+    #[arg(long, default_value_t = 0)]
+    timed: u64,
+    /// Threads (default: one a core).
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
 }
 
-/// Prints the plan of a moments step, and how long it took to make.
+/// Prints the plan of a step, with the times of its commands if wanted, and how long it took to make.
 pub fn plan(options: &Plan) -> Result<()> {
-    let (program, took) = steps::moments(options.model, options.batch as usize)?;
-    output::say(program.plan())?;
-    output::say(format_args!("traced, transformed and planned in {took:.3} s"))
+    on(options.threads, || {
+        let mut steps = Steps::unchecked(options.model, options.batch as usize)?;
+        if options.timed > 0 {
+            steps.run(options.step)?;
+            steps.measure();
+            (0..options.timed).try_for_each(|_| steps.run(options.step).map(drop))?;
+        }
+        let (text, took) = steps.plan(options.step);
+        output::say(text)?;
+        output::say(format_args!("traced, transformed and planned in {took:.3} s"))
+    })
 }
 
 /// Runs on so many threads (0: one a core).

@@ -25,6 +25,8 @@ pub struct Steps {
     v: Vec<f32>,
     g: Vec<f32>,
     h: Vec<f32>,
+    /// Seconds that the three took to transform and plan.
+    took: [f64; 3],
 }
 
 /// Does with a model's shapes, its input and its logits what there is to do with them.
@@ -52,25 +54,6 @@ where
 {
     let data = (spec(input.to_vec()), label(10));
     Ok(Func::trace(model, data, |_, p, (x, y)| cross_entropy(logits(p, x), y))?)
-}
-
-/// The program of a moments step, and the seconds that it took to trace, transform and plan.
-pub fn moments(model: Model, n: usize) -> Result<(MomentsProgram<f32>, f64)> {
-    struct Plan(usize);
-    impl Visit for Plan {
-        type Result = (MomentsProgram<f32>, f64);
-        fn visit<P, F>(self, model: P, input: &[usize], logits: F) -> Result<Self::Result>
-        where
-            P: Signature,
-            F: for<'t> Fn(P::With<Expr<'t>>, Expr<'t>) -> Expr<'t>,
-        {
-            let began = Instant::now();
-            let program =
-                traced(model, input, logits)?.moments(self.0, Request::gradient().and_hvp(), &Device::cpu())?;
-            Ok((program, began.elapsed().as_secs_f64()))
-        }
-    }
-    visit(model, Plan(n))
 }
 
 /// A run of a program of 100 nodes of one element.
@@ -110,10 +93,17 @@ impl Visit for Make {
             check(&loss, &at, &v, &examples(8, input, rng)?)?;
         }
         let cpu = Device::cpu();
+        let began = Instant::now();
+        let gradient = loss.means(n, Request::gradient(), &cpu)?;
+        let first = began.elapsed();
+        let hvp = loss.means(n, Request::gradient().and_hvp(), &cpu)?;
+        let second = began.elapsed();
         let moments = loss.moments(n, Request::gradient().and_hvp(), &cpu)?;
+        let took = [first, second - first, began.elapsed() - second].map(|t| t.as_secs_f64());
         Ok(Steps {
-            gradient: loss.means(n, Request::gradient(), &cpu)?,
-            hvp: loss.means(n, Request::gradient().and_hvp(), &cpu)?,
+            took,
+            gradient,
+            hvp,
             into: moments.moments(),
             moments,
             batch: examples(n, input, rng)?.all()?,
@@ -156,9 +146,25 @@ impl Steps {
         }
     }
 
+    /// From now on, runs take the time of every command.
+    pub fn measure(&mut self) {
+        self.gradient.measure();
+        self.hvp.measure();
+        self.moments.measure();
+    }
+
+    /// The plan of a step as text, and the seconds that it took to make.
+    pub fn plan(&self, what: What) -> (String, f64) {
+        match what {
+            What::Gradient => (self.gradient.plan(), self.took[0]),
+            What::GradHvp => (self.hvp.plan(), self.took[1]),
+            What::Moments | What::All => (self.moments.plan(), self.took[2]),
+        }
+    }
+
     /// Milliseconds of one run.
     pub fn run(&mut self, what: What) -> Result<f64> {
-        let Steps { gradient, hvp, moments, into, batch, at, v, g, h } = self;
+        let Steps { gradient, hvp, moments, into, batch, at, v, g, h, took: _ } = self;
         let began = Instant::now();
         match what {
             What::Gradient => drop(gradient.run(at, None, batch, Some(g), None)?),
