@@ -26,6 +26,13 @@ pub(crate) fn coalesce(dims: &[usize], views: &[&[usize]]) -> (Vec<usize>, Vec<V
     (extents, strides)
 }
 
+/// Axes in the order in which strides run through memory, the longest steps first; equal steps keep their order.
+pub(crate) fn descending(axes: impl IntoIterator<Item = usize>, strides: &[usize]) -> Vec<usize> {
+    let mut axes: Vec<usize> = axes.into_iter().collect();
+    axes.sort_by_key(|&axis| std::cmp::Reverse(strides[axis]));
+    axes
+}
+
 /// Offset of the `index`-th (row-major) point of `dims` under `strides`.
 #[inline]
 pub(crate) fn offset(mut index: usize, dims: &[usize], strides: &[usize]) -> usize {
@@ -49,6 +56,12 @@ mod tests {
         assert_eq!((dims, strides), (vec![2, 12], vec![vec![12, 1], vec![0, 1]]));
         let (dims, strides) = coalesce(&[5, 2], &[&[0, 0]]);
         assert_eq!((dims, strides), (vec![10], vec![vec![0]]));
+    }
+
+    #[test]
+    fn long_steps_come_first_and_equal_ones_keep_their_order() {
+        assert_eq!(descending(0..4, &[1, 6, 0, 6]), [1, 3, 0, 2]);
+        assert_eq!(descending([2, 0], &[5, 9, 5]), [2, 0]);
     }
 
     #[test]

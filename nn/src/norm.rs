@@ -37,11 +37,11 @@ impl<'t> Norm<Expr<'t>> {
     #[track_caller]
     pub fn group(&self, x: Expr<'t>, groups: usize) -> Expr<'t> {
         let shape = x.shape();
-        // Groups are of whole channels: where they are not, the first reshape says so.
+        // Groups are of whole channels: where they are not, the reshape says so.
         let channels = shape.first().copied().unwrap_or(1);
         let (each, places) = (channels / groups.max(1), shape.size() / channels.max(1));
-        let rows = x.reshape([groups, each, places]).reshape([groups, each * places]);
-        let y = standardised(rows).reshape(shape);
+        // Channels and places stay apart: where channels lie innermost they could not be joined without a copy.
+        let y = standardised(x.reshape([groups, each, places]), &[1, 2]).reshape(shape);
         y * per_channel(self.gamma, y) + per_channel(self.beta, y)
     }
 
@@ -50,15 +50,16 @@ impl<'t> Norm<Expr<'t>> {
     pub fn layer(&self, x: Expr<'t>) -> Expr<'t> {
         let shape = x.shape();
         let last = shape.last().copied().unwrap_or(1);
-        standardised(x.reshape([shape.size() / last, last])).reshape(shape) * self.gamma + self.beta
+        standardised(x.reshape([shape.size() / last, last]), &[1]).reshape(shape) * self.gamma + self.beta
     }
 }
 
-/// Rows to mean 0 and variance 1.
+/// To mean 0 and variance 1 over some axes.
 #[track_caller]
-fn standardised<'t>(rows: Expr<'t>) -> Expr<'t> {
-    let count = rows.shape().first().copied().unwrap_or(1);
-    let centred = rows - rows.mean_axes(&[1]).reshape([count, 1]);
-    let variance = centred.square().mean_axes(&[1]);
-    centred * (variance + EPSILON).rsqrt().reshape([count, 1])
+fn standardised<'t>(x: Expr<'t>, axes: &[usize]) -> Expr<'t> {
+    let shape = x.shape();
+    let one: Vec<usize> = (0..shape.rank()).map(|axis| if axes.contains(&axis) { 1 } else { shape[axis] }).collect();
+    let centred = x - x.mean_axes(axes).reshape(one.clone());
+    let variance = centred.square().mean_axes(axes);
+    centred * (variance + EPSILON).rsqrt().reshape(one)
 }

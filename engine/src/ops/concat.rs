@@ -78,7 +78,7 @@ impl Primitive for Concat {
     }
 
     fn lower(&self, cx: &mut Lowering, args: &[Value], spec: &Spec) -> Value {
-        let out = cx.result(&spec.shape);
+        let out = cx.result(&spec.shape, args);
         let mut from = 0;
         for part in args {
             let to = from + part.shape[self.axis];

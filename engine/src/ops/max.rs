@@ -68,7 +68,7 @@ impl Primitive for Max {
 
     fn lower(&self, cx: &mut Lowering, args: &[Value], spec: &Spec) -> Value {
         let kept: Vec<usize> = self.kept(args[0].shape.rank()).into_iter().map(usize::from).collect();
-        let out = cx.result(&spec.shape);
+        let out = cx.result(&spec.shape, &[args[0].axes(&kept, &[])]);
         let over: Vec<usize> = self.axes.iter().map(|&a| args[0].shape[a]).collect();
         cx.reduce(Body::product(1), &[args[0].axes(&kept, &self.axes)], &over, Fold::Max, 1.0, &out);
         out

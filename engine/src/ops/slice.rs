@@ -143,7 +143,7 @@ impl Primitive for Pad {
     }
 
     fn lower(&self, cx: &mut Lowering, args: &[Value], spec: &Spec) -> Value {
-        let out = cx.result(&spec.shape);
+        let out = cx.result(&spec.shape, args);
         let extent = args[0].shape[self.axis];
         let zero = Body(vec![Instr::Const(0.0)]);
         for range in [0..self.before, self.before + extent..self.before + extent + self.after] {

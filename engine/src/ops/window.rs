@@ -213,7 +213,7 @@ impl Primitive for Patches {
         if self.windows.iter().all(|w| (w.before, w.after) == (0, 0)) {
             return view(x, &self.windows, &spec.shape);
         }
-        let padded = cx.temp(&padded_shape(&x.shape, &self.windows));
+        let padded = cx.temp_like(&padded_shape(&x.shape, &self.windows), args);
         let border = Body(vec![Instr::Const(f64::from_bits(self.pad))]);
         for w in &self.windows {
             let extent = padded.shape[w.axis];
@@ -235,14 +235,20 @@ impl Linear for Patches {
 }
 
 impl Fold {
-    /// Emits the fold of a product, or of anything else that `emit` adds to a view of windows.
+    /// Emits the fold of a product, or of anything else that `emit` adds to a view of windows; axes lie in the order of those of the
+    /// patches, if that is given.
     pub(crate) fn lower_into(
         &self,
         cx: &mut Lowering,
         patches: &Shape,
+        order: Option<&[usize]>,
         emit: impl FnOnce(&mut Lowering, &Value),
     ) -> Value {
-        let padded = cx.temp(&padded_shape(&self.shape, &self.windows));
+        let (shape, rank) = (padded_shape(&self.shape, &self.windows), self.shape.rank());
+        let padded = match order {
+            Some(order) => cx.temp_ordered(&shape, &order.iter().copied().filter(|&a| a < rank).collect::<Vec<_>>()),
+            None => cx.temp(&shape),
+        };
         cx.map_into(Body(vec![Instr::Const(0.0)]), &[], &padded);
         emit(cx, &view(&padded, &self.windows, patches));
         interior(&padded, &self.windows, &self.shape)
@@ -279,7 +285,8 @@ impl Primitive for Fold {
     }
 
     fn lower(&self, cx: &mut Lowering, args: &[Value], _: &Spec) -> Value {
-        self.lower_into(cx, &args[0].shape, |cx, target| plan::add_to(cx, &args[0], target))
+        let order = args[0].order();
+        self.lower_into(cx, &args[0].shape, order.as_deref(), |cx, target| plan::add_to(cx, &args[0], target))
     }
 }
 

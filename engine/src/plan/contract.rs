@@ -167,9 +167,13 @@ fn multiply(
         return matmul(cx, coef, a, b, out, dims, place);
     }
     let inputs: Vec<Value> = operands.iter().map(|operand| expand(operand, out, &summed, dims)).collect();
-    let target = if matches!(place, Place::Result) { cx.result(&shape) } else { cx.temp(&shape) };
-    // A waiting output may have axes of extent 1 besides.
-    let target = Value::contiguous(target.slot, target.offset, &shape);
+    let kept: Vec<usize> = (0..out.len()).collect();
+    let lie = || inputs.iter().map(|value| value.axes(&kept, &[])).collect::<Vec<_>>();
+    let target = match cx.target.take_if(|_| matches!(place, Place::Result)) {
+        // A waiting output may have axes of extent 1 besides.
+        Some(target) => Value::contiguous(target.slot, target.offset, &shape),
+        None => cx.temp_like(&shape, &lie()),
+    };
     if summed.is_empty() {
         cx.map_into(picked_product(&inputs).scaled(coef), &inputs, &target);
     } else {
@@ -218,39 +222,87 @@ fn is_product(operands: &[Operand], out: &[u8]) -> bool {
     shared && out.iter().any(|l| a.contains(l) != b.contains(l))
 }
 
+/// The loops of a product of two operands, by their labels.
+struct Roles {
+    batch: Labels,
+    rows: Labels,
+    inner: Labels,
+    cols: Labels,
+    /// Whether the first operand gives the columns.
+    swapped: bool,
+}
+
+impl Roles {
+    /// The side whose labels come first in the result gives the rows.
+    fn new([a, b]: [&Labels; 2], out: &[u8]) -> Roles {
+        let in_order = |keep: &dyn Fn(&u8) -> bool| out.iter().copied().filter(|l| keep(l)).collect::<Labels>();
+        let batch = in_order(&|l| a.contains(l) && b.contains(l));
+        let mut rows = in_order(&|l| a.contains(l) && !b.contains(l));
+        let mut cols = in_order(&|l| !a.contains(l) && b.contains(l));
+        let inner: Labels = a.iter().copied().filter(|l| b.contains(l) && !out.contains(l)).collect();
+        let first =
+            |labels: &Labels| labels.first().and_then(|l| out.iter().position(|o| o == l)).unwrap_or(usize::MAX);
+        let swapped = first(&cols) < first(&rows);
+        if swapped {
+            std::mem::swap(&mut rows, &mut cols);
+        }
+        Roles { batch, rows, inner, cols, swapped }
+    }
+
+    /// The axes of the result from the outermost in memory: where rows and columns are interleaved (the channels of a convolution lie
+    /// between examples and places), columns come last, if they fill vectors.
+    fn order(&self, out: &[u8], dims: &[usize]) -> Vec<usize> {
+        let at = |l: &u8| out.iter().position(|o| o == l);
+        if size(&self.cols, dims) < FILLED {
+            return (0..out.len()).collect();
+        }
+        self.batch.iter().chain(&self.rows).chain(&self.cols).filter_map(at).collect()
+    }
+}
+
+/// Columns that are enough for vectors of their own.
+const FILLED: usize = 16;
+
+/// The order in memory of the axes of a product of two operands, if a contraction is one.
+pub(crate) fn order(c: &Contract, args: &[Value]) -> Option<Vec<usize>> {
+    let mut operands: Vec<Operand> = args.iter().cloned().zip(c.ins.iter().cloned()).collect();
+    operands.iter_mut().for_each(|operand| drop_units(operand, &c.dims));
+    let product = operands.len() == 2 && is_product(&operands, &c.out);
+    product.then(|| {
+        let mut order = Roles::new([&operands[0].1, &operands[1].1], &c.out).order(&c.out, &c.dims);
+        // Axes that no operand carries.
+        let rest: Vec<usize> = (0..c.out.len()).filter(|a| !order.contains(a)).collect();
+        order.splice(0..0, rest);
+        order
+    })
+}
+
 /// Emits a batched matrix product.
 ///
 /// Operands may be any views (the windows of a convolution); what executors pack of them is a block at a time.
 fn matmul(cx: &mut Lowering, coef: f64, a: Operand, b: Operand, out: &[u8], dims: &[usize], place: Place<'_>) -> Value {
-    let in_order = |keep: &dyn Fn(&u8) -> bool| out.iter().copied().filter(|l| keep(l)).collect::<Labels>();
-    let batch = in_order(&|l| a.1.contains(l) && b.1.contains(l));
-    let rows = in_order(&|l| a.1.contains(l) && !b.1.contains(l));
-    let cols = in_order(&|l| !a.1.contains(l) && b.1.contains(l));
-    let inner: Labels = a.1.iter().copied().filter(|l| b.1.contains(l) && !out.contains(l)).collect();
-    // The side whose labels come first in the result gives the rows.
-    let first = |labels: &Labels| labels.first().and_then(|l| out.iter().position(|o| o == l)).unwrap_or(usize::MAX);
-    let (a, b, rows, cols) = if first(&cols) < first(&rows) { (b, a, cols, rows) } else { (a, b, rows, cols) };
+    let roles = Roles::new([&a.1, &b.1], out);
+    let (a, b) = if roles.swapped { (b, a) } else { (a, b) };
     let extents = |labels: &[u8]| labels.iter().map(|&l| dims[l as usize]).collect::<Vec<_>>();
     let shape: Shape = extents(out).into();
-    let (target, accumulate) = match place {
-        Place::Windows(windows) => (windows.clone(), true),
-        Place::Result => {
-            let target = cx.product_result(&shape);
-            (Value::contiguous(target.slot, target.offset, &shape), false)
-        }
-        Place::Temp => (cx.temp(&shape), false),
+    let waiting = if matches!(place, Place::Result) { cx.product_target() } else { None };
+    let (target, accumulate) = match (place, waiting) {
+        (Place::Windows(windows), _) => (windows.clone(), true),
+        (_, Some(target)) => (Value::contiguous(target.slot, target.offset, &shape), false),
+        (_, None) => (cx.temp_ordered(&shape, &roles.order(out, dims)), false),
     };
+    let Roles { batch, rows, inner, cols, .. } = &roles;
     let order: Vec<usize> =
-        batch.iter().chain(&rows).chain(&cols).filter_map(|l| out.iter().position(|o| o == l)).collect();
+        batch.iter().chain(rows).chain(cols).filter_map(|l| out.iter().position(|o| o == l)).collect();
     let view = |operand: &Operand, groups: [&[u8]; 3]| expand(operand, &groups.concat(), &[], dims).view();
     cx.commands.push(Command::MatMul(Product {
-        a: view(&a, [&batch, &rows, &inner]),
-        b: view(&b, [&batch, &inner, &cols]),
+        a: view(&a, [batch, rows, inner]),
+        b: view(&b, [batch, inner, cols]),
         out: target.axes(&order, &[]).view(),
-        batch: extents(&batch),
-        rows: extents(&rows),
-        inner: extents(&inner),
-        cols: extents(&cols),
+        batch: extents(batch),
+        rows: extents(rows),
+        inner: extents(inner),
+        cols: extents(cols),
         scale: coef,
         accumulate,
     }));

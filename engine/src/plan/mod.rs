@@ -36,12 +36,74 @@ impl Value {
         self.shape.iter().zip(&self.strides).zip(&all).all(|((&d, s), want)| d == 1 || s == want)
     }
 
+    /// Row-major in another order of the axes, the outermost first, from the start of a slot.
+    fn ordered(slot: usize, shape: &Shape, order: &[usize]) -> Value {
+        let (mut strides, mut step) = (vec![0; shape.rank()], 1);
+        for &axis in order.iter().rev() {
+            strides[axis] = step;
+            step *= shape[axis];
+        }
+        Value { slot, offset: 0, shape: shape.clone(), strides, picks: false }
+    }
+
+    /// The axes from the outermost in memory to the innermost, if elements lie apart along all of them.
+    pub fn order(&self) -> Option<Vec<usize>> {
+        let mut axes: Vec<usize> = (0..self.shape.rank()).collect();
+        if axes.iter().any(|&a| self.shape[a] > 1 && self.strides[a] == 0) {
+            return None;
+        }
+        let step = |a: usize| if self.shape[a] > 1 { self.strides[a] } else { self.reach(a) };
+        axes.sort_by_key(|&a| std::cmp::Reverse(step(a)));
+        Some(axes)
+    }
+
+    /// For an axis of extent 1, the stride that keeps it where it is in the row-major order.
+    fn reach(&self, axis: usize) -> usize {
+        (axis + 1..self.shape.rank()).map(|a| self.strides[a] * self.shape[a]).max().unwrap_or(1)
+    }
+
     /// A range of one axis.
     pub fn sliced(&self, axis: usize, range: std::ops::Range<usize>) -> Value {
         let mut value = self.clone();
         value.offset += range.start * self.strides[axis];
         value.shape = self.shape.with(axis, range.len());
         value
+    }
+
+    /// The same elements in another shape, if strides can say where they lie: each run of axes that is joined or split lies evenly.
+    fn reshaped(&self, shape: &Shape) -> Option<Value> {
+        let from: Vec<usize> = (0..self.shape.rank()).filter(|&a| self.shape[a] != 1).collect();
+        let (mut strides, mut at, mut to) = (vec![0; shape.rank()], 0, 0);
+        while to < shape.rank() {
+            if shape[to] == 1 {
+                to += 1;
+                continue;
+            }
+            // The shortest runs of old and new axes that hold as many elements.
+            let (first, start) = (at, to);
+            let (mut old, mut new) = (self.shape[*from.get(at)?], shape[to]);
+            (at, to) = (at + 1, to + 1);
+            while old != new {
+                if old < new {
+                    old *= self.shape[*from.get(at)?];
+                    at += 1;
+                } else {
+                    new *= *shape.get(to)?;
+                    to += 1;
+                }
+            }
+            let even = |pair: &[usize]| self.strides[pair[0]] == self.strides[pair[1]] * self.shape[pair[1]];
+            if !from[first..at].windows(2).all(even) {
+                return None;
+            }
+            let mut step = self.strides[from[at - 1]];
+            for axis in (start..to).rev() {
+                strides[axis] = step;
+                step *= shape[axis];
+            }
+        }
+        let value = Value { shape: shape.clone(), strides, ..self.clone() };
+        Some(if value.is_contiguous() { Value { strides: shape.strides(), ..value } } else { value })
     }
 
     /// The axes in another order: first those kept, then those folded.
@@ -72,24 +134,40 @@ pub(crate) struct Lowering {
 }
 
 impl Lowering {
-    /// Room for a result: the waiting output's, or scratch.
-    pub fn result(&mut self, shape: &Shape) -> Value {
+    /// Room for a result: the waiting output's, or scratch that lies like the arguments.
+    pub fn result(&mut self, shape: &Shape, args: &[Value]) -> Value {
         match self.target.take() {
             Some(target) => target,
-            None => self.temp(shape),
+            None => self.temp_like(shape, args),
         }
     }
 
-    /// Room for a matrix product, which has no wide form.
-    pub fn product_result(&mut self, shape: &Shape) -> Value {
+    /// The output that waits for a matrix product, which has no wide form.
+    fn product_target(&mut self) -> Option<Value> {
         let wide = |t: &Value| matches!(self.slots[t.slot], Slot::Output { wide: true, .. });
-        if self.target.as_ref().is_some_and(wide) { self.temp(shape) } else { self.result(shape) }
+        self.target.take_if(|target| !wide(target))
     }
 
-    /// Scratch.
+    /// Scratch, row-major.
     pub fn temp(&mut self, shape: &Shape) -> Value {
         self.slots.push(Slot::Temp(shape.size()));
         Value::contiguous(self.slots.len() - 1, 0, shape)
+    }
+
+    /// Scratch whose axes have an order of their own, the outermost first.
+    pub fn temp_ordered(&mut self, shape: &Shape, order: &[usize]) -> Value {
+        let value = self.temp(shape);
+        Value::ordered(value.slot, shape, order)
+    }
+
+    /// Scratch in the order in which an argument's elements lie (the first of those that have all axes), so that elementwise work
+    /// runs through memory side by side. Products choose orders, and all that is computed of them follows.
+    pub fn temp_like(&mut self, shape: &Shape, args: &[Value]) -> Value {
+        let order = args.iter().filter(|a| a.shape.rank() == shape.rank()).find_map(Value::order);
+        match order {
+            Some(order) => self.temp_ordered(shape, &order),
+            None => self.temp(shape),
+        }
     }
 
     fn constant(&mut self, values: Vec<f64>) -> usize {
@@ -117,7 +195,7 @@ impl Lowering {
 
     /// An elementwise command over arguments of one shape.
     pub fn map(&mut self, body: Body, args: &[Value], shape: &Shape) -> Value {
-        let out = self.result(shape);
+        let out = self.result(shape, args);
         self.map_into(body, args, &out);
         out
     }
@@ -137,13 +215,10 @@ impl Lowering {
 
     /// The same elements in another shape: a view where memory allows it, else a copy.
     pub fn reshaped(&mut self, x: &Value, shape: &Shape) -> Value {
-        if x.is_contiguous() {
-            return Value { picks: x.picks, ..Value::contiguous(x.slot, x.offset, shape) };
+        if let Some(view) = x.reshaped(shape) {
+            return view;
         }
-        if x.shape.iter().zip(&x.strides).all(|(&d, &s)| d == 1 || s == 0) {
-            return Value { shape: shape.clone(), strides: vec![0; shape.rank()], ..x.clone() };
-        }
-        let out = self.result(shape);
+        let out = self.result(shape, &[]);
         self.map_into(Body::product(1), std::slice::from_ref(x), &Value::contiguous(out.slot, out.offset, &x.shape));
         out
     }
@@ -178,7 +253,17 @@ pub(crate) fn lower(graph: &Graph, slots: Vec<Slot>, inputs: &[Value], outputs: 
         if let (Op::Fold(fold), None) = (&node.op, node.args.first().and_then(|v| values[v.index()].as_ref())) {
             let shape = &graph.node(node.args[0]).spec.shape;
             let mut parts = vec![node.args[0]];
-            values[at] = Some(fold.lower_into(&mut cx, shape, |cx, windows| {
+            // Windows are added up in the order in which the first of the products would lie.
+            let mut first = graph.node(node.args[0]);
+            while let (Op::Add(_), Some(part)) = (&first.op, first.args.first().filter(|v| values[v.index()].is_none()))
+            {
+                first = graph.node(*part);
+            }
+            let order = match &first.op {
+                Op::Contract(c) => contract::order(c, &ready(&first.args)),
+                _ => None,
+            };
+            values[at] = Some(fold.lower_into(&mut cx, shape, order.as_deref(), |cx, windows| {
                 while let Some(part) = parts.pop() {
                     let inner = graph.node(part);
                     match (&values[part.index()], &inner.op) {

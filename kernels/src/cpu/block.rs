@@ -18,6 +18,19 @@ pub(super) const STEP: usize = 16;
 pub(super) struct Registers<O> {
     simd: Simd,
     blocks: Vec<Block<O>>,
+    /// What the blocks of loads hold of inputs whose rows are all alike.
+    held: [Held; REGISTERS],
+}
+
+/// Rows that a block holds, and where they were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Held {
+    from: usize,
+    rows: usize,
+}
+
+impl Held {
+    const NONE: Held = Held { from: 0, rows: 0 };
 }
 
 /// The lanes of a register, in whole cache lines.
@@ -30,6 +43,8 @@ struct Block<O>([O; BLOCK]);
 struct Lanes<'d, T> {
     /// From the first lane on.
     data: &'d [T],
+    /// Where that is in its slot.
+    from: usize,
     /// From one row to the next.
     row: usize,
     lane: usize,
@@ -50,9 +65,11 @@ impl<'d, T: Real> Reads<'d, T> {
     #[inline(always)]
     fn lanes(self, input: usize, patch: Patch) -> Lanes<'d, T> {
         let path = &self.paths[input];
-        let data = &self.source.slot(path.slot)[self.from[input] + self.along[input]..];
-        let table = if path.table.is_empty() { &[] } else { &path.table[patch.first..patch.first + patch.len()] };
-        Lanes { data, row: path.row, lane: path.lane, table }
+        let from = self.from[input] + self.along[input];
+        let data = &self.source.slot(path.slot)[from..];
+        let len = if path.row == 0 { patch.lanes } else { patch.len() };
+        let table = if path.table.is_empty() { &[] } else { &path.table[patch.first..patch.first + len] };
+        Lanes { data, from, row: path.row, lane: path.lane, table }
     }
 }
 
@@ -61,7 +78,12 @@ impl<O: Real> Registers<O> {
     pub fn new(simd: Simd, count: usize) -> Registers<O> {
         // One more for a result that is the same in every lane.
         let count = if count == 0 { 0 } else { count + 1 };
-        Registers { simd, blocks: vec![Block([O::zero(); BLOCK]); count] }
+        Registers { simd, blocks: vec![Block([O::zero(); BLOCK]); count], held: [Held::NONE; REGISTERS] }
+    }
+
+    /// To be called before a nest is walked: what blocks hold is another's.
+    pub fn begin(&mut self) {
+        self.held = [Held::NONE; REGISTERS];
     }
 
     pub fn bytes(&self) -> usize {
@@ -74,7 +96,7 @@ impl<O: Real> Registers<O> {
         let whole = patch.len().next_multiple_of(STEP);
         let (blocks, spare) = self.blocks.split_at_mut(body.0.len());
         let to = &mut spare[0].0[..whole];
-        match through(self.simd, blocks, body, patch, reads, to) {
+        match through(self.simd, blocks, &mut self.held, body, patch, reads, to) {
             Made::Written => to,
             Made::Elsewhere(Value::Block(block)) => block,
             Made::Elsewhere(Value::Same(value)) => {
@@ -87,7 +109,7 @@ impl<O: Real> Registers<O> {
     /// The same, straight to where it is wanted.
     #[inline(always)]
     pub fn eval_into<T: Real>(&mut self, body: &Body, patch: Patch, reads: Reads<'_, T>, to: &mut [O]) {
-        match through(self.simd, &mut self.blocks, body, patch, reads, to) {
+        match through(self.simd, &mut self.blocks, &mut self.held, body, patch, reads, to) {
             Made::Written => {}
             Made::Elsewhere(Value::Block(block)) => copy(to, block),
             Made::Elsewhere(Value::Same(value)) => to.fill(value),
@@ -100,6 +122,7 @@ impl<O: Real> Registers<O> {
 fn through<'r, T: Real, O: Real>(
     simd: Simd,
     blocks: &'r mut [Block<O>],
+    held: &mut [Held; REGISTERS],
     body: &Body,
     patch: Patch,
     reads: Reads<'r, T>,
@@ -113,7 +136,7 @@ fn through<'r, T: Real, O: Real>(
     };
     for ((done_at, instr), Block(block)) in (0..).zip(others).zip(blocks) {
         done[done_at] = match *instr {
-            Instr::Load(input) => loaded(simd, reads.lanes(input, patch), patch, block),
+            Instr::Load(input) => loaded(simd, reads.lanes(input, patch), patch, &mut held[done_at], block),
             _ => {
                 let to = &mut block[..whole];
                 match computed(simd, instr, &done, to) {
@@ -233,17 +256,26 @@ fn truth<O: Real>(holds: bool) -> O {
     if holds { O::one() } else { O::zero() }
 }
 
-/// The lanes of an input, as they lie if they can be read so, else copied.
+/// The lanes of an input, as they lie if they can be read so, else copied; rows that are all alike are copied once as long as they are
+/// the same.
 #[inline(always)]
 fn loaded<'r, T: Real, O: Real>(
     simd: Simd,
     lanes: Lanes<'r, T>,
     patch: Patch,
+    held: &mut Held,
     block: &'r mut [O; BLOCK],
 ) -> Value<'r, O> {
     let whole = patch.len().next_multiple_of(STEP);
+    let alike = lanes.row == 0 && patch.rows > 1;
+    if alike && held.from == lanes.from && held.rows >= patch.rows {
+        return Value::Block(&block[..whole]);
+    }
     match lanes.into(simd, patch, block) {
-        Made::Written => Value::Block(&block[..whole]),
+        Made::Written => {
+            *held = if alike { Held { from: lanes.from, rows: patch.rows } } else { Held::NONE };
+            Value::Block(&block[..whole])
+        }
         Made::Elsewhere(value) => value,
     }
 }
@@ -252,6 +284,25 @@ impl<'d, T: Real> Lanes<'d, T> {
     /// Copies them, unless they are one number or lie side by side.
     #[inline(always)]
     fn into<O: Real>(self, simd: Simd, patch: Patch, to: &mut [O]) -> Made<'d, O> {
+        if self.row != 0 || patch.rows == 1 || (self.lane == 0 && self.table.is_empty()) {
+            return self.rows(simd, patch, to);
+        }
+        // One row, over and over.
+        match self.rows(simd, Patch { rows: 1, ..patch }, to) {
+            Made::Elsewhere(Value::Block(row)) => copy(&mut to[..patch.lanes], row),
+            Made::Elsewhere(Value::Same(value)) => to[..patch.lanes].fill(value),
+            Made::Written => {}
+        }
+        let (row, rest) = to[..patch.len()].split_at_mut(patch.lanes);
+        for next in rest.chunks_exact_mut(patch.lanes) {
+            copy(next, row);
+        }
+        Made::Written
+    }
+
+    /// The same of rows that need not be alike.
+    #[inline(always)]
+    fn rows<O: Real>(self, simd: Simd, patch: Patch, to: &mut [O]) -> Made<'d, O> {
         let (lanes, len) = (self, patch.len());
         if !lanes.table.is_empty() {
             listed(simd, lanes.data, lanes.table, to);

@@ -8,11 +8,24 @@ use super::pack::copy;
 use super::simd::{Simd, Work};
 use super::walk::{Loops, Path, Walk, contiguous, lane_cost};
 use crate::body::REGISTERS;
-use crate::nest::coalesce;
+use crate::nest::{coalesce, descending};
 use crate::{Body, Nest, Real, View};
 
 /// Rows shorter than this make the walk dearer than the work: a longer loop is taken for the lanes instead.
 const SHORT: usize = 16;
+
+/// Whether the innermost loops together make lanes that lie side by side in the output, and near each other in all inputs: channels in
+/// groups, say, of which the inputs have a number each.
+fn near(dims: &[usize], strides: &[Vec<usize>]) -> bool {
+    let (mut lanes, mut within) = (1, dims.len());
+    let out = strides.last().map_or(&[][..], |out| out);
+    while within > 0 && lanes < SHORT && out[within - 1] == lanes {
+        within -= 1;
+        lanes *= dims[within];
+    }
+    let reach = |view: &Vec<usize>| view[within..].iter().zip(&dims[within..]).map(|(s, d)| s * (d - 1)).sum::<usize>();
+    lanes >= SHORT && strides.iter().all(|view| reach(view) < 2 * lanes)
+}
 
 #[derive(Debug, Clone)]
 pub(super) struct Map {
@@ -35,9 +48,14 @@ impl Map {
     pub(super) fn new(nest: &Nest, accumulate: bool) -> Map {
         let views: Vec<&View> = nest.inputs.iter().chain([&nest.out]).collect();
         let strides: Vec<&[usize]> = views.iter().map(|v| v.strides.as_slice()).collect();
-        let (mut dims, mut strides) = coalesce(&nest.dims, &strides);
-        let mut plain = !accumulate && contiguous(&nest.dims, &nest.out.strides);
-        if dims.last().is_some_and(|&lanes| lanes < SHORT) {
+        // Through the output's memory, in whatever order its loops were named.
+        let order = descending(0..nest.dims.len(), &nest.out.strides);
+        let sorted = |of: &[usize]| order.iter().map(|&axis| of[axis]).collect::<Vec<_>>();
+        let strides: Vec<Vec<usize>> = strides.into_iter().map(sorted).collect();
+        let strides: Vec<&[usize]> = strides.iter().map(|s| &s[..]).collect();
+        let (mut dims, mut strides) = coalesce(&sorted(&nest.dims), &strides);
+        let mut plain = !accumulate && strides.last().is_some_and(|out| contiguous(&dims, out));
+        if dims.last().is_some_and(|&lanes| lanes < SHORT) && !near(&dims, &strides) {
             // Short rows: of the loops but the first, which threads share, the cheapest makes the lanes and the longest left the
             // rows.
             let mut order: Vec<usize> = (0..dims.len()).collect();
@@ -140,6 +158,7 @@ impl<T: Real, O: Real> Work for InOrder<'_, T, O> {
     fn run(self) {
         let InOrder { map, source, registers, start, mut out } = self;
         let mut walk = Walk::at(&map.loops, start, map.inputs.iter());
+        registers.begin();
         while !out.is_empty() {
             let patch = walk.patch(out.len());
             let (to, rest) = out.split_at_mut(patch.len());
@@ -166,6 +185,7 @@ impl<T: Real, O: Real> Work for Scattered<'_, T, O> {
     fn run(self) {
         let Scattered { map, simd, source, registers, range, base, out } = self;
         let paths = || map.inputs.iter().chain([&map.out]);
+        registers.begin();
         let (mut walk, mut at) = (Walk::at(&map.loops, range.start, paths()), range.start);
         while at < range.end {
             let patch = walk.patch(range.end - at);

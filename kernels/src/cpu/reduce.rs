@@ -6,13 +6,19 @@ use super::Source;
 use super::block::{BLOCK, LANES, Reads, Registers, add_up, halve, larger, largest};
 use super::simd::{Simd, Work};
 use super::walk::{Loops, Patch, Path, UNEVEN, Walk, contiguous, lane_cost};
-use crate::nest::coalesce;
+use crate::nest::{coalesce, descending};
 use crate::{Body, Fold, Nest, Real, View};
 
 /// Terms a lane adds up in the type of the buffers before they go to f64, as many as in a lane of a whole block.
 const LANE_TERMS: usize = 16;
 
-/// Blocks run over the kept loops or along the folded ones; which of the two is decided once.
+/// Lanes of channels that are summed lane by lane, at most: there are that many sums.
+const CHANNELS: usize = BLOCK / 2;
+
+/// What a row costs that is copied to its place in a block, in the unit of `lane_cost`.
+const ROW: f64 = 16.0;
+
+/// A nest whose loops run as it is cheapest, which is decided once.
 #[derive(Debug, Clone)]
 pub(super) struct Reduce {
     body: Body,
@@ -24,43 +30,134 @@ pub(super) struct Reduce {
     inputs: [Vec<Path>; 2],
     out: Path,
     contiguous: bool,
-    across: bool,
+    way: Way,
+}
+
+/// How blocks run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Along the folded loops, for one element after the other.
+    Along,
+    /// Over the kept loops, for one index of the folded ones after the other.
+    Across,
+    /// Along the folded loops and the innermost kept ones together, which lie within: channels, say, in groups of `each` that are
+    /// folded, too. They make `results` elements, side by side in the output.
+    Lanes { results: usize, each: usize },
+}
+
+/// The loops of a reduction, by axis: kept ones, then folded ones.
+struct Axes<'n> {
+    dims: Vec<usize>,
+    kept: usize,
+    views: Vec<&'n View>,
+    /// Of every view; the output's, which comes last, over the kept ones only.
+    strides: Vec<&'n [usize]>,
+}
+
+impl Axes<'_> {
+    /// Loops over some axes and the views' strides along them: of all, or only of inputs.
+    fn loops(&self, axes: &[usize], views: usize, blocks: bool) -> (Loops, Vec<Path>) {
+        let dims: Vec<usize> = axes.iter().map(|&axis| self.dims[axis]).collect();
+        let pick = |s: &&[usize]| axes.iter().map(|&axis| s[axis]).collect::<Vec<_>>();
+        let strides: Vec<Vec<usize>> = self.strides[..views].iter().map(pick).collect();
+        let (dims, strides) = coalesce(&dims, &strides.iter().map(|s| &s[..]).collect::<Vec<_>>());
+        Loops::new(dims, strides, &self.views[..views], blocks)
+    }
+
+    /// The input that has a step along most loops.
+    fn lead(&self) -> Option<&[usize]> {
+        let steps = |s: &&&[usize]| s.iter().zip(&self.dims).filter(|&(&s, &d)| s > 0 && d > 1).count();
+        let inputs = &self.strides[..self.strides.len() - 1];
+        inputs.iter().rev().max_by_key(steps).copied()
+    }
+
+    /// The innermost loops of the leading input, if they are kept ones (`results`), or a few folded ones (`each`) within kept ones, and
+    /// if the output has them side by side: both, innermost first.
+    fn channels(&self, kept: &[usize]) -> Option<[Vec<usize>; 2]> {
+        const FEW: usize = 16;
+        let lead = self.lead()?;
+        let mut axes: Vec<usize> = (0..self.dims.len()).filter(|&axis| self.dims[axis] > 1).collect();
+        axes.sort_by_key(|&axis| lead[axis]);
+        let mut axes = axes.into_iter().peekable();
+        let (mut each, mut results, mut size) = (Vec::new(), Vec::new(), 1);
+        while let Some(axis) =
+            axes.next_if(|&axis| axis >= self.kept && lead[axis] > 0 && size * self.dims[axis] <= FEW)
+        {
+            size *= self.dims[axis];
+            each.push(axis);
+        }
+        let (out, mut step) = (self.strides[self.strides.len() - 1], 1);
+        let mut innermost = kept.iter().rev().copied().filter(|&axis| self.dims[axis] > 1);
+        while let Some(axis) = axes.next_if(|&axis| {
+            axis < self.kept && lead[axis] > 0 && size * self.dims[axis] <= CHANNELS && out[axis] == step
+        }) {
+            if innermost.next() != Some(axis) {
+                return None;
+            }
+            size *= self.dims[axis];
+            step *= self.dims[axis];
+            results.push(axis);
+        }
+        let more = axes.any(|axis| axis >= self.kept);
+        (!results.is_empty() && more).then_some([results, each])
+    }
 }
 
 impl Reduce {
     pub(super) fn new(nest: &Nest, over: &[usize], fold: Fold, scale: f64) -> Reduce {
-        let n = nest.dims.len();
         let views: Vec<&View> = nest.inputs.iter().chain([&nest.out]).collect();
-        let loops = |dims: &[usize], strides: &[&[usize]], blocks: bool| {
-            let (dims, strides) = coalesce(dims, strides);
-            let views = &views[..strides.len()];
-            Loops::new(dims, strides, views, blocks)
+        let strides = views.iter().map(|view| &view.strides[..]).collect();
+        let axes = Axes { dims: [&nest.dims[..], over].concat(), kept: nest.dims.len(), views, strides };
+        let inputs = nest.inputs.len();
+        // Through the output's memory, and through that of the input that has most.
+        let kept = descending(0..axes.kept, &nest.out.strides);
+        let rest = axes.kept..axes.dims.len();
+        let folded = axes.lead().map_or_else(|| rest.clone().collect(), |lead| descending(rest.clone(), lead));
+        let cost = |(loops, paths): &(Loops, Vec<Path>), most: usize| {
+            let step = |path: &Path| match path.table.is_empty() {
+                true => path.lane,
+                false if path.row == 0 && loops.rows > 1 => 0,
+                false => UNEVEN,
+            };
+            // Short rows are copied one by one.
+            let apart = |path: &&Path| path.table.is_empty() && path.row != 0 && path.row != loops.lanes * path.lane;
+            let rows = if loops.rows > 1 { paths[..inputs].iter().filter(apart).count() } else { 0 };
+            let copied = ROW * rows as f64 / loops.lanes as f64;
+            lane_cost(most.min(loops.rows * loops.lanes), paths[..inputs].iter().map(step)) + copied
         };
-        let outer: Vec<&[usize]> = views.iter().map(|v| &v.strides[..n]).collect();
-        let inner: Vec<&[usize]> = nest.inputs.iter().map(|v| &v.strides[n..]).collect();
-        let (mut kept, mut from) = loops(&nest.dims, &outer, true);
-        let (folded, mut along) = loops(over, &inner, false);
-        along.iter_mut().for_each(|path| path.offset = 0);
-        // Lanes go where they cost less: along the folded loops, or across the kept ones, which are else walked one by one.
-        let cost = |loops: &Loops, paths: &[Path]| {
-            let step = |path: &Path| if path.table.is_empty() { path.lane } else { UNEVEN };
-            lane_cost(BLOCK.min(loops.rows * loops.lanes), paths.iter().map(step))
-        };
-        let across = cost(&kept, &from[..along.len()]) < cost(&folded, &along);
-        if !across {
-            (kept, from) = loops(&nest.dims, &outer, false);
+        let along = axes.loops(&folded, inputs, false);
+        let across = axes.loops(&kept, inputs + 1, true);
+        let mut best = (cost(&along, BLOCK), Way::Along, axes.loops(&kept, inputs + 1, false), along);
+        let cheapest = cost(&across, BLOCK);
+        if cheapest < best.0 {
+            best = (cheapest, Way::Across, across, axes.loops(&folded, inputs, false));
         }
-        let out = from.remove(along.len());
+        if let Some([results, each]) = axes.channels(&kept) {
+            let size = |axes_of: &[usize]| axes_of.iter().map(|&axis| axes.dims[axis]).product::<usize>();
+            let outer: Vec<usize> = kept.iter().copied().filter(|axis| !results.contains(axis)).collect();
+            let lanes = results.iter().rev().chain(each.iter().rev());
+            let along: Vec<usize> = folded.iter().filter(|axis| !each.contains(axis)).chain(lanes).copied().collect();
+            let along = axes.loops(&along, inputs, true);
+            let cheapest = cost(&along, BLOCK);
+            if cheapest < best.0 {
+                let way = Way::Lanes { results: size(&results), each: size(&each) };
+                best = (cheapest, way, axes.loops(&outer, inputs + 1, false), along);
+            }
+        }
+        let (_, way, (kept_loops, mut from), (folded, mut along)) = best;
+        along.iter_mut().for_each(|path| path.offset = 0);
+        let out = from.remove(inputs);
+        let sorted = |of: &[usize]| kept.iter().map(|&axis| of[axis]).collect::<Vec<_>>();
         Reduce {
-            across,
+            way,
             body: nest.body.clone(),
             fold,
             scale,
-            kept,
+            kept: kept_loops,
             folded,
             inputs: [from, along],
             out,
-            contiguous: contiguous(&nest.dims, &nest.out.strides),
+            contiguous: contiguous(&sorted(&nest.dims), &sorted(&nest.out.strides)),
         }
     }
 
@@ -79,6 +176,11 @@ impl Reduce {
         paths + size_of_val(&self.body.0[..])
     }
 
+    /// Elements of the result that one index of the kept loops makes.
+    fn results(&self) -> usize {
+        if let Way::Lanes { results, .. } = self.way { results } else { 1 }
+    }
+
     pub(super) fn run<T: Real, O: Real>(
         &self,
         simd: Simd,
@@ -87,21 +189,78 @@ impl Reduce {
         out: &mut [O],
     ) {
         let out = &mut out[self.out.offset..];
-        let total = self.kept.len();
+        let (total, results) = (self.kept.len(), self.results());
         if !self.contiguous {
             let registers = &mut registers[0];
             return simd.run(Part { reduce: self, source, registers, range: 0..total, out });
         }
-        let out = &mut out[..total];
+        let out = &mut out[..total * results];
         let share = total.div_ceil(source.team.threads(self.work()).min(registers.len()));
         let part = |part: usize, registers: &mut Registers<O>, out: &mut [O]| {
-            let range = part * share..part * share + out.len();
+            let range = part * share..part * share + out.len() / results;
             simd.run(Part { reduce: self, source, registers, range, out });
         };
         if share == total {
             return part(0, &mut registers[0], out);
         }
-        source.team.chunks(out, share, registers, |index, out, registers| part(index, registers, out));
+        source.team.chunks(out, share * results, registers, |index, out, registers| part(index, registers, out));
+    }
+
+    /// All results whose inputs start at `from`, blocks running along the folded loops and the lanes of the results.
+    #[inline(always)]
+    fn lanes<T: Real, O: Real>(
+        &self,
+        source: Source<'_, T>,
+        registers: &mut Registers<O>,
+        from: &[usize],
+        [results, each]: [usize; 2],
+        totals: &mut [f64; BLOCK],
+    ) {
+        let width = results * each;
+        // As many sums as keep the adders busy.
+        let period = width * LANES.div_ceil(width);
+        let none = if self.fold == Fold::Sum { O::zero() } else { O::neg_infinity() };
+        let (mut block, mut terms, mut lane) = ([none; BLOCK], 0, 0);
+        totals[..period].fill(none.wide());
+        let paths = &self.inputs[1];
+        let (mut walk, mut left) = (Walk::at(&self.folded, 0, paths.iter()), self.folded.len());
+        while left > 0 {
+            let patch = walk.patch(left);
+            let reads = Reads { source, paths, from, along: &walk.offsets };
+            let mut values = &registers.eval(&self.body, patch, reads)[..patch.len()];
+            while !values.is_empty() {
+                let now;
+                (now, values) = values.split_at(values.len().min(period - lane));
+                let block = &mut block[lane..lane + now.len()];
+                match self.fold {
+                    Fold::Sum => block.iter_mut().zip(now).for_each(|(sum, &value)| *sum += value),
+                    Fold::Max => block.iter_mut().zip(now).for_each(|(most, &value)| *most = larger(*most, value)),
+                }
+                lane = (lane + now.len()) % period;
+            }
+            left -= patch.len();
+            terms += patch.len().div_ceil(period);
+            // Sums go to f64 before they are long; of maxima only the last does.
+            if left == 0 || self.fold == Fold::Sum && terms > LANE_TERMS / 2 {
+                for (total, value) in totals.iter_mut().zip(&mut block[..period]) {
+                    *total = if self.fold == Fold::Sum { *total + value.wide() } else { value.wide() };
+                    *value = none;
+                }
+                terms = 0;
+            }
+            walk.advance(patch, paths.iter());
+        }
+        // Lanes of the same result: one after the other in each of the periods' parts.
+        for result in 0..results {
+            let mut joined = none.wide();
+            for lane in (0..period).step_by(width).flat_map(|part| part + result * each..part + (result + 1) * each) {
+                joined = match self.fold {
+                    Fold::Sum => joined + totals[lane],
+                    Fold::Max => larger(joined, totals[lane]),
+                };
+            }
+            totals[result] = joined;
+        }
     }
 
     /// The element whose inputs start at `from`, blocks running along the folded loops.
@@ -189,19 +348,25 @@ impl<T: Real, O: Real> Work for Part<'_, T, O> {
         let paths = || reduce.inputs[0].iter();
         let mut totals = [0.0; BLOCK];
         let (mut walk, mut at) = (Walk::at(&reduce.kept, range.start, paths()), range.start);
+        let results = reduce.results();
+        registers.begin();
         while at < range.end {
-            let patch = match reduce.across {
-                true => walk.patch(range.end - at),
-                false => Patch { rows: 1, first: 0, lanes: 1 },
+            let patch = match reduce.way {
+                Way::Across => walk.patch(range.end - at),
+                _ => Patch { rows: 1, first: 0, lanes: 1 },
             };
-            match reduce.across {
-                true => reduce.across(source, registers, &walk.offsets, patch, &mut totals),
-                false => totals[0] = reduce.along(source, registers, &walk.offsets),
+            match reduce.way {
+                Way::Across => reduce.across(source, registers, &walk.offsets, patch, &mut totals),
+                Way::Along => totals[0] = reduce.along(source, registers, &walk.offsets),
+                Way::Lanes { results, each } => {
+                    reduce.lanes(source, registers, &walk.offsets, [results, each], &mut totals);
+                }
             }
-            for (i, &value) in totals[..patch.len()].iter().enumerate() {
+            for (i, &value) in totals[..patch.len() * results].iter().enumerate() {
                 let to = match reduce.contiguous {
-                    true => at + i - range.start,
-                    false => reduce.out.at(at + i, &reduce.kept) - reduce.out.offset,
+                    true => (at - range.start) * results + i,
+                    // Results of one index lie side by side.
+                    false => reduce.out.at(at + i / results, &reduce.kept) - reduce.out.offset + i % results,
                 };
                 out[to] = O::narrow(reduce.scale * value);
             }

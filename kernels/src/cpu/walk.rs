@@ -28,7 +28,8 @@ pub(super) struct Path {
     pub row: usize,
     /// Step from lane to lane; 0 if there is a table.
     pub lane: usize,
-    /// Offsets of the lanes of as many whole rows as make a block, if they are not evenly spaced or rows are short.
+    /// Offsets of the lanes of as many whole rows as make a block (of one, if all are alike), if they are not evenly spaced or rows
+    /// are short.
     pub table: Vec<u32>,
 }
 
@@ -81,10 +82,12 @@ impl Loops {
                 };
                 match joined[0][..] {
                     [] => {}
-                    [step] if !blocks || lanes >= SHORT || rows == 1 || row == lanes * step => path.lane = step,
+                    [step] if !blocks || lanes >= SHORT || rows == 1 || row == 0 || row == lanes * step => {
+                        path.lane = step;
+                    }
                     _ => {
                         let at = |index: usize| index / lanes * row + offset(index % lanes, &within, &steps);
-                        let whole = (BLOCK / lanes).min(rows) * lanes;
+                        let whole = if row == 0 { lanes } else { (BLOCK / lanes).min(rows) * lanes };
                         path.table = (0..whole).map(|index| at(index) as u32).collect();
                     }
                 }

@@ -11,6 +11,7 @@ use super::pack::{Offsets, Runs};
 use super::simd::Simd;
 use super::team::Place;
 use crate::memory::Buffer;
+use crate::nest::descending;
 use crate::{Product, Real, View};
 use part::Part;
 use tiles::Tiles;
@@ -61,7 +62,54 @@ struct Sides {
     out: [Offsets; 2],
 }
 
+/// Loops that may be taken in any order, and the strides of the two views that have them.
+struct Group<'p> {
+    dims: &'p [usize],
+    strides: [Vec<usize>; 2],
+}
+
+impl Group<'_> {
+    /// Orders in which one view or the other runs through memory.
+    fn orders(&self) -> Vec<Vec<usize>> {
+        let mut orders: Vec<Vec<usize>> = self.strides.iter().map(|s| descending(0..self.dims.len(), s)).collect();
+        orders.dedup();
+        orders
+    }
+
+    fn sorted(&self, order: &[usize]) -> (Vec<usize>, [Vec<usize>; 2]) {
+        let pick = |of: &[usize]| order.iter().map(|&axis| of[axis]).collect::<Vec<_>>();
+        (pick(self.dims), [pick(&self.strides[0]), pick(&self.strides[1])])
+    }
+}
+
 impl Sides {
+    /// Of rows, inner loops and columns in these orders.
+    fn new(size: [usize; 3], loops: &[Group<'_>; 3], orders: [Vec<usize>; 3]) -> Sides {
+        let [rows, inner, cols] = [0, 1, 2].map(|at| loops[at].sorted(&orders[at]));
+        let runs = |side: usize| Runs::new(&inner.0, &inner.1[side]);
+        let offsets = |(dims, strides): &(Vec<usize>, [Vec<usize>; 2]), view: usize| Offsets::new(dims, &strides[view]);
+        Sides {
+            size,
+            runs: [runs(0), runs(1)],
+            lanes: [offsets(&rows, 0), offsets(&cols, 0)],
+            out: [offsets(&rows, 1), offsets(&cols, 1)],
+        }
+    }
+
+    /// In every order that suits one of the views.
+    fn each(size: [usize; 3], loops: &[Group<'_>; 3]) -> Vec<Sides> {
+        let [rows, inner, cols] = [0, 1, 2].map(|at| loops[at].orders());
+        let mut all = Vec::new();
+        for rows in &rows {
+            for inner in &inner {
+                for cols in &cols {
+                    all.push(Sides::new(size, loops, [rows.clone(), inner.clone(), cols.clone()]));
+                }
+            }
+        }
+        all
+    }
+
     /// The transposed product: what were rows are columns.
     fn swapped(&self) -> Sides {
         let mut swapped = self.clone();
@@ -87,14 +135,13 @@ impl MatMul {
         let within: usize = out.strides.iter().zip(&product.dims()[2]).skip(1).map(|(s, d)| s * (d - 1)).sum();
         let around = batch.len();
         let group = |view: &View, skip: usize, dims: &[usize]| view.strides[around + skip..][..dims.len()].to_vec();
-        let lanes = |view: &View, skip: usize, dims: &[usize]| Offsets::new(dims, &group(view, skip, dims));
-        let runs = |view: &View, skip: usize| Runs::new(inner, &group(view, skip, inner));
-        let sides = Sides {
-            size,
-            runs: [runs(a, rows.len()), runs(b, 0)],
-            lanes: [lanes(a, 0, rows), lanes(b, inner.len(), cols)],
-            out: [lanes(out, 0, rows), lanes(out, rows.len(), cols)],
-        };
+        let loops = [
+            Group { dims: rows, strides: [group(a, 0, rows), group(out, 0, rows)] },
+            Group { dims: inner, strides: [group(a, rows.len(), inner), group(b, 0, inner)] },
+            Group { dims: cols, strides: [group(b, inner.len(), cols), group(out, rows.len(), cols)] },
+        ];
+        let first =
+            Sides::new(size, &loops, [&loops[0], &loops[1], &loops[2]].map(|g| (0..g.dims.len()).collect::<Vec<_>>()));
         let operand =
             |view: &View| Operand { slot: view.slot, offset: view.offset, batch: view.strides[..batch.len()].to_vec() };
         let mut matmul = MatMul {
@@ -111,16 +158,20 @@ impl MatMul {
             apart: out.strides.first().is_some_and(|&step| !batch.is_empty() && within < step),
         };
         let is_small = m == 1 || n == 1 || m * k * n < SMALL;
-        if let (true, Some(strides)) = (is_small, sides.plain()) {
+        if let (true, Some(strides)) = (is_small, first.plain()) {
             matmul.kind = Kind::Loops(strides);
             return matmul;
         }
         let mut best: Option<(f64, bool, Tiles)> = None;
-        for (turned, sides) in [(false, sides.clone()), (true, sides.swapped())] {
-            for tiles in [Tiles::packing::<T>(&sides, simd), Tiles::reading::<T>(&sides, simd)].into_iter().flatten() {
-                let cost = tiles.cost(sides.size);
-                if best.as_ref().is_none_or(|best| cost < best.0) {
-                    best = Some((cost, turned, tiles));
+        for sides in Sides::each(size, &loops) {
+            for (turned, sides) in [(false, sides.clone()), (true, sides.swapped())] {
+                for tiles in
+                    [Tiles::packing::<T>(&sides, simd), Tiles::reading::<T>(&sides, simd)].into_iter().flatten()
+                {
+                    let cost = tiles.cost(sides.size);
+                    if best.as_ref().is_none_or(|best| cost < best.0) {
+                        best = Some((cost, turned, tiles));
+                    }
                 }
             }
         }
