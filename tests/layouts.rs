@@ -3,7 +3,7 @@
 //! Channels are enough for products to put them innermost; every stage alone, whose results must lie row-major, tells what all stages
 //! together should give.
 
-use osculate::nn::{Norm, Padding, Sliding, average_pool, convolve, global_average_pool, max_pool};
+use osculate::nn::{Norm, Padding, Sliding, average_pool, convolve, cross_entropy, global_average_pool, max_pool};
 use osculate::{
     Array, Batch, Device, Examples, Expr, Flat, Form, Func, Request, Rng, Spec, Tree, check, label, spec, tree,
 };
@@ -42,7 +42,7 @@ impl Sizes {
 
 type Stage = for<'t> fn(Sizes, Net<Expr<'t>>, Expr<'t>) -> Expr<'t>;
 
-/// From an image to logits.
+/// From an image to logits; the maxima have kinks.
 const STAGES: [Stage; 10] = [
     |s, p, x| convolve(x, p.first, s.sliding(), 1) + p.shift,
     |s, p, x| p.norm.group(x, s.groups),
@@ -56,8 +56,7 @@ const STAGES: [Stage; 10] = [
     |s, _, x| average_pool(x, &[2, 1], s.sliding()),
     |s, p, x| {
         let y = convolve(x, p.third, Sliding { padding: Padding::Exactly(1), ..Sliding::default() }, 1);
-        let (c, w) = (y.slice(0, 0..s.channels), y.shape()[1..].to_vec());
-        y.tape().concat(&[y, c], 0).reshape([&[s.wider + s.channels], &w[..]].concat())
+        y.tape().concat(&[y, y.slice(0, 0..s.channels)], 0)
     },
     // Rows and columns change places while channels stay.
     |_, _, x| {
@@ -67,6 +66,14 @@ const STAGES: [Stage; 10] = [
     |_, _, x| max_pool(x, &[2, 2], Sliding { stride: 2, ..Sliding::default() }),
     |_, p, x| global_average_pool(x).dot(p.head),
 ];
+
+const KINKS: [usize; 2] = [2, 8];
+
+/// All stages, or those without kinks.
+fn apply<'t>(sizes: Sizes, smooth: bool, p: Net<Expr<'t>>, x: Expr<'t>) -> Expr<'t> {
+    let stages = STAGES.iter().enumerate().filter(|(at, _)| !smooth || !KINKS.contains(at));
+    stages.fold(x, |x, (_, stage)| stage(sizes, p.clone(), x))
+}
 
 fn values(net: &Net<Spec>, rng: &mut Rng) -> Net<Array<f64>> {
     net.map("", |_, s| Ok(Array::from_fn(s.shape.clone(), |_| 0.1 * rng.normal()))).expect("values")
@@ -90,6 +97,14 @@ prop_compose! {
     }
 }
 
+fn near(got: &Array<f64>, want: &Array<f64>) -> Result<(), TestCaseError> {
+    let scale = want.values().iter().fold(1e-3f64, |m, v| m.max(v.abs()));
+    for (got, want) in got.values().iter().zip(want.values()) {
+        prop_assert!((got - want).abs() <= 1e-12 * scale, "{got} instead of {want}, of {scale}");
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -102,17 +117,45 @@ proptest! {
         let mut apart = x.clone();
         for stage in STAGES {
             let shape = apart.shape()[1..].to_vec();
-            let f = Func::trace(net.clone(), spec(shape), |_, p, x| stage(sizes, p.clone(), x)).expect("a stage");
+            let f = Func::trace(net.clone(), spec(shape), |_, p, x| stage(sizes, p, x)).expect("a stage");
             let mut program = f.vmap(n).and_then(|f| f.compile::<f64>(&Device::reference())).expect("a program");
             apart = program.run(&params, &apart).expect("a run");
         }
         let input = spec([&[2], &sizes.side[..]].concat());
-        let whole = Func::trace(net, input, |_, p, x| STAGES.iter().fold(x, |x, stage| stage(sizes, p.clone(), x)));
-        let whole = whole.and_then(|f| f.vmap(n)).expect("a function");
-        let together = whole.compile::<f64>(&Device::cpu()).and_then(|mut f| f.run(&params, &x)).expect("a run");
-        for (got, want) in together.values().iter().zip(apart.values()) {
-            prop_assert!((got - want).abs() <= 1e-12 * want.abs().max(1.0), "{got} instead of {want}");
+        let whole = Func::trace(net, input, |_, p, x| apply(sizes, false, p, x)).and_then(|f| f.vmap(n));
+        let mut whole = whole.and_then(|f| f.compile::<f64>(&Device::cpu())).expect("a program");
+        near(&whole.run(&params, &x).expect("a run"), &apart)?;
+    }
+
+    /// Tangents stage by stage are those of all, and cotangents are their adjoints.
+    #[test]
+    fn tangents_and_cotangents(sizes in sizes(), seed in any::<u64>()) {
+        let rng = &mut Rng::new(seed);
+        let (net, input) = (sizes.net(), spec([&[2], &sizes.side[..]].concat()));
+        let (params, along) = (values(&net, rng), values(&net, rng));
+        let [x, v] = [(); 2].map(|()| Array::from_fn(input.shape.clone(), |_| rng.normal()));
+        let none = Array::scalar(0.0);
+        let mut apart = (x.clone(), v.clone());
+        for stage in STAGES {
+            let f = Func::trace((net.clone(), spec(apart.0.shape())), spec([]), |_, (p, x), _| stage(sizes, p, x));
+            let f = f.and_then(|f| f.jvp()).expect("a stage");
+            let mut program = f.compile::<f64>(&Device::reference()).expect("a program");
+            apart = program.run(&((params.clone(), apart.0), (along.clone(), apart.1)), &none).expect("a run");
         }
+        let whole = Func::trace((net.clone(), input), spec([]), |_, (p, x), _| apply(sizes, false, p, x)).expect("a net");
+        let mut forward = whole.jvp().and_then(|f| f.compile::<f64>(&Device::cpu())).expect("a program");
+        let at = (params, x);
+        let (_, moved) = forward.run(&(at.clone(), (along.clone(), v.clone())), &none).expect("a run");
+        near(&moved, &apart.1)?;
+
+        let u = Array::from_fn([3], |_| rng.normal());
+        let mut back = whole.vjp().and_then(|f| f.compile::<f64>(&Device::cpu())).expect("a program");
+        let (_, (g, gx)) = back.run(&(at, u.clone()), &none).expect("a run");
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let left = dot(moved.values(), u.values());
+        let terms = [dot(&flat(&net, &g), &flat(&net, &along)), dot(gx.values(), v.values())];
+        let scale = terms.iter().fold(1e-3f64, |m, t| m.max(t.abs()));
+        prop_assert!((left - terms[0] - terms[1]).abs() <= 1e-11 * scale, "{left} and {terms:?}");
     }
 }
 
@@ -125,16 +168,19 @@ proptest! {
         let rng = &mut Rng::new(seed);
         let net = sizes.net();
         let data = (spec([&[2], &sizes.side[..]].concat()), label(3));
-        let loss = Func::trace(net.clone(), data, |_, p, (x, y)| {
-            osculate::nn::cross_entropy(STAGES.iter().fold(x, |x, stage| stage(sizes, p.clone(), x)), y)
-        }).expect("a loss");
+        let loss = |smooth: bool| {
+            let loss =
+                Func::trace(net.clone(), data.clone(), |_, p, (x, y)| cross_entropy(apply(sizes, smooth, p, x), y));
+            loss.expect("a loss")
+        };
         let at = values(&net, rng);
         let x = Array::from_fn([&[2], &sizes.side[..]].concat(), |_| rng.normal());
         let y = Array::index([], vec![1]).expect("a label");
-        check::derivatives(&loss, &at, &(x, y), 3).expect("derivatives agree");
+        check::derivatives(&loss(true), &at, &(x, y), 3).expect("derivatives agree");
 
         let n = 5;
         let x = Array::from_fn([&[n, 2], &sizes.side[..]].concat(), |_| rng.normal());
+        let loss = loss(false);
         let y = Array::index([n], (0..n).map(|i| (i % 3) as u32).collect()).expect("labels");
         let batch: Batch<f64> = Examples::new(loss.data().clone(), (x, y)).and_then(|e| e.all()).expect("a batch");
         let (at, v) = (flat(&net, &at), flat(&net, &values(&net, rng)));
