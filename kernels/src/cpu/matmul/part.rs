@@ -203,12 +203,17 @@ fn put<T: Real>(simd: Simd, tiles: &Tiles, panel: usize, tile: &[T], room: &mut 
     }
 }
 
-/// Writes or adds values to where they lie side by side in the result; these elements are the caller's alone.
+/// Writes or adds values to where they lie side by side in the result; these elements are the caller's alone. One alone is the usual
+/// case where columns lie apart.
 #[inline(always)]
 #[allow(unsafe_code)]
 fn write<T: Real>(to: *mut T, values: &[T], add: bool) {
     // SAFETY: `Program::new` and `run` checked that results lie inside; no other thread reads or writes these.
     let to = unsafe { std::slice::from_raw_parts_mut(to, values.len()) };
+    if let ([to], [value]) = (&mut *to, values) {
+        *to = if add { *to + *value } else { *value };
+        return;
+    }
     match add {
         true => {
             for (to, &v) in to.iter_mut().zip(values) {

@@ -79,7 +79,7 @@ impl Tiles {
         let Sides { size, runs, lanes: [rows, _], out: [out_rows, out_cols] } = sides.clone();
         let a = pack_rows.then(|| Panels::new(&rows, &cut(&rows, shape.rows, false), 1, shape.rows));
         // Blocks of nearly one size: a short last one would cost as much as a long one to add to the result.
-        let most = if let Columns::InPlace(_) = b { 2 * DEPTH } else { DEPTH };
+        let most = if let Columns::InPlace(_) = b { 4 * DEPTH } else { DEPTH };
         let depth = size[1].div_ceil(size[1].div_ceil(most));
         let joined = |cut: &Range<usize>| {
             let follows = |i: usize| out_cols.at(i) == out_cols.at(cut.start) + (i - cut.start);
