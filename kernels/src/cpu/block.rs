@@ -345,11 +345,17 @@ fn gather<T: Real, O: Real>(simd: Simd, data: &[T], step: usize, len: usize, to:
     match (step, T::same::<O>(data)) {
         (0, _) => to[..len].fill(O::narrow(data[0].wide())),
         (1, Some(data)) => {
-            for at in (0..len).step_by(STEP) {
-                match (data[at..].first_chunk::<STEP>(), to[at..].first_chunk_mut::<STEP>()) {
-                    (Some(data), Some(to)) => *to = *data,
-                    _ => copy(&mut to[at..len], &data[at..]),
-                }
+            let ((whole, rest), (to_whole, to_rest)) = (data[..len].as_chunks::<STEP>(), to.as_chunks_mut::<STEP>());
+            for (to, from) in to_whole.iter_mut().zip(whole) {
+                *to = *from;
+            }
+            if rest.is_empty() {
+                return;
+            }
+            match (data[len - rest.len()..].first_chunk::<STEP>(), to_whole.get_mut(whole.len())) {
+                (Some(from), Some(to)) => *to = *from,
+                (None, Some(to)) => copy(&mut to[..rest.len()], rest),
+                (_, None) => copy(&mut to_rest[..rest.len()], rest),
             }
         }
         (1, None) => {

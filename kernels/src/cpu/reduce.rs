@@ -362,13 +362,18 @@ impl<T: Real, O: Real> Work for Part<'_, T, O> {
                     reduce.lanes(source, registers, &walk.offsets, [results, each], &mut totals);
                 }
             }
-            for (i, &value) in totals[..patch.len() * results].iter().enumerate() {
-                let to = match reduce.contiguous {
-                    true => (at - range.start) * results + i,
-                    // Results of one index lie side by side.
-                    false => reduce.out.at(at + i / results, &reduce.kept) - reduce.out.offset + i % results,
-                };
-                out[to] = O::narrow(reduce.scale * value);
+            let totals = &totals[..patch.len() * results];
+            if reduce.contiguous {
+                let from = (at - range.start) * results;
+                for (to, &value) in out[from..from + totals.len()].iter_mut().zip(totals) {
+                    *to = O::narrow(reduce.scale * value);
+                }
+            } else {
+                // Results of one index lie side by side.
+                for (i, &value) in totals.iter().enumerate() {
+                    let to = reduce.out.at(at + i / results, &reduce.kept) - reduce.out.offset + i % results;
+                    out[to] = O::narrow(reduce.scale * value);
+                }
             }
             at += patch.len();
             walk.advance(patch, paths());
