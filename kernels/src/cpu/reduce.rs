@@ -18,6 +18,9 @@ const CHANNELS: usize = BLOCK / 2;
 /// What a row costs that is copied to its place in a block, in the unit of `lane_cost`.
 const ROW: f64 = 16.0;
 
+/// What a lane of a result costs that goes through f64, in the same unit.
+const FINISH: f64 = 2.0;
+
 /// A nest whose loops run as it is cheapest, which is decided once.
 #[derive(Debug, Clone)]
 pub(super) struct Reduce {
@@ -127,8 +130,9 @@ impl Reduce {
         };
         let along = axes.loops(&folded, inputs, false);
         let across = axes.loops(&kept, inputs + 1, true);
+        let terms = along.0.len() as f64;
         let mut best = (cost(&along, BLOCK), Way::Along, axes.loops(&kept, inputs + 1, false), along);
-        let cheapest = cost(&across, BLOCK);
+        let cheapest = cost(&across, BLOCK) + FINISH / terms;
         if cheapest < best.0 {
             best = (cheapest, Way::Across, across, axes.loops(&folded, inputs, false));
         }
@@ -138,7 +142,9 @@ impl Reduce {
             let lanes = results.iter().rev().chain(each.iter().rev());
             let along: Vec<usize> = folded.iter().filter(|axis| !each.contains(axis)).chain(lanes).copied().collect();
             let along = axes.loops(&along, inputs, true);
-            let cheapest = cost(&along, BLOCK);
+            // Every result is put together of lanes in f64.
+            let terms = along.0.len() / size(&results);
+            let cheapest = cost(&along, BLOCK) + FINISH / terms as f64;
             if cheapest < best.0 {
                 let way = Way::Lanes { results: size(&results), each: size(&each) };
                 best = (cheapest, way, axes.loops(&outer, inputs + 1, false), along);
@@ -220,7 +226,7 @@ impl Reduce {
         // As many sums as keep the adders busy.
         let period = width * LANES.div_ceil(width);
         let none = if self.fold == Fold::Sum { O::zero() } else { O::neg_infinity() };
-        let (mut block, mut terms, mut lane) = ([none; BLOCK], 0, 0);
+        let (mut block, mut terms, mut lane) = ([none; CHANNELS], 0, 0);
         totals[..period].fill(none.wide());
         let paths = &self.inputs[1];
         let (mut walk, mut left) = (Walk::at(&self.folded, 0, paths.iter()), self.folded.len());
@@ -233,8 +239,16 @@ impl Reduce {
                 (now, values) = values.split_at(values.len().min(period - lane));
                 let block = &mut block[lane..lane + now.len()];
                 match self.fold {
-                    Fold::Sum => block.iter_mut().zip(now).for_each(|(sum, &value)| *sum += value),
-                    Fold::Max => block.iter_mut().zip(now).for_each(|(most, &value)| *most = larger(*most, value)),
+                    Fold::Sum => {
+                        for (sum, &value) in block.iter_mut().zip(now) {
+                            *sum += value;
+                        }
+                    }
+                    Fold::Max => {
+                        for (most, &value) in block.iter_mut().zip(now) {
+                            *most = larger(*most, value);
+                        }
+                    }
                 }
                 lane = (lane + now.len()) % period;
             }
@@ -250,14 +264,16 @@ impl Reduce {
             }
             walk.advance(patch, paths.iter());
         }
-        // Lanes of the same result: one after the other in each of the periods' parts.
+        if (period, each) == (width, 1) {
+            return;
+        }
+        // Lanes of the same result: one after the other in each of the period's parts.
         for result in 0..results {
             let mut joined = none.wide();
-            for lane in (0..period).step_by(width).flat_map(|part| part + result * each..part + (result + 1) * each) {
-                joined = match self.fold {
-                    Fold::Sum => joined + totals[lane],
-                    Fold::Max => larger(joined, totals[lane]),
-                };
+            for part in (0..period).step_by(width) {
+                for &lane in &totals[part + result * each..part + (result + 1) * each] {
+                    joined = if self.fold == Fold::Sum { joined + lane } else { larger(joined, lane) };
+                }
             }
             totals[result] = joined;
         }
