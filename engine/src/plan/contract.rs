@@ -250,13 +250,21 @@ impl Roles {
     }
 
     /// The axes of the result from the outermost in memory: where rows and columns are interleaved (the channels of a convolution lie
-    /// between examples and places), columns come last, if they fill vectors.
-    fn order(&self, out: &[u8], dims: &[usize]) -> Vec<usize> {
+    /// between examples and places), columns come last, if they fill vectors. Both are in the order of their operand's.
+    fn order(&self, operands: [&Operand; 2], out: &[u8], dims: &[usize]) -> Vec<usize> {
         let at = |l: &u8| out.iter().position(|o| o == l);
         if size(&self.cols, dims) < FILLED {
             return (0..out.len()).collect();
         }
-        self.batch.iter().chain(&self.rows).chain(&self.cols).filter_map(at).collect()
+        let sorted = |labels: &Labels, (value, of): &Operand| {
+            let mut labels = labels.clone();
+            let step = |l: &u8| of.iter().position(|o| o == l).map_or(0, |at| value.strides[at]);
+            labels.sort_by_key(|l| std::cmp::Reverse(step(l)));
+            labels
+        };
+        let [a, b] = if self.swapped { [operands[1], operands[0]] } else { operands };
+        let (rows, cols) = (sorted(&self.rows, a), sorted(&self.cols, b));
+        self.batch.iter().chain(&rows).chain(&cols).filter_map(at).collect()
     }
 }
 
@@ -269,7 +277,8 @@ pub(crate) fn order(c: &Contract, args: &[Value]) -> Option<Vec<usize>> {
     operands.iter_mut().for_each(|operand| drop_units(operand, &c.dims));
     let product = operands.len() == 2 && is_product(&operands, &c.out);
     product.then(|| {
-        let mut order = Roles::new([&operands[0].1, &operands[1].1], &c.out).order(&c.out, &c.dims);
+        let roles = Roles::new([&operands[0].1, &operands[1].1], &c.out);
+        let mut order = roles.order([&operands[0], &operands[1]], &c.out, &c.dims);
         // Axes that no operand carries.
         let rest: Vec<usize> = (0..c.out.len()).filter(|a| !order.contains(a)).collect();
         order.splice(0..0, rest);
@@ -282,6 +291,7 @@ pub(crate) fn order(c: &Contract, args: &[Value]) -> Option<Vec<usize>> {
 /// Operands may be any views (the windows of a convolution); what executors pack of them is a block at a time.
 fn matmul(cx: &mut Lowering, coef: f64, a: Operand, b: Operand, out: &[u8], dims: &[usize], place: Place<'_>) -> Value {
     let roles = Roles::new([&a.1, &b.1], out);
+    let lies = roles.order([&a, &b], out, dims);
     let (a, b) = if roles.swapped { (b, a) } else { (a, b) };
     let extents = |labels: &[u8]| labels.iter().map(|&l| dims[l as usize]).collect::<Vec<_>>();
     let shape: Shape = extents(out).into();
@@ -289,7 +299,7 @@ fn matmul(cx: &mut Lowering, coef: f64, a: Operand, b: Operand, out: &[u8], dims
     let (target, accumulate) = match (place, waiting) {
         (Place::Windows(windows), _) => (windows.clone(), true),
         (_, Some(target)) => (Value::contiguous(target.slot, target.offset, &shape), false),
-        (_, None) => (cx.temp_ordered(&shape, &roles.order(out, dims)), false),
+        (_, None) => (cx.temp_ordered(&shape, &lies), false),
     };
     let Roles { batch, rows, inner, cols, .. } = &roles;
     let order: Vec<usize> =

@@ -6,7 +6,7 @@ use super::Source;
 use super::block::{BLOCK, Reads, Registers};
 use super::pack::copy;
 use super::simd::{Simd, Work};
-use super::walk::{Loops, Path, Walk, contiguous, lane_cost};
+use super::walk::{Apart, Loops, Path, Walk, contiguous, lane_cost};
 use crate::body::REGISTERS;
 use crate::nest::{coalesce, descending};
 use crate::{Body, Nest, Real, View};
@@ -38,10 +38,7 @@ pub(super) struct Map {
     accumulate: bool,
     /// Whether no two lanes of a block are the same element of the output, if they have a table.
     distinct: bool,
-    /// Extent of the first loop and its step in the output, if all that one index writes lies within it.
-    apart: Option<(usize, usize)>,
-    /// From the first element that one index of the first loop writes to its last.
-    reach: usize,
+    apart: Option<Apart>,
 }
 
 impl Map {
@@ -71,15 +68,13 @@ impl Map {
                 (dims, strides) = (sorted(&dims), strides.iter().map(|s| sorted(s)).collect());
             }
         }
-        let reach = strides.last().map_or(0, |s| s.iter().zip(&dims).skip(1).map(|(s, d)| s * (d - 1)).sum());
-        let first = dims.first().copied().zip(strides.last().and_then(|s| s.first().copied()));
-        let apart = first.filter(|&(_, step)| reach < step);
+        let apart = strides.last().and_then(|out| Apart::new(&dims, out));
         let (loops, mut inputs) = Loops::new(dims, strides, &views, true);
         let out = inputs.remove(inputs.len() - 1);
         let mut lanes = out.table.clone();
         lanes.sort_unstable();
         let distinct = lanes.windows(2).all(|pair| pair[0] < pair[1]);
-        Map { body: nest.body.clone(), loops, inputs, out, contiguous: plain, accumulate, distinct, apart, reach }
+        Map { body: nest.body.clone(), loops, inputs, out, contiguous: plain, accumulate, distinct, apart }
     }
 
     pub(super) fn out_slot(&self) -> usize {
@@ -118,22 +113,12 @@ impl Map {
             }
             return source.team.chunks(out, share, registers, |index, out, registers| part(index, registers, out));
         }
-        match self.apart {
-            Some((first, step)) if threads > 1 && first > 1 => {
-                let within = total / first;
-                let share = first.div_ceil(threads);
-                // The slot may go on behind what is written.
-                let out = &mut out[..(first - 1) * step + self.reach + 1];
-                source.team.chunks(out, share * step, registers, |part, out, registers| {
-                    let (from, to) = (part * share, (part * share + share).min(first));
-                    let (range, base) = (from * within..to * within, from * step);
-                    simd.run(Scattered { map: self, simd, source, registers, range, base, out });
-                });
-            }
-            _ => {
-                let registers = &mut registers[0];
-                simd.run(Scattered { map: self, simd, source, registers, range: 0..total, base: 0, out });
-            }
+        let scattered = |registers: &mut Registers<O>, range: Range<usize>, base: usize, out: &mut [O]| {
+            simd.run(Scattered { map: self, simd, source, registers, range, base, out });
+        };
+        match &self.apart {
+            Some(apart) => apart.share(source.team, threads, total, out, registers, scattered),
+            None => scattered(&mut registers[0], 0..total, 0, out),
         }
     }
 

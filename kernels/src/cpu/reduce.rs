@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::Source;
 use super::block::{BLOCK, LANES, Reads, Registers, add_up, halve, larger, largest};
 use super::simd::{Simd, Work};
-use super::walk::{Loops, Patch, Path, UNEVEN, Walk, contiguous, lane_cost};
+use super::walk::{Apart, Loops, Patch, Path, Walk, contiguous, lane_cost};
 use crate::nest::{coalesce, descending};
 use crate::{Body, Fold, Nest, Real, View};
 
@@ -21,6 +21,9 @@ const ROW: f64 = 16.0;
 /// What a lane of a result costs that goes through f64, in the same unit.
 const FINISH: f64 = 2.0;
 
+/// What a result costs that is written alone.
+const SCATTER: f64 = 8.0;
+
 /// A nest whose loops run as it is cheapest, which is decided once.
 #[derive(Debug, Clone)]
 pub(super) struct Reduce {
@@ -33,6 +36,7 @@ pub(super) struct Reduce {
     inputs: [Vec<Path>; 2],
     out: Path,
     contiguous: bool,
+    apart: Option<Apart>,
     way: Way,
 }
 
@@ -113,14 +117,14 @@ impl Reduce {
         let axes = Axes { dims: [&nest.dims[..], over].concat(), kept: nest.dims.len(), views, strides };
         let inputs = nest.inputs.len();
         // Through the output's memory, and through that of the input that has most.
-        let kept = descending(0..axes.kept, &nest.out.strides);
+        let mut kept = descending(0..axes.kept, &nest.out.strides);
         let rest = axes.kept..axes.dims.len();
         let folded = axes.lead().map_or_else(|| rest.clone().collect(), |lead| descending(rest.clone(), lead));
         let cost = |(loops, paths): &(Loops, Vec<Path>), most: usize| {
             let step = |path: &Path| match path.table.is_empty() {
                 true => path.lane,
                 false if path.row == 0 && loops.rows > 1 => 0,
-                false => UNEVEN,
+                false => path.jumps(),
             };
             // Short rows are copied one by one.
             let apart = |path: &&Path| path.table.is_empty() && path.row != 0 && path.row != loops.lanes * path.lane;
@@ -150,6 +154,16 @@ impl Reduce {
                 best = (cheapest, way, axes.loops(&outer, inputs + 1, false), along);
             }
         }
+        // Where much is folded into each result, results may rather lie apart than what is read.
+        let other = axes.lead().map_or_else(|| kept.clone(), |lead| descending(0..axes.kept, lead));
+        if other != kept {
+            let across = axes.loops(&other, inputs + 1, true);
+            let cheapest = cost(&across, BLOCK) + (FINISH + SCATTER) / terms;
+            if cheapest < best.0 {
+                best = (cheapest, Way::Across, across, axes.loops(&folded, inputs, false));
+                kept = other;
+            }
+        }
         let (_, way, (kept_loops, mut from), (folded, mut along)) = best;
         along.iter_mut().for_each(|path| path.offset = 0);
         let out = from.remove(inputs);
@@ -164,6 +178,7 @@ impl Reduce {
             inputs: [from, along],
             out,
             contiguous: contiguous(&sorted(&nest.dims), &sorted(&nest.out.strides)),
+            apart: Apart::new(&sorted(&nest.dims), &sorted(&nest.out.strides)),
         }
     }
 
@@ -196,15 +211,21 @@ impl Reduce {
     ) {
         let out = &mut out[self.out.offset..];
         let (total, results) = (self.kept.len(), self.results());
+        let threads = source.team.threads(self.work()).min(registers.len());
         if !self.contiguous {
-            let registers = &mut registers[0];
-            return simd.run(Part { reduce: self, source, registers, range: 0..total, out });
+            let whole = |registers: &mut Registers<O>, range: Range<usize>, base: usize, out: &mut [O]| {
+                simd.run(Part { reduce: self, source, registers, range, base, out });
+            };
+            return match &self.apart {
+                Some(apart) if results == 1 => apart.share(source.team, threads, total, out, registers, whole),
+                _ => whole(&mut registers[0], 0..total, 0, out),
+            };
         }
         let out = &mut out[..total * results];
-        let share = total.div_ceil(source.team.threads(self.work()).min(registers.len()));
+        let share = total.div_ceil(threads);
         let part = |part: usize, registers: &mut Registers<O>, out: &mut [O]| {
             let range = part * share..part * share + out.len() / results;
-            simd.run(Part { reduce: self, source, registers, range, out });
+            simd.run(Part { reduce: self, source, registers, range, base: part * share * results, out });
         };
         if share == total {
             return part(0, &mut registers[0], out);
@@ -353,18 +374,18 @@ struct Part<'w, T, O> {
     source: Source<'w, T>,
     registers: &'w mut Registers<O>,
     range: Range<usize>,
-    /// From the first element of the range on if the output is contiguous, else from its first.
+    /// Where `out` begins in the output.
+    base: usize,
     out: &'w mut [O],
 }
 
 impl<T: Real, O: Real> Work for Part<'_, T, O> {
     #[inline(always)]
     fn run(self) {
-        let Part { reduce, source, registers, range, out } = self;
-        let paths = || reduce.inputs[0].iter();
+        let Part { reduce, source, registers, range, base, out } = self;
+        let paths = || reduce.inputs[0].iter().chain([&reduce.out]);
         let mut totals = [0.0; BLOCK];
         let (mut walk, mut at) = (Walk::at(&reduce.kept, range.start, paths()), range.start);
-        let results = reduce.results();
         registers.begin();
         while at < range.end {
             let patch = match reduce.way {
@@ -378,17 +399,24 @@ impl<T: Real, O: Real> Work for Part<'_, T, O> {
                     reduce.lanes(source, registers, &walk.offsets, [results, each], &mut totals);
                 }
             }
-            let totals = &totals[..patch.len() * results];
-            if reduce.contiguous {
-                let from = (at - range.start) * results;
-                for (to, &value) in out[from..from + totals.len()].iter_mut().zip(totals) {
+            let totals = &totals[..patch.len() * reduce.results()];
+            let corner = walk.offsets[reduce.inputs[0].len()] - reduce.out.offset - base;
+            if reduce.contiguous || reduce.results() > 1 {
+                // Results of one index lie side by side.
+                for (to, &value) in out[corner..corner + totals.len()].iter_mut().zip(totals) {
                     *to = O::narrow(reduce.scale * value);
                 }
+            } else if !reduce.out.table.is_empty() {
+                let to = &mut out[corner..];
+                for (&at, &value) in reduce.out.table[patch.first..].iter().zip(totals) {
+                    to[at as usize] = O::narrow(reduce.scale * value);
+                }
             } else {
-                // Results of one index lie side by side.
-                for (i, &value) in totals.iter().enumerate() {
-                    let to = reduce.out.at(at + i / results, &reduce.kept) - reduce.out.offset + i % results;
-                    out[to] = O::narrow(reduce.scale * value);
+                for (row, totals) in totals.chunks_exact(patch.lanes).enumerate() {
+                    let to = &mut out[corner + row * reduce.out.row..];
+                    for (lane, &value) in totals.iter().enumerate() {
+                        to[lane * reduce.out.lane] = O::narrow(reduce.scale * value);
+                    }
                 }
             }
             at += patch.len();

@@ -2,7 +2,10 @@
 //!
 //! Short innermost loops are taken together as one row of lanes; a view in which those lie unevenly has a table of their offsets.
 
+use std::ops::Range;
+
 use super::block::BLOCK;
+use super::team::Team;
 use crate::View;
 use crate::body::REGISTERS;
 use crate::nest::{coalesce, offset};
@@ -111,6 +114,13 @@ impl Path {
         self.offset + offset(outer, &loops.outer, &self.outer) + row * self.row + lane
     }
 
+    /// Steps of lanes that count as far apart as those in the table.
+    pub fn jumps(&self) -> usize {
+        const NEAR: usize = 2;
+        let far: usize = self.table.windows(2).map(|pair| pair[0].abs_diff(pair[1]) as usize).sum();
+        (far / self.table.len().max(1)).max(NEAR)
+    }
+
     pub fn bytes(&self) -> usize {
         size_of::<Path>() + size_of_val(&self.outer[..]) + size_of_val(&self.table[..])
     }
@@ -192,6 +202,48 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// The first loop of an output whose indices write elements that do not lie between one another's: threads share it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Apart {
+    extent: usize,
+    step: usize,
+    /// From the first element that one index writes to its last.
+    reach: usize,
+}
+
+impl Apart {
+    /// Of an output's loops in the order in which they are walked.
+    pub fn new(dims: &[usize], strides: &[usize]) -> Option<Apart> {
+        let mut loops = dims.iter().copied().zip(strides.iter().copied()).filter(|&(extent, _)| extent > 1);
+        let (extent, step) = loops.next()?;
+        let reach = loops.map(|(extent, step)| step * (extent - 1)).sum();
+        (reach < step).then_some(Apart { extent, step, reach })
+    }
+
+    /// Runs `job` for equal ranges of `total` elements, each with the part of the output that it writes and where that begins.
+    pub fn share<O: Send, S: Send>(
+        &self,
+        team: &Team,
+        threads: usize,
+        total: usize,
+        out: &mut [O],
+        values: &mut [S],
+        job: impl Fn(&mut S, Range<usize>, usize, &mut [O]) + Sync,
+    ) {
+        let Apart { extent, step, reach } = *self;
+        if threads == 1 {
+            return job(&mut values[0], 0..total, 0, out);
+        }
+        let (within, share) = (total / extent, extent.div_ceil(threads));
+        // The slot may go on behind what is written.
+        let out = &mut out[..(extent - 1) * step + reach + 1];
+        team.chunks(out, share * step, values, |part, out, value| {
+            let (from, to) = (part * share, (part * share + share).min(extent));
+            job(value, from * within..to * within, from * step, out);
+        });
+    }
+}
+
 /// Whether an output is one block in the order of the loops.
 pub(super) fn contiguous(dims: &[usize], strides: &[usize]) -> bool {
     let mut want = 1;
@@ -201,9 +253,6 @@ pub(super) fn contiguous(dims: &[usize], strides: &[usize]) -> bool {
         ok
     })
 }
-
-/// Steps of lanes that count as far apart as lanes in a table.
-pub(super) const UNEVEN: usize = 2;
 
 /// Cost of an element if a loop makes the lanes: the walk's share, and what far-apart elements cost every view.
 pub(super) fn lane_cost(extent: usize, strides: impl Iterator<Item = usize>) -> f64 {
