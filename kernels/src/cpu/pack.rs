@@ -67,6 +67,8 @@ pub(super) struct Panels {
     first: Vec<usize>,
     /// Whether segments are long enough to be copied one by one.
     pub even: bool,
+    /// Offsets of all lanes of all panels, if no two lie side by side; panels are filled from their first lane on.
+    apart: Vec<u32>,
 }
 
 /// Lanes of a panel whose elements lie side by side.
@@ -80,7 +82,7 @@ pub(super) struct Segment {
 impl Panels {
     /// Of `cuts`, so many to a panel, so many lanes apart: each is a range of indices that follow one another.
     pub fn new(offsets: &Offsets, cuts: &[Range<usize>], count: usize, lanes: usize) -> Panels {
-        let mut panels = Panels { segments: Vec::new(), first: Vec::new(), even: false };
+        let mut panels = Panels { segments: Vec::new(), first: Vec::new(), even: false, apart: Vec::new() };
         for (at, cut) in cuts.iter().enumerate() {
             let corner = at % count * lanes;
             if corner == 0 {
@@ -99,11 +101,15 @@ impl Panels {
         panels.first.push(panels.segments.len());
         panels.segments.shrink_to_fit();
         panels.even = offsets.len() >= 4 * panels.segments.len();
+        let filled = (0..panels.first.len() - 1).all(|p| panels.segments(p).iter().enumerate().all(|(i, s)| s.lane == i));
+        if filled && panels.segments.iter().all(|s| s.len == 1 && u32::try_from(s.from).is_ok()) {
+            panels.apart = panels.segments.iter().map(|s| s.from as u32).collect();
+        }
         panels
     }
 
     pub fn bytes(&self) -> usize {
-        size_of_val(&self.segments[..]) + size_of_val(&self.first[..])
+        size_of_val(&self.segments[..]) + size_of_val(&self.first[..]) + size_of_val(&self.apart[..])
     }
 
     #[inline(always)]
@@ -191,6 +197,12 @@ pub(super) fn pack<T: Real>(
             for from in (0..len).map(|l| start + l * runs.step) {
                 for (panel, to) in chosen.clone().zip(to.chunks_exact_mut(size)) {
                     let to = &mut to[row * width..(row + 1) * width];
+                    if !panels.apart.is_empty() {
+                        let table = &panels.apart[panels.first[panel]..panels.first[panel + 1]];
+                        T::listed(simd, &data[from..], table, to);
+                        to[table.len()..].iter_mut().for_each(|v| *v = T::zero());
+                        continue;
+                    }
                     let segments = panels.segments(panel);
                     for s in segments {
                         copy(&mut to[s.lane..s.lane + s.len], &data[from + s.from..]);

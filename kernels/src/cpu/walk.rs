@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::block::BLOCK;
+use super::block::{BLOCK, STEP};
 use super::team::Team;
 use crate::View;
 use crate::body::REGISTERS;
@@ -62,7 +62,11 @@ impl Loops {
     ) -> (Loops, Vec<Path>) {
         let mut within = vec![dims.pop().unwrap_or(1)];
         let mut lanes = within[0];
-        while let Some(&next) = dims.last().filter(|&&next| blocks && lanes < SHORT && lanes * next <= BLOCK) {
+        // Rows that are all alike in a view are rather left rows, if they are whole steps: they are spread out once.
+        let alike = |axis: usize, lanes: usize| lanes % STEP == 0 && strides.iter().any(|s| s[axis] == 0);
+        while let Some(&next) = dims.last().filter(|&&next| {
+            blocks && lanes < SHORT && lanes * next <= BLOCK && !alike(dims.len() - 1, lanes)
+        }) {
             within.insert(0, next);
             lanes *= next;
             dims.pop();
