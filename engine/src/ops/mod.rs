@@ -32,7 +32,7 @@ pub(crate) use stop::Stop;
 pub(crate) use unary::Unary;
 pub use unary::{Elementwise, elementwise};
 pub use window::Window;
-pub(crate) use window::{Fold, Patches};
+pub(crate) use window::{Fold, Patches, Room};
 
 use crate::plan::{Lowering, Value};
 use crate::{Expr, Spec, Tape};

@@ -105,8 +105,8 @@ unary! {
     softsign: |v| if v.is_infinite() { v.signum() } else { v / (T::one() + v.abs()) }, |x, _| {(1.0 + x.abs()).recip().square()}, (0.1, 3.0), "x / (1.0 + abs(x))";
     /// Error function 2/√π ∫₀ˣ e^(−t²) dt.
     erf: |v| math::erf(v), |x, _| {std::f64::consts::FRAC_2_SQRT_PI * (-(x * x)).exp()}, (-2.0, 2.0), "erf(x)";
-    /// max(x, 0); its derivative at 0 is 0.
-    relu: |v| where_positive(v, v, T::zero()), |x, _| {x.step()}, (0.1, 2.0), "max(x, 0.0)";
+    /// max(x, 0); its derivative at 0 is 0. (Of y rather than x: then nobody reads x again.)
+    relu: |v| where_positive(v, v, T::zero()), |_, y| {y.step()}, (0.1, 2.0), "max(x, 0.0)";
     /// 1 where x > 0, else 0; its derivative is 0.
     step: |v| where_positive(v, T::one(), T::zero()), |_, _| zero, (0.1, 2.0), "select(0.0, 1.0, x > 0.0)";
     /// |x|; its derivative at 0 is 0.

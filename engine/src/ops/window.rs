@@ -210,10 +210,38 @@ impl Primitive for Patches {
 
     fn lower(&self, cx: &mut Lowering, args: &[Value], spec: &Spec) -> Value {
         let x = &args[0];
-        if self.windows.iter().all(|w| (w.before, w.after) == (0, 0)) {
+        if !self.pads() {
             return view(x, &self.windows, &spec.shape);
         }
-        let padded = cx.temp_like(&padded_shape(&x.shape, &self.windows), args);
+        let made = |room: &&Room| room.patches == *self && room.interior == *x;
+        let padded = match cx.rooms.iter().find(made) {
+            Some(room) => room.padded.clone(),
+            None => {
+                let room = self.room(cx, &x.shape, args);
+                cx.map_into(Body::product(1), args, &room.interior);
+                room.padded
+            }
+        };
+        view(&padded, &self.windows, &spec.shape)
+    }
+}
+
+/// A padded buffer, and the place in it of what is padded.
+pub(crate) struct Room {
+    patches: Patches,
+    padded: Value,
+    pub interior: Value,
+}
+
+impl Patches {
+    /// Whether there is a border.
+    pub(crate) fn pads(&self) -> bool {
+        self.windows.iter().any(|w| (w.before, w.after) != (0, 0))
+    }
+
+    /// A padded buffer for elements of a shape that are computed from these arguments; its border is filled.
+    pub(crate) fn room(&self, cx: &mut Lowering, shape: &Shape, args: &[Value]) -> Room {
+        let padded = cx.temp_like(&padded_shape(shape, &self.windows), args);
         let border = Body(vec![Instr::Const(f64::from_bits(self.pad))]);
         for w in &self.windows {
             let extent = padded.shape[w.axis];
@@ -223,8 +251,8 @@ impl Primitive for Patches {
                 }
             }
         }
-        cx.map_into(Body::product(1), args, &interior(&padded, &self.windows, &x.shape));
-        view(&padded, &self.windows, &spec.shape)
+        let interior = interior(&padded, &self.windows, shape);
+        Room { patches: self.clone(), padded, interior }
     }
 }
 

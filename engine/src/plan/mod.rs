@@ -9,7 +9,7 @@ mod schedule;
 use osculate_kernels::{Body, Command, Fold, Nest, Program, Slot, View};
 
 use crate::graph::{Graph, Var};
-use crate::ops::Op;
+use crate::ops::{Op, Patches, Room};
 use crate::{Result, Shape};
 
 pub(crate) use contract::{add_to, contract, contract_into, cost};
@@ -129,8 +129,10 @@ impl Value {
 pub(crate) struct Lowering {
     slots: Vec<Slot>,
     commands: Vec<Command>,
-    /// Where the node at hand should leave its result, if an output waits for it.
+    /// Where the node at hand should leave its result, if an output waits for it, or a padded buffer.
     target: Option<Value>,
+    /// Padded buffers that are filled by those who compute what is padded.
+    pub rooms: Vec<Room>,
 }
 
 impl Lowering {
@@ -226,7 +228,7 @@ impl Lowering {
 
 /// Lowers a graph whose inputs lie where `inputs` says and whose outputs go where `outputs` says; `slots` are those they refer to.
 pub(crate) fn lower(graph: &Graph, slots: Vec<Slot>, inputs: &[Value], outputs: &[Value]) -> Result<Program> {
-    let mut cx = Lowering { slots, commands: Vec::new(), target: None };
+    let mut cx = Lowering { slots, commands: Vec::new(), target: None, rooms: Vec::new() };
     let mut values: Vec<Option<Value>> = vec![None; graph.len()];
     graph.inputs.iter().zip(inputs).for_each(|(var, value)| values[var.index()] = Some(value.clone()));
     let mut uses = vec![0; graph.len()];
@@ -236,6 +238,14 @@ pub(crate) fn lower(graph: &Graph, slots: Vec<Slot>, inputs: &[Value], outputs: 
         let adds = matches!(node.op, Op::Add(_)) && uses[at] == 1 && folded[at];
         if adds || matches!(node.op, Op::Fold(_)) {
             node.args.iter().for_each(|v| folded[v.index()] = true);
+        }
+    }
+    let mut padded: Vec<Option<&Patches>> = vec![None; graph.len()];
+    for node in &graph.nodes {
+        if let Op::Patches(patches) = &node.op
+            && patches.pads()
+        {
+            padded[node.args[0].index()].get_or_insert(patches);
         }
     }
     for (at, node) in graph.nodes.iter().enumerate() {
@@ -276,6 +286,13 @@ pub(crate) fn lower(graph: &Graph, slots: Vec<Slot>, inputs: &[Value], outputs: 
             continue;
         }
         let args = ready(&node.args);
+        // What is to be padded is computed where it lies within its border, and read there by all.
+        let elementwise = matches!(node.op, Op::Unary(_) | Op::Add(_) | Op::Select(_));
+        if let (true, None, Some(patches)) = (elementwise, &cx.target, padded[at]) {
+            let room = patches.room(&mut cx, &node.spec.shape, &args);
+            cx.target = Some(room.interior.clone());
+            cx.rooms.push(room);
+        }
         values[at] = Some(node.op.primitive().lower(&mut cx, &args, &node.spec));
         cx.target = None;
     }
