@@ -101,7 +101,8 @@ impl Panels {
         panels.first.push(panels.segments.len());
         panels.segments.shrink_to_fit();
         panels.even = offsets.len() >= 4 * panels.segments.len();
-        let filled = (0..panels.first.len() - 1).all(|p| panels.segments(p).iter().enumerate().all(|(i, s)| s.lane == i));
+        let filled =
+            (0..panels.first.len() - 1).all(|p| panels.segments(p).iter().enumerate().all(|(i, s)| s.lane == i));
         if filled && panels.segments.iter().all(|s| s.len == 1 && u32::try_from(s.from).is_ok()) {
             panels.apart = panels.segments.iter().map(|s| s.from as u32).collect();
         }

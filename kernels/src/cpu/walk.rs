@@ -63,10 +63,11 @@ impl Loops {
         let mut within = vec![dims.pop().unwrap_or(1)];
         let mut lanes = within[0];
         // Rows that are all alike in a view are rather left rows, if they are whole steps: they are spread out once.
-        let alike = |axis: usize, lanes: usize| lanes % STEP == 0 && strides.iter().any(|s| s[axis] == 0);
-        while let Some(&next) = dims.last().filter(|&&next| {
-            blocks && lanes < SHORT && lanes * next <= BLOCK && !alike(dims.len() - 1, lanes)
-        }) {
+        let alike = |axis: usize, lanes: usize| lanes.is_multiple_of(STEP) && strides.iter().any(|s| s[axis] == 0);
+        while let Some(&next) = dims
+            .last()
+            .filter(|&&next| blocks && lanes < SHORT && lanes * next <= BLOCK && !alike(dims.len() - 1, lanes))
+        {
             within.insert(0, next);
             lanes *= next;
             dims.pop();
