@@ -9,7 +9,7 @@ use num_traits::Float;
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::vector;
 use crate::cpu::{Level, Tile, tile};
-use crate::{Scalar, Simd, math};
+use crate::{Cpu, Out, Program, Scalar, Simd, math};
 
 /// `f32` or `f64`: what buffers hold.
 pub trait Real:
@@ -26,6 +26,11 @@ pub trait Real:
     /// These values, if they are of type `O`.
     #[doc(hidden)]
     fn same<O: Real>(values: &[Self]) -> Option<&[O]>;
+    /// `Cpu::with`, and `Cpu::run` by its threads: compiled once in this crate, for each type, rather than in all that use them.
+    #[doc(hidden)]
+    fn prepare(program: Program, threads: usize, simd: Simd) -> Cpu<Self>;
+    #[doc(hidden)]
+    fn run(cpu: &mut Cpu<Self>, inputs: &[&[Self]], outputs: &mut [Out<'_, Self>]);
     /// Computes a tile of a matrix product.
     ///
     /// # Safety
@@ -74,6 +79,12 @@ macro_rules! real {
                 #[allow(unsafe_code)]
                 let cast = || unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<O>(), values.len()) };
                 (TypeId::of::<O>() == TypeId::of::<$type>()).then(cast)
+            }
+            fn prepare(program: Program, threads: usize, simd: Simd) -> Cpu<Self> {
+                Cpu::prepared(program, threads, simd)
+            }
+            fn run(cpu: &mut Cpu<Self>, inputs: &[&[Self]], outputs: &mut [Out<'_, Self>]) {
+                cpu.run_all(inputs, outputs);
             }
             #[inline]
             #[allow(unsafe_code)]

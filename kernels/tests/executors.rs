@@ -301,22 +301,24 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Two-dimensional convolutions with both gradients, large enough for tiles: whole vectors and parts of them, read in place or
-    /// packed, results that lie along and across, added to what is there or not.
+    /// packed, results that lie along and across, added to what is there or not; channels outermost or innermost.
     #[test]
     fn images(
-        n in 1usize..4, from in 1usize..7, to in 1usize..20, taps in 1usize..4, height in 1usize..9, width in 1usize..40,
-        add in any::<bool>(), seed in any::<u64>(),
+        n in 1usize..4, from in prop_oneof![1usize..7, Just(16)], to in prop_oneof![1usize..20, Just(33)], taps in 1usize..4,
+        height in 1usize..9, width in 1usize..40, last in any::<bool>(), add in any::<bool>(), seed in any::<u64>(),
     ) {
-        let (row, inner) = (width + taps - 1, from * taps * taps);
-        let channel = row * (height + taps - 1);
-        let (image, result) = (from * channel, to * height * width);
+        let (padded, inner) = ([height + taps - 1, width + taps - 1], from * taps * taps);
+        let (image, result) = (from * padded[0] * padded[1], to * height * width);
+        // Steps of channels, rows and columns, of images and of results.
+        let [channel, row, col] = if last { [1, padded[1] * from, from] } else { [padded[0] * padded[1], padded[1], 1] };
+        let [out_channel, out_row, out_col] = if last { [1, width * to, to] } else { [height * width, width, 1] };
         let (x, w, d) = (noise(n * image, seed), noise(to * inner, seed ^ 1), noise(n * result, seed ^ 2));
         let square = taps * taps;
         let forward = Product {
             rows: vec![to], inner: vec![from, taps, taps], cols: vec![n, height, width], scale: 1.0,
             a: View::new(0, 0, &[inner, square, taps, 1]),
-            b: View::new(1, 0, &[channel, row, 1, image, row, 1]),
-            out: View::new(2, 0, &[height * width, result, width, 1]),
+            b: View::new(1, 0, &[channel, row, col, image, row, col]),
+            out: View::new(2, 0, &[out_channel, result, out_row, out_col]),
             ..Product::default()
         };
         both(&[w.clone(), x.clone()], n * result, &Command::MatMul(forward), inner, false)?;
@@ -325,10 +327,12 @@ proptest! {
             let (batch, summed) = if each { (vec![n], vec![]) } else { (vec![], vec![n]) };
             let strides = |batched: usize, rest: &[usize]| [&[batched][..], rest].concat();
             let (a, b) = match each {
-                true => (strides(result, &[height * width, width, 1]), strides(image, &[row, 1, channel, row, 1])),
-                false => (vec![height * width, result, width, 1], strides(image, &[row, 1, channel, row, 1])),
+                true => (strides(result, &[out_channel, out_row, out_col]), strides(image, &[row, col, channel, row, col])),
+                false => (vec![out_channel, result, out_row, out_col], strides(image, &[row, col, channel, row, col])),
             };
-            let out = [if each { vec![to * inner] } else { vec![] }, vec![inner, square, taps, 1]].concat();
+            // Weights lie as they are named, or channels innermost, too.
+            let steps = if last && add { [inner, 1, taps * from, from] } else { [inner, square, taps, 1] };
+            let out = [if each { vec![to * inner] } else { vec![] }, steps.to_vec()].concat();
             let weights = Product {
                 batch, rows: vec![to], inner: [summed, vec![height, width]].concat(), cols: vec![from, taps, taps],
                 scale: 0.5, a: View::new(0, 0, &a), b: View::new(1, 0, &b), out: View::new(2, 0, &out), accumulate: false,
@@ -340,9 +344,9 @@ proptest! {
         // Folded back, on top of a number.
         let inputs = Product {
             rows: vec![n, height, width], inner: vec![to], cols: vec![from, taps, taps], scale: 1.0,
-            a: View::new(0, 0, &[result, width, 1, height * width]),
+            a: View::new(0, 0, &[result, out_row, out_col, out_channel]),
             b: View::new(1, 0, &[inner, square, taps, 1]),
-            out: View::new(2, 0, &[image, row, 1, channel, row, 1]),
+            out: View::new(2, 0, &[image, row, col, channel, row, col]),
             accumulate: true, ..Product::default()
         };
         let start = Command::Map(Nest {
@@ -363,7 +367,45 @@ proptest! {
     }
 }
 
-/// The same bits from 1, 2 and 4 threads, on work large enough to be split.
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Images with channels innermost, in groups: numbers of a group and of a channel meet every place, and are summed up over places,
+    /// or over places and the channels of a group.
+    #[test]
+    fn channels(
+        n in 1usize..4, groups in prop_oneof![1usize..5, Just(8), Just(33)], each in prop_oneof![1usize..5, Just(16)],
+        [high, wide] in [1usize..12, 1usize..40], gap in 0usize..3, keep in any::<bool>(), turned in any::<bool>(),
+        max in any::<bool>(), f64_out in any::<bool>(), body in 0usize..8, seed in any::<u64>(),
+    ) {
+        let channels = groups * each;
+        let row = wide * channels + gap;
+        // Loops: examples, groups, channels of a group, rows, columns.
+        let dims = [n, groups, each, high, wide];
+        let strides = [
+            vec![high * row, each, 1, row, channels], vec![groups, 1, 0, 0, 0], vec![0, each, 1, 0, 0],
+        ];
+        let views: Vec<View> = strides.iter().enumerate().map(|(slot, s)| View::new(slot, 0, s)).collect();
+        let data = [noise(n * high * row, seed), noise(n * groups, seed ^ 1), noise(channels, seed ^ 2)];
+        let body = bodies()[body].clone();
+        let out = View::new(3, 0, &[high * wide * channels, each, 1, wide * channels, channels]);
+        let map = Nest { dims: dims.to_vec(), body: body.clone(), inputs: views.clone(), out };
+        both(&data, n * high * wide * channels, &Command::Map(map), 1, false)?;
+        let (kept, out) = match (keep, turned) {
+            (true, false) => (3, vec![channels, each, 1]),
+            // Channels of all groups, groups innermost.
+            (true, true) => (3, vec![channels, 1, groups]),
+            (false, false) => (2, vec![groups, 1]),
+            (false, true) => (2, vec![1, n]),
+        };
+        let len = n * if keep { channels } else { groups };
+        let nest = Nest { dims: dims[..kept].to_vec(), body, inputs: views, out: View::new(3, 0, &out) };
+        let (over, fold) = (dims[kept..].to_vec(), if max { Fold::Max } else { Fold::Sum });
+        let terms = over.iter().product();
+        both(&data, len, &Command::Reduce { nest, over, fold, scale: -1.5 }, terms, f64_out)?;
+    }
+}
+
 /// Runs a program in f32 by every set of instructions, on two threads, and compares the output with the reference's; data and sums
 /// are small multiples of 1/4, so that both are exact.
 fn exactly(commands: &[Command], inputs: &[Vec<f64>], out_len: usize) -> Result<(), TestCaseError> {
@@ -389,18 +431,21 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Pooling of padded images, forward and backward: windows that overlap or leave gaps, short rows that lie unevenly, ties; work
-    /// of one thread and of two.
+    /// of one thread and of two; channels outermost or innermost.
     #[test]
     fn pools(
-        n in 1usize..4, channels in 1usize..24, [high, wide] in [1usize..17, 1usize..17], size in 1usize..4,
+        n in 1usize..4, channels in prop_oneof![1usize..24, Just(64)], last in any::<bool>(), [high, wide] in [1usize..17, 1usize..17], size in 1usize..4,
         stride in 1usize..4, pad in 0usize..3, seed in any::<u64>(),
     ) {
         let [rows, cols] = [high, wide].map(|out| (out - 1) * stride + size + pad);
         let image = rows * cols;
         let quarters = |len: usize, seed: u64| noise(len, seed).iter().map(|v| (v * 8.0).round() / 4.0).collect::<Vec<_>>();
         let (x, most) = (quarters(n * channels * image, seed), quarters(n * channels * high * wide, seed ^ 1));
-        let windows = |slot: usize| View::new(slot, 0, &[channels * image, image, stride * cols, stride, cols, 1]);
-        let results = |slot: usize| View::new(slot, 0, &[channels * high * wide, high * wide, wide, 1, 0, 0]);
+        let [c, y, x_step] = if last { [1, cols * channels, channels] } else { [image, cols, 1] };
+        let windows =
+            |slot: usize| View::new(slot, 0, &[channels * image, c, stride * y, stride * x_step, y, x_step]);
+        let steps = if last { [1, wide * channels, channels] } else { [high * wide, wide, 1] };
+        let results = |slot: usize| View::new(slot, 0, &[&[channels * high * wide], &steps[..], &[0, 0]].concat());
         let kept = |view: View| View { strides: view.strides[..4].to_vec(), ..view };
         let dims = vec![n, channels, high, wide];
         let equal = Body(vec![Instr::Load(0), Instr::Load(1), Instr::Compare(Comparison::Equal, 0, 1)]);
@@ -423,6 +468,59 @@ proptest! {
     }
 }
 
+/// Sums along rows whose lanes lie unevenly in the output.
+#[test]
+fn rows_are_added_to_one() {
+    let data = noise(210, 3);
+    let nest = Nest {
+        dims: vec![3, 5, 7, 2],
+        body: Body::product(1),
+        inputs: vec![View::new(0, 0, &[70, 14, 2, 1])],
+        out: View::new(1, 0, &[100, 10, 1, 0]),
+    };
+    let slots = vec![Slot::Input(210), Slot::Output { len: 300, wide: false }];
+    let program = Program::new(slots, vec![Command::AddTo(nest)]).expect("a program");
+    let mut want = vec![0.5; 300];
+    Reference::new(program.clone()).run(&[&data], &mut [Out::Real(&mut want)]).expect("a run");
+    for simd in Simd::available() {
+        let mut got = vec![0.5; 300];
+        Cpu::with(program.clone(), 2, simd).run(&[&data], &mut [Out::Real(&mut got)]).expect("a run");
+        assert!(got.iter().zip(&want).all(|(g, w)| (g - w).abs() < 1e-14), "{simd}");
+    }
+}
+
+/// Products that are added to rows which overlap, evenly spaced: no tile may hold two of them at once.
+#[test]
+fn products_are_added_to_overlapping_rows() {
+    let (a, b) = (noise(400 * 64, 5), noise(64 * 128, 6));
+    let product = Product {
+        rows: vec![400],
+        inner: vec![64],
+        cols: vec![4, 32],
+        scale: 1.0,
+        a: View::new(0, 0, &[64, 1]),
+        b: View::new(1, 0, &[128, 32, 1]),
+        out: View::new(2, 0, &[4, 1, 4]),
+        accumulate: true,
+        ..Product::default()
+    };
+    let len = 399 * 4 + 3 + 31 * 4 + 1;
+    let slots = vec![Slot::Input(a.len()), Slot::Input(b.len()), Slot::Output { len, wide: false }];
+    let program = Program::new(slots, vec![Command::MatMul(product)]).expect("a program");
+    let mut want = vec![0.25; len];
+    Reference::new(program.clone()).run(&[&a, &b], &mut [Out::Real(&mut want)]).expect("a run");
+    let narrow = [&a, &b].map(|x| x.iter().map(|&v| v as f32).collect::<Vec<_>>());
+    for simd in Simd::available() {
+        let mut got = vec![0.25f32; len];
+        let mut cpu = Cpu::<f32>::with(program.clone(), 2, simd);
+        cpu.run(&[&narrow[0], &narrow[1]], &mut [Out::Real(&mut got)]).expect("a run");
+        for (g, w) in got.iter().zip(&want) {
+            assert!((f64::from(*g) - w).abs() < 1e-4 * (1.0 + w.abs()), "{simd}: {g} instead of {w}");
+        }
+    }
+}
+
+/// The same bits from 1, 2 and 4 threads, on work large enough to be split.
 #[test]
 fn threads_do_not_change_a_bit() {
     // Rows that leave a remainder of one after sharing, too.

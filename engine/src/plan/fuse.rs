@@ -129,7 +129,11 @@ fn joined(outer: &Nest, over: &[usize], input: usize, inner: &Nest) -> Option<(N
     let mut room: Vec<usize> = inner.dims.iter().map(|d| d - 1).collect();
     let mut rest = read.offset.checked_sub(inner.out.offset)?;
     let mut start = vec![0; inner.dims.len()];
-    for (axis, &stride) in inner.out.strides.iter().enumerate() {
+    // The longest steps first, in whatever order the writer's axes lie.
+    let mut axes: Vec<usize> = (0..inner.dims.len()).collect();
+    axes.sort_by_key(|&axis| std::cmp::Reverse(inner.out.strides[axis]));
+    for axis in axes {
+        let stride = inner.out.strides[axis];
         if inner.dims[axis] > 1 {
             start[axis] = rest / stride;
             rest %= stride;

@@ -179,16 +179,19 @@ impl<T: Real, O: Real> Work for Scattered<'_, T, O> {
             let corner = walk.offsets[map.inputs.len()] - map.out.offset - base;
             if !map.out.table.is_empty() {
                 let (to, table) = (&mut out[corner..], &map.out.table[patch.first..]);
-                match map.accumulate {
-                    true if map.distinct => O::add_listed(simd, values, table, to),
-                    true => {
-                        for (&at, &v) in table.iter().zip(values) {
-                            to[at as usize] += v;
+                // The table is of one row, if all are alike: sums that run along rows.
+                for values in values.chunks(table.len()) {
+                    match map.accumulate {
+                        true if map.distinct => O::add_listed(simd, values, table, to),
+                        true => {
+                            for (&at, &v) in table.iter().zip(values) {
+                                to[at as usize] += v;
+                            }
                         }
-                    }
-                    false => {
-                        for (&at, &v) in table.iter().zip(values) {
-                            to[at as usize] = v;
+                        false => {
+                            for (&at, &v) in table.iter().zip(values) {
+                                to[at as usize] = v;
+                            }
                         }
                     }
                 }

@@ -151,6 +151,10 @@ impl<T: Real> Cpu<T> {
 
     /// The same, with commands shared among a given number of threads (1: all on the caller's), by a set of instructions.
     pub fn with(program: Program, threads: usize, simd: Simd) -> Cpu<T> {
+        T::prepare(program, threads, simd)
+    }
+
+    pub(crate) fn prepared(program: Program, threads: usize, simd: Simd) -> Cpu<T> {
         let owned = allocate(&program);
         let steps: Vec<Step> = (program.commands().iter())
             .map(|command| match command {
@@ -219,11 +223,16 @@ impl<T: Real> Cpu<T> {
     /// Wrong numbers or lengths of buffers; nothing is written then.
     pub fn run(&mut self, inputs: &[&[T]], outputs: &mut [Out<'_, T>]) -> Result<(), Error> {
         check(&self.program, inputs, outputs)?;
+        T::run(self, inputs, outputs);
+        Ok(())
+    }
+
+    /// Of buffers that were checked.
+    pub(crate) fn run_all(&mut self, inputs: &[&[T]], outputs: &mut [Out<'_, T>]) {
         match self.threads {
             1 => self.run_by(&Team::one(), inputs, outputs),
             threads => Team::gather(threads, ALONE, &mut |team| self.run_by(team, inputs, outputs)),
         }
-        Ok(())
     }
 
     fn run_by(&mut self, team: &Team, inputs: &[&[T]], outputs: &mut [Out<'_, T>]) {

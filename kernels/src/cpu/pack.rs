@@ -103,7 +103,7 @@ impl Panels {
         panels.even = offsets.len() >= 4 * panels.segments.len();
         let filled =
             (0..panels.first.len() - 1).all(|p| panels.segments(p).iter().enumerate().all(|(i, s)| s.lane == i));
-        if filled && panels.segments.iter().all(|s| s.len == 1 && u32::try_from(s.from).is_ok()) {
+        if filled && panels.segments.iter().all(|s| s.len == 1 && i32::try_from(s.from).is_ok()) {
             panels.apart = panels.segments.iter().map(|s| s.from as u32).collect();
         }
         panels

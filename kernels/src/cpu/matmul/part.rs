@@ -55,8 +55,8 @@ impl<T: Real> Part<'_, T> {
             let c = c_room.as_mut_ptr();
             std::array::from_fn(|i| c.wrapping_add(i.min(shape.rows - 1) * shape.cols()))
         };
-        // matrixmultiply writes rows that are evenly spaced.
-        let free = reads_in_place(*simd) || out_rows.step().is_some();
+        // matrixmultiply writes rows that are evenly spaced and do not overlap.
+        let free = reads_in_place(*simd) || matmul.distinct && out_rows.step().is_some();
         let tall = ROWS / shape.rows * shape.rows;
         let placed = tiles.in_place();
         for first in self.cols.clone().step_by(tiles.block()) {
