@@ -113,13 +113,14 @@ fn products(c: &mut Criterion) {
     }
 }
 
-/// 3×3 convolutions of padded square images, eight at once.
+/// 3×3 convolutions of padded square images, eight at once, with both gradients.
 fn convolutions(c: &mut Criterion) {
     let n = 8;
     for [from, to, side] in [[16, 16, 32], [32, 32, 16], [64, 64, 8], [64, 96, 12]] {
-        let (padded, taps) = ((side + 2) * (side + 2), from * 9);
-        let (image, result) = (from * padded, to * side * side);
-        let row = side + 2;
+        let taps = from * 9;
+        let (image, result) = ((side + 2) * (side + 2) * from, to * side * side);
+        // Channels lie innermost, as the planner has them: steps of a row, and of one of results.
+        let (row, line) = ((side + 2) * from, side * to);
         let work = operations(n * result * taps);
         let name = |what: &str| format!("{from} to {to} channels, {side}x{side}: {what}");
         let forward = Product {
@@ -128,8 +129,8 @@ fn convolutions(c: &mut Criterion) {
             cols: vec![n, side, side],
             scale: 1.0,
             a: View::new(0, 0, &[taps, 9, 3, 1]),
-            b: View::new(1, 0, &[padded, row, 1, image, row, 1]),
-            out: View::new(2, 0, &[side * side, result, side, 1]),
+            b: View::new(1, 0, &[1, row, from, image, row, from]),
+            out: View::new(2, 0, &[1, result, line, to]),
             ..Product::default()
         };
         run(
@@ -146,8 +147,8 @@ fn convolutions(c: &mut Criterion) {
             inner: vec![n, side, side],
             cols: vec![from, 3, 3],
             scale: 1.0,
-            a: View::new(0, 0, &[side * side, result, side, 1]),
-            b: View::new(1, 0, &[image, row, 1, padded, row, 1]),
+            a: View::new(0, 0, &[1, result, line, to]),
+            b: View::new(1, 0, &[image, row, from, 1, row, from]),
             out: View::new(2, 0, &[taps, 9, 3, 1]),
             ..Product::default()
         };
@@ -161,17 +162,17 @@ fn convolutions(c: &mut Criterion) {
             Command::MatMul(weights),
         );
         let inputs = Product {
-            batch: vec![n],
-            rows: vec![from, 3, 3],
+            rows: vec![n, side, side],
             inner: vec![to],
-            cols: vec![side, side],
+            cols: vec![from, 3, 3],
             scale: 1.0,
-            a: View::new(0, 0, &[0, 9, 3, 1, taps]),
-            b: View::new(1, 0, &[result, side * side, side, 1]),
-            out: View::new(2, 0, &[image, padded, row, 1, row, 1]),
+            a: View::new(0, 0, &[result, line, to, 1]),
+            b: View::new(1, 0, &[taps, 9, 3, 1]),
+            out: View::new(2, 0, &[image, row, from, 1, row, from]),
             accumulate: true,
+            ..Product::default()
         };
-        run(c, "convolution", &name("inputs"), work, [to * taps, n * result], n * image, Command::MatMul(inputs));
+        run(c, "convolution", &name("inputs"), work, [n * result, to * taps], n * image, Command::MatMul(inputs));
     }
 }
 
