@@ -12,6 +12,27 @@ pub struct Scalar {
     pub f64: fn(Simd, &mut [f64]),
     /// WGSL expression of `x`.
     pub wgsl: &'static str,
+    /// The same in a few exact instructions, if it is one of those.
+    pub inline: Option<Inline>,
+}
+
+/// Functions that executors compute in registers, to the same bits as [`Scalar::f32`] and [`Scalar::f64`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inline {
+    /// 1/x.
+    Recip,
+    /// √x.
+    Sqrt,
+    /// 1/√x, rounded twice.
+    Rsqrt,
+    /// |x|.
+    Abs,
+    /// x where it is not below or at 0 (NaN is not), else 0.
+    Relu,
+    /// 1 above 0, NaN for NaN, else 0.
+    Step,
+    /// 1 above 0, −1 below, NaN for NaN, else 0.
+    Sign,
 }
 
 impl std::fmt::Debug for Scalar {
@@ -98,8 +119,8 @@ impl Instr {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Body(pub Vec<Instr>);
 
-/// Registers a body may use: they live on the stack of the executor, a block of elements each.
-pub(crate) const REGISTERS: usize = 24;
+/// Most instructions of a body.
+pub(crate) const REGISTERS: usize = 48;
 
 impl Body {
     /// The product of `n` inputs (`n = 1`: a copy; `n = 0`: the constant 1).

@@ -38,7 +38,7 @@ mod real;
 mod reference;
 mod text;
 
-pub use body::{Body, Comparison, Instr, Scalar};
+pub use body::{Body, Comparison, Inline, Instr, Scalar};
 pub use cpu::{Cpu, Simd, dot};
 pub use error::Error;
 pub use memory::Out;

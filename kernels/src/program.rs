@@ -1,10 +1,12 @@
 //! The seam to hardware: commands on slots.
 
-use crate::body::REGISTERS;
 use crate::{Body, Error, Instr};
 
 /// Most loops of a nest.
 pub(crate) const LOOPS: usize = 40;
+
+/// Most views of a nest: its inputs and its output.
+pub(crate) const VIEWS: usize = 24;
 
 /// A strided window on a slot, in elements; one stride a loop of the command, so a stride of 0 repeats an element.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -278,7 +280,7 @@ impl Program {
             .or_else(|| nest.body.fault(nest.inputs.len()))
             .or_else(|| (all.len() > LOOPS).then(|| format!("{} loops, but a nest has at most {LOOPS}", all.len())))
             .or_else(|| {
-                let most = REGISTERS - 1;
+                let most = VIEWS - 1;
                 (nest.inputs.len() > most)
                     .then(|| format!("{} inputs, but a nest has at most {most}", nest.inputs.len()))
             })

@@ -2,13 +2,13 @@
 
 use std::any::TypeId;
 use std::fmt::{Debug, Display};
-use std::ops::{AddAssign, MulAssign};
+use std::ops::{AddAssign, MulAssign, Range};
 
 use num_traits::Float;
 
 #[cfg(target_arch = "x86_64")]
-use crate::cpu::vector;
-use crate::cpu::{Level, Tile, tile};
+use crate::cpu::vector::x86;
+use crate::cpu::{ARGS, LANES, Lanes, Level, Op, Tile, join, machine, tile};
 use crate::{Cpu, Out, Program, Scalar, Simd, math};
 
 /// `f32` or `f64`: what buffers hold.
@@ -40,6 +40,17 @@ pub trait Real:
     #[doc(hidden)]
     #[allow(unsafe_code)]
     unsafe fn tile(simd: Simd, tile: &Tile<'_, Self>);
+    /// Runs the instructions of a body over a range of lanes.
+    ///
+    /// # Safety
+    /// The range begins and ends at multiples of 16. All arguments that instructions name hold as many elements as it ends at (16 if
+    /// they are all the same), to be written if they are stored to.
+    #[doc(hidden)]
+    #[allow(unsafe_code)]
+    unsafe fn steps(simd: Simd, ops: &[Op], args: &[Lanes<Self>; ARGS], lanes: Range<usize>);
+    /// Adds values to sums in f64 by their place among the lanes, a few of each in their own type first.
+    #[doc(hidden)]
+    fn add_up(simd: Simd, values: &[Self], totals: &mut [f64; LANES]);
     /// Rows and columns of the squares that `turn` takes.
     #[doc(hidden)]
     const SQUARE: usize;
@@ -58,7 +69,7 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($type:ident, $gemm:path, $avx2:ident, $avx512:ident, $square:literal, $turn:ident, $evens2:ident, $evens512:ident,
+    ($type:ident, $gemm:path, $portable:ident, $avx2:ident, $avx512:ident, $square:literal, $turn:ident, $evens2:ident, $evens512:ident,
      $listed:ident, $add_listed:ident) => {
         impl Real for $type {
             const NAME: &'static str = stringify!($type);
@@ -108,6 +119,32 @@ macro_rules! real {
                     Level::Avx512 => unsafe { tile::$avx512(t) },
                 }
             }
+            #[inline]
+            #[allow(unsafe_code)]
+            unsafe fn steps(simd: Simd, ops: &[Op], args: &[Lanes<Self>; ARGS], lanes: Range<usize>) {
+                match simd.level() {
+                    // SAFETY: the caller's contract.
+                    Level::Portable => unsafe { machine::$portable(ops, args, lanes) },
+                    // SAFETY: such a `Simd` exists only where the features do; the rest is the caller's contract.
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx2 => unsafe { machine::$avx2(ops, args, lanes) },
+                    // SAFETY: as above.
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx512 => unsafe { machine::$avx512(ops, args, lanes) },
+                }
+            }
+            #[inline]
+            #[allow(unsafe_code)]
+            fn add_up(simd: Simd, values: &[Self], totals: &mut [f64; LANES]) {
+                // SAFETY of all: such a `Simd` exists only where the features do.
+                match simd.level() {
+                    Level::Portable => unsafe { join::$portable(values, totals) },
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx2 => unsafe { join::$avx2(values, totals) },
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx512 => unsafe { join::$avx512(values, totals) },
+                }
+            }
             #[inline(always)]
             fn evens(simd: Simd, from: &[Self; 32], to: &mut [Self; 16]) {
                 match simd.level() {
@@ -115,11 +152,11 @@ macro_rules! real {
                     // SAFETY: such a `Simd` exists only where the features do.
                     #[cfg(target_arch = "x86_64")]
                     #[allow(unsafe_code)]
-                    Level::Avx2 => unsafe { vector::$evens2(from, to) },
+                    Level::Avx2 => unsafe { x86::$evens2(from, to) },
                     // SAFETY: as above.
                     #[cfg(target_arch = "x86_64")]
                     #[allow(unsafe_code)]
-                    Level::Avx512 => unsafe { vector::$evens512(from, to) },
+                    Level::Avx512 => unsafe { x86::$evens512(from, to) },
                 }
             }
             #[inline(always)]
@@ -128,7 +165,7 @@ macro_rules! real {
                 if simd.level() == Level::Avx512 {
                     // SAFETY: such a `Simd` exists only where the features do.
                     #[allow(unsafe_code)]
-                    return unsafe { vector::$listed(from, table, to) };
+                    return unsafe { x86::$listed(from, table, to) };
                 }
                 for (to, &at) in to.iter_mut().zip(table) {
                     *to = from[at as usize];
@@ -140,7 +177,7 @@ macro_rules! real {
                 if simd.level() == Level::Avx512 {
                     // SAFETY: as above.
                     #[allow(unsafe_code)]
-                    return unsafe { vector::$add_listed(values, table, to) };
+                    return unsafe { x86::$add_listed(values, table, to) };
                 }
                 for (&v, &at) in values.iter().zip(table) {
                     to[at as usize] += v;
@@ -155,7 +192,7 @@ macro_rules! real {
                     let rows: [*const Self; $square] = std::array::from_fn(|i| rows(i)[..$square].as_ptr());
                     // SAFETY: such a `Simd` exists only where the features do; rows and columns were sliced to their lengths.
                     #[allow(unsafe_code)]
-                    return unsafe { vector::$turn(rows, to.as_mut_ptr(), step) };
+                    return unsafe { x86::$turn(rows, to.as_mut_ptr(), step) };
                 }
                 for i in 0..$square {
                     rows(i)[..$square].iter().zip(to[i..].iter_mut().step_by(step)).for_each(|(&v, to)| *to = v);
@@ -168,6 +205,7 @@ macro_rules! real {
 real!(
     f32,
     matrixmultiply::sgemm,
+    f32_portable,
     f32_avx2,
     f32_avx512,
     8,
@@ -180,6 +218,7 @@ real!(
 real!(
     f64,
     matrixmultiply::dgemm,
+    f64_portable,
     f64_avx2,
     f64_avx512,
     4,

@@ -11,6 +11,7 @@ static SQUASH: Scalar = Scalar {
     f32: |_, v| v.iter_mut().for_each(|x| *x /= 1.0 + x.abs()),
     f64: |_, v| v.iter_mut().for_each(|x| *x /= 1.0 + x.abs()),
     wgsl: "x / (1.0 + abs(x))",
+    inline: None,
 };
 
 /// Numbers that look random, in [-1, 1).

@@ -1,6 +1,6 @@
 //! Elementwise functions: one row a function. A row is all there is to add.
 
-use osculate_kernels::{Body, Instr, Real, Scalar, Simd, math};
+use osculate_kernels::{Body, Inline, Instr, Real, Scalar, Simd, math};
 
 use super::Primitive;
 use crate::plan::{Lowering, Value};
@@ -29,7 +29,7 @@ pub fn elementwise() -> &'static [Elementwise] {
 }
 
 macro_rules! unary {
-    ($($(#[$doc:meta])* $name:ident: |$v:ident| $value:expr, |$x:pat_param, $y:pat_param| $derivative:tt, $domain:expr, $wgsl:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident: |$v:ident| $value:expr, |$x:pat_param, $y:pat_param| $derivative:tt, $domain:expr, $wgsl:literal $(, $inline:ident)?;)*) => {
         /// Values in either type.
         #[allow(non_upper_case_globals)]
         mod scalars {
@@ -43,7 +43,8 @@ macro_rules! unary {
                 fn block<T: Real>(simd: Simd, values: &mut [T]) {
                     simd.each(values, value);
                 }
-                Scalar { name: stringify!($name), f32: block::<f32>, f64: block::<f64>, wgsl: $wgsl }
+                let inline = unary!(@inline $($inline)?);
+                Scalar { name: stringify!($name), f32: block::<f32>, f64: block::<f64>, wgsl: $wgsl, inline }
             };)*
         }
 
@@ -64,6 +65,8 @@ macro_rules! unary {
             })*
         }
     };
+    (@inline) => { None };
+    (@inline $inline:ident) => { Some(Inline::$inline) };
     (@derivative zero) => { None };
     (@derivative $derivative:tt) => { Some($derivative) };
 }
@@ -76,13 +79,13 @@ fn where_positive<T: Real>(v: T, positive: T, other: T) -> T {
 }
 
 unary! {
-// name: value, |x, y| {derivative}, an interval to test on, WGSL
+// name: value, |x, y| {derivative}, an interval to test on, WGSL, and what executors compute in registers
     /// 1/x.
-    recip: |v| v.recip(), |_, y| {-(y * y)}, (0.3, 3.0), "1.0 / x";
+    recip: |v| v.recip(), |_, y| {-(y * y)}, (0.3, 3.0), "1.0 / x", Recip;
     /// √x.
-    sqrt: |v| v.sqrt(), |_, y| {0.5 * y.recip()}, (0.2, 4.0), "sqrt(x)";
+    sqrt: |v| v.sqrt(), |_, y| {0.5 * y.recip()}, (0.2, 4.0), "sqrt(x)", Sqrt;
     /// 1/√x.
-    rsqrt: |v| v.sqrt().recip(), |_, y| {-0.5 * (y * y * y)}, (0.3, 4.0), "inverseSqrt(x)";
+    rsqrt: |v| v.sqrt().recip(), |_, y| {-0.5 * (y * y * y)}, (0.3, 4.0), "inverseSqrt(x)", Rsqrt;
     /// eˣ.
     exp: |v| math::exp(v), |_, y| y, (-2.0, 2.0), "exp(x)";
     /// eˣ − 1, exact near 0.
@@ -106,13 +109,13 @@ unary! {
     /// Error function 2/√π ∫₀ˣ e^(−t²) dt.
     erf: |v| math::erf(v), |x, _| {std::f64::consts::FRAC_2_SQRT_PI * (-(x * x)).exp()}, (-2.0, 2.0), "erf(x)";
     /// max(x, 0); its derivative at 0 is 0. (Of y rather than x: then nobody reads x again.)
-    relu: |v| where_positive(v, v, T::zero()), |_, y| {y.step()}, (0.1, 2.0), "max(x, 0.0)";
+    relu: |v| where_positive(v, v, T::zero()), |_, y| {y.step()}, (0.1, 2.0), "max(x, 0.0)", Relu;
     /// 1 where x > 0, else 0; its derivative is 0.
-    step: |v| where_positive(v, T::one(), T::zero()), |_, _| zero, (0.1, 2.0), "select(0.0, 1.0, x > 0.0)";
+    step: |v| where_positive(v, T::one(), T::zero()), |_, _| zero, (0.1, 2.0), "select(0.0, 1.0, x > 0.0)", Step;
     /// |x|; its derivative at 0 is 0.
-    abs: |v| v.abs(), |x, _| {x.sign()}, (0.1, 2.0), "abs(x)";
+    abs: |v| v.abs(), |x, _| {x.sign()}, (0.1, 2.0), "abs(x)", Abs;
     /// −1, 0 or 1; its derivative is 0.
-    sign: |v| where_positive(v, T::one(), where_positive(-v, -T::one(), T::zero())), |_, _| zero, (0.1, 2.0), "sign(x)";
+    sign: |v| where_positive(v, T::one(), where_positive(-v, -T::one(), T::zero())), |_, _| zero, (0.1, 2.0), "sign(x)", Sign;
 }
 
 impl Unary {

@@ -1,11 +1,13 @@
-//! A body evaluated over a block of lanes: every instruction is a loop over vectors.
+//! A body evaluated over a block of lanes: inputs are read where they lie or copied side by side, then the machine runs.
 
 use super::Source;
+use super::code::{ARGS, Code};
+use super::machine::Lanes;
 use super::pack::copy;
 use super::simd::Simd;
 use super::walk::{Patch, Path};
-use crate::body::REGISTERS;
-use crate::{Body, Comparison, Instr, Real};
+use crate::Real;
+use crate::program::VIEWS;
 
 /// Elements worked on at once: enough to be worth the walk, few enough for a body's blocks to stay in the first cache.
 pub(super) const BLOCK: usize = 512;
@@ -13,13 +15,18 @@ pub(super) const BLOCK: usize = 512;
 /// Lanes of the loops' steps: blocks are computed in whole ones, so that no loop has a remainder.
 pub(super) const STEP: usize = 16;
 
-/// One block a register.
+/// Room for what a body works on.
 #[derive(Debug, Clone)]
 pub(super) struct Registers<O> {
     simd: Simd,
+    /// Of the inputs, of what is stored on the way, and of a result.
     blocks: Vec<Block<O>>,
-    /// What the blocks of loads hold of inputs whose rows are all alike.
-    held: [Held; REGISTERS],
+    /// Numbers that are the same in every lane: inputs, then constants.
+    same: Vec<Same<O>>,
+    /// Where a body finds both.
+    args: Box<[Lanes<O>; ARGS]>,
+    /// What the blocks of inputs hold whose rows are all alike.
+    held: [Held; VIEWS],
 }
 
 /// Rows that a block holds, and where they were read.
@@ -33,14 +40,19 @@ impl Held {
     const NONE: Held = Held { from: 0, rows: 0 };
 }
 
-/// The lanes of a register, in whole cache lines.
+/// The lanes of an argument, in whole cache lines.
 #[derive(Debug, Clone)]
 #[repr(align(64))]
 struct Block<O>([O; BLOCK]);
 
+/// As many lanes as a vector has at most.
+#[derive(Debug, Clone)]
+#[repr(align(64))]
+struct Same<O>([O; STEP]);
+
 /// Where the lanes of an input lie.
 #[derive(Clone, Copy)]
-struct Lanes<'d, T> {
+struct Strided<'d, T> {
     /// From the first lane on.
     data: &'d [T],
     /// Where that is in its slot.
@@ -63,40 +75,63 @@ pub(super) struct Reads<'d, T> {
 
 impl<'d, T: Real> Reads<'d, T> {
     #[inline(always)]
-    fn lanes(self, input: usize, patch: Patch) -> Lanes<'d, T> {
+    fn lanes(self, input: usize, patch: Patch) -> Strided<'d, T> {
         let path = &self.paths[input];
         let from = self.from[input] + self.along[input];
         let data = &self.source.slot(path.slot)[from..];
         let len = if path.row == 0 { patch.lanes } else { patch.len() };
         let table = if path.table.is_empty() { &[] } else { &path.table[patch.first..patch.first + len] };
-        Lanes { data, from, row: path.row, lane: path.lane, table }
+        Strided { data, from, row: path.row, lane: path.lane, table }
     }
 }
 
 impl<O: Real> Registers<O> {
-    /// For bodies of so many instructions.
-    pub fn new(simd: Simd, count: usize) -> Registers<O> {
-        // One more for a result that is the same in every lane.
-        let count = if count == 0 { 0 } else { count + 1 };
-        Registers { simd, blocks: vec![Block([O::zero(); BLOCK]); count], held: [Held::NONE; REGISTERS] }
+    /// For any of some bodies.
+    pub fn new<'c>(simd: Simd, bodies: impl Iterator<Item = &'c Code>) -> Registers<O> {
+        let (mut blocks, mut same) = (0, 0);
+        for code in bodies {
+            blocks = blocks.max(code.inputs.len() + code.stored + 1);
+            same = same.max(code.inputs.len() + code.constants.len());
+        }
+        Registers {
+            simd,
+            blocks: vec![Block([O::zero(); BLOCK]); blocks],
+            same: vec![Same([O::zero(); STEP]); same],
+            args: Box::new([Lanes::NONE; ARGS]),
+            held: [Held::NONE; VIEWS],
+        }
     }
 
-    /// To be called before a nest is walked: what blocks hold is another's.
-    pub fn begin(&mut self) {
-        self.held = [Held::NONE; REGISTERS];
+    /// To be called before a nest is walked: what is held, and where, is another's.
+    #[inline(always)]
+    pub fn begin(&mut self, code: &Code) {
+        self.held = [Held::NONE; VIEWS];
+        let (inputs, blocks, same) = (code.inputs.len(), self.blocks.as_mut_ptr(), self.same.as_mut_ptr());
+        let args = &mut self.args[1 + inputs..];
+        for (at, (arg, &value)) in (inputs..).zip(args.iter_mut().zip(&code.constants)) {
+            self.same[at].0 = [O::narrow(value); STEP];
+            *arg = Lanes { at: same.wrapping_add(at).cast(), same: true };
+        }
+        for (at, arg) in (inputs..inputs + code.stored).zip(&mut args[code.constants.len()..]) {
+            *arg = Lanes { at: blocks.wrapping_add(at).cast(), same: false };
+        }
     }
 
     pub fn bytes(&self) -> usize {
-        size_of_val(&self.blocks[..])
+        size_of_val(&self.blocks[..]) + size_of_val(&self.same[..])
     }
 
     /// Runs the body over a patch; lanes of the result beyond the patch mean nothing.
     #[inline(always)]
-    pub fn eval<'r, T: Real>(&'r mut self, body: &Body, patch: Patch, reads: Reads<'r, T>) -> &'r [O] {
+    pub fn eval<'r, T: Real>(&'r mut self, code: &Code, patch: Patch, reads: Reads<'r, T>) -> &'r [O] {
+        let spare = self.blocks.len() - 1;
         let whole = patch.len().next_multiple_of(STEP);
-        let (blocks, spare) = self.blocks.split_at_mut(body.0.len());
-        let to = &mut spare[0].0[..whole];
-        match through(self.simd, blocks, &mut self.held, body, patch, reads, to) {
+        let Some(input) = code.copied else {
+            self.run(code, patch, reads, &mut []);
+            return &self.blocks[spare].0[..whole];
+        };
+        let to = &mut self.blocks[spare].0[..whole];
+        match reads.lanes(input, patch).into(self.simd, patch, to) {
             Made::Written => to,
             Made::Elsewhere(Value::Block(block)) => block,
             Made::Elsewhere(Value::Same(value)) => {
@@ -108,58 +143,78 @@ impl<O: Real> Registers<O> {
 
     /// The same, straight to where it is wanted.
     #[inline(always)]
-    pub fn eval_into<T: Real>(&mut self, body: &Body, patch: Patch, reads: Reads<'_, T>, to: &mut [O]) {
-        match through(self.simd, &mut self.blocks, &mut self.held, body, patch, reads, to) {
+    pub fn eval_into<T: Real>(&mut self, code: &Code, patch: Patch, reads: Reads<'_, T>, to: &mut [O]) {
+        let Some(input) = code.copied else {
+            return self.run(code, patch, reads, to);
+        };
+        match reads.lanes(input, patch).into(self.simd, patch, to) {
             Made::Written => {}
             Made::Elsewhere(Value::Block(block)) => copy(to, block),
             Made::Elsewhere(Value::Same(value)) => to.fill(value),
         }
     }
-}
 
-/// All instructions, the last of them to `to`.
-#[inline(always)]
-fn through<'r, T: Real, O: Real>(
-    simd: Simd,
-    blocks: &'r mut [Block<O>],
-    held: &mut [Held; REGISTERS],
-    body: &Body,
-    patch: Patch,
-    reads: Reads<'r, T>,
-    to: &mut [O],
-) -> Made<'r, O> {
-    let whole = patch.len().next_multiple_of(STEP);
-    let mut done: [Value<'r, O>; REGISTERS] = [Value::Same(O::zero()); REGISTERS];
-    let (last, others) = match body.0.split_last() {
-        Some(split) => split,
-        None => return Made::Elsewhere(Value::Same(O::zero())), // refused by `Program::new`
-    };
-    for ((done_at, instr), Block(block)) in (0..).zip(others).zip(blocks) {
-        done[done_at] = match *instr {
-            Instr::Load(input) => loaded(simd, reads.lanes(input, patch), patch, &mut held[done_at], block),
-            _ => {
-                let to = &mut block[..whole];
-                match computed(simd, instr, &done, to) {
-                    Made::Written => Value::Block(to),
-                    Made::Elsewhere(value) => value,
+    /// All instructions over a patch, the result to `to`, which holds all lanes or none; without it, to the last block.
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    fn run<T: Real>(&mut self, code: &Code, patch: Patch, reads: Reads<'_, T>, to: &mut [O]) {
+        let whole = patch.len().next_multiple_of(STEP);
+        let (blocks, same) = (self.blocks.as_mut_ptr(), self.same.as_mut_ptr());
+        let last = blocks.wrapping_add(self.blocks.len() - 1).cast::<O>();
+        for (at, (&input, arg)) in code.inputs.iter().zip(&mut self.args[1..]).enumerate() {
+            // SAFETY: there is a block and a number for each input of every body that `new` was told of; nothing else refers to them.
+            let (block, same) = unsafe { (&mut (*blocks.add(at)).0, &mut (*same.add(at)).0) };
+            *arg = match loaded(self.simd, reads.lanes(input, patch), patch, &mut self.held[at], block) {
+                Value::Block(lanes) => Lanes { at: lanes.as_ptr().cast_mut(), same: false },
+                Value::Same(value) => {
+                    *same = [value; STEP];
+                    Lanes { at: same.as_mut_ptr(), same: true }
                 }
+            };
+        }
+        // Whole steps go where they are wanted, what is left through a block.
+        let steps = if to.len() == whole { whole } else { to.len() / STEP * STEP };
+        for (range, at) in [(0..steps, to.as_mut_ptr()), (steps..whole, last)] {
+            if !range.is_empty() {
+                self.args[0] = Lanes { at, same: false };
+                // SAFETY: inputs were sliced to whole steps, blocks are longer, and so is `to` in the range for which it is taken. What
+                // is stored to are blocks that nothing else refers to, and `to`.
+                unsafe { stretches(self.simd, code, &self.args, range) };
             }
-        };
-    }
-    match *last {
-        Instr::Load(input) => reads.lanes(input, patch).into(simd, patch, to),
-        _ => computed(simd, last, &done, to),
+        }
+        if !to.is_empty() && steps < whole {
+            copy(&mut to[steps..], &self.blocks[self.blocks.len() - 1].0[steps..whole]);
+        }
     }
 }
 
-/// What an instruction came to.
+/// All instructions and functions over a range of lanes.
+///
+/// # Safety
+/// That of [`Real::steps`], of all instructions; functions are applied to what is stored.
+#[inline(always)]
+#[allow(unsafe_code)]
+pub(super) unsafe fn stretches<O: Real>(simd: Simd, code: &Code, args: &[Lanes<O>; ARGS], range: std::ops::Range<usize>) {
+    for (ops, apply) in code.stretches() {
+        // SAFETY: the caller's contract.
+        unsafe { O::steps(simd, ops, args, range.clone()) };
+        if let Some(apply) = apply {
+            let at = args[usize::from(apply.to)].at.wrapping_add(range.start);
+            // SAFETY: lanes that were just stored to.
+            let lanes = unsafe { std::slice::from_raw_parts_mut(at, range.len()) };
+            O::apply(apply.scalar, simd, lanes);
+        }
+    }
+}
+
+/// What reading came to.
 enum Made<'r, O> {
     /// It is where it was to go.
     Written,
     Elsewhere(Value<'r, O>),
 }
 
-/// What a register holds.
+/// The lanes of an input.
 #[derive(Clone, Copy)]
 enum Value<'r, O> {
     Block(&'r [O]),
@@ -167,101 +222,12 @@ enum Value<'r, O> {
     Same(O),
 }
 
-/// One instruction that is no load, on as many lanes as `to` has.
-///
-/// Plain loops over slices of one length: closures might not be inlined, and then not be compiled for the instruction set; chunks of
-/// lanes would be gathered.
-#[inline(always)]
-fn computed<'r, O: Real>(simd: Simd, instr: &Instr, done: &[Value<'r, O>; REGISTERS], to: &mut [O]) -> Made<'r, O> {
-    use Value::{Block, Same};
-    macro_rules! lanes {
-        // One loop for each combination of blocks and numbers.
-        ($a:expr, $b:expr, |$x:ident, $y:ident| $value:expr) => {
-            match (done[$a], done[$b]) {
-                (Same($x), Same($y)) => return Made::Elsewhere(Same($value)),
-                (Block(a), Same($y)) => {
-                    for (to, &$x) in to.iter_mut().zip(a) {
-                        *to = $value;
-                    }
-                }
-                (Same($x), Block(b)) => {
-                    for (to, &$y) in to.iter_mut().zip(b) {
-                        *to = $value;
-                    }
-                }
-                (Block(a), Block(b)) => {
-                    for ((to, &$x), &$y) in to.iter_mut().zip(a).zip(b) {
-                        *to = $value;
-                    }
-                }
-            }
-        };
-    }
-    match *instr {
-        Instr::Load(_) => {} // the caller's
-        Instr::Const(value) => return Made::Elsewhere(Same(O::narrow(value))),
-        Instr::Apply(scalar, a) => match done[a] {
-            Same(value) => {
-                let mut value = [value];
-                O::apply(scalar, simd, &mut value);
-                return Made::Elsewhere(Same(value[0]));
-            }
-            Block(a) => {
-                for (to, &a) in to.iter_mut().zip(a) {
-                    *to = a;
-                }
-                O::apply(scalar, simd, to);
-            }
-        },
-        Instr::Add(a, b) => lanes!(a, b, |x, y| x + y),
-        Instr::Mul(a, b) => lanes!(a, b, |x, y| x * y),
-        Instr::Compare(Comparison::Less, a, b) => lanes!(a, b, |x, y| truth(x < y)),
-        Instr::Compare(Comparison::LessEqual, a, b) => lanes!(a, b, |x, y| truth(x <= y)),
-        Instr::Compare(Comparison::Equal, a, b) => lanes!(a, b, |x, y| truth(x == y)),
-        Instr::Select(mask, a, b) => {
-            let mask = match done[mask] {
-                Same(mask) => return Made::Elsewhere(done[if mask != O::zero() { a } else { b }]),
-                Block(mask) => mask,
-            };
-            match (done[a], done[b]) {
-                (Same(a), Same(b)) => {
-                    for (to, &mask) in to.iter_mut().zip(mask) {
-                        *to = if mask != O::zero() { a } else { b };
-                    }
-                }
-                (Block(a), Same(b)) => {
-                    for ((to, &mask), &a) in to.iter_mut().zip(mask).zip(a) {
-                        *to = if mask != O::zero() { a } else { b };
-                    }
-                }
-                (Same(a), Block(b)) => {
-                    for ((to, &mask), &b) in to.iter_mut().zip(mask).zip(b) {
-                        *to = if mask != O::zero() { a } else { b };
-                    }
-                }
-                (Block(a), Block(b)) => {
-                    for (((to, &mask), &a), &b) in to.iter_mut().zip(mask).zip(a).zip(b) {
-                        *to = if mask != O::zero() { a } else { b };
-                    }
-                }
-            }
-        }
-    }
-    Made::Written
-}
-
-/// 1 or 0.
-#[inline(always)]
-fn truth<O: Real>(holds: bool) -> O {
-    if holds { O::one() } else { O::zero() }
-}
-
 /// The lanes of an input, as they lie if they can be read so, else copied; rows that are all alike are copied once as long as they are
 /// the same.
 #[inline(always)]
 fn loaded<'r, T: Real, O: Real>(
     simd: Simd,
-    lanes: Lanes<'r, T>,
+    lanes: Strided<'r, T>,
     patch: Patch,
     held: &mut Held,
     block: &'r mut [O; BLOCK],
@@ -280,7 +246,7 @@ fn loaded<'r, T: Real, O: Real>(
     }
 }
 
-impl<'d, T: Real> Lanes<'d, T> {
+impl<'d, T: Real> Strided<'d, T> {
     /// Copies them, unless they are one number or lie side by side.
     #[inline(always)]
     fn into<O: Real>(self, simd: Simd, patch: Patch, to: &mut [O]) -> Made<'d, O> {
@@ -381,60 +347,4 @@ fn gather<T: Real, O: Real>(simd: Simd, data: &[T], step: usize, len: usize, to:
             }
         }
     }
-}
-
-/// Lanes that a sum has: as many as keep the adders busy.
-pub(super) const LANES: usize = 64;
-
-/// Adds values to sums in f64, a few of each lane in their own type first.
-#[inline(always)]
-pub(super) fn add_up<O: Real>(values: &[O], totals: &mut [f64; LANES]) {
-    let mut sums = [O::zero(); LANES];
-    let (whole, rest) = values.as_chunks::<LANES>();
-    for step in whole {
-        for lane in 0..LANES {
-            sums[lane] += step[lane];
-        }
-    }
-    for (sum, &v) in sums.iter_mut().zip(rest) {
-        *sum += v;
-    }
-    for lane in 0..LANES {
-        totals[lane] += sums[lane].wide();
-    }
-}
-
-/// The largest of the lanes, or the NaN among them.
-#[inline(always)]
-pub(super) fn largest<O: Real>(values: &[O]) -> f64 {
-    let mut most = [O::neg_infinity(); STEP];
-    let (whole, rest) = values.as_chunks::<STEP>();
-    for step in whole {
-        for lane in 0..STEP {
-            most[lane] = larger(most[lane], step[lane]);
-        }
-    }
-    for (most, &v) in most.iter_mut().zip(rest) {
-        *most = larger(*most, v);
-    }
-    halve(most, larger).wide()
-}
-
-/// The larger, or the NaN among them.
-#[inline(always)]
-pub(super) fn larger<O: Real>(a: O, b: O) -> O {
-    if a > b || a.is_nan() { a } else { b }
-}
-
-/// Joins lanes, halves to halves.
-#[inline(always)]
-pub(super) fn halve<O: Real, const N: usize>(mut lanes: [O; N], join: impl Fn(O, O) -> O) -> O {
-    let mut width = N;
-    while width > 1 {
-        width /= 2;
-        for lane in 0..width {
-            lanes[lane] = join(lanes[lane], lanes[lane + width]);
-        }
-    }
-    lanes[0]
 }

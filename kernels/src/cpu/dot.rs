@@ -1,6 +1,7 @@
 //! Inner products: in the type of the vectors within blocks, in f64 across them.
 
-use super::block::{BLOCK, STEP, halve};
+use super::block::{BLOCK, STEP};
+use super::join::halve;
 use super::simd::{Simd, Work};
 use crate::Real;
 

@@ -4,12 +4,13 @@ use std::ops::Range;
 
 use super::Source;
 use super::block::{BLOCK, Reads, Registers};
+use super::code::Code;
 use super::pack::copy;
 use super::simd::{Simd, Work};
 use super::walk::{Apart, Loops, Path, Walk, contiguous, lane_cost};
-use crate::body::REGISTERS;
 use crate::nest::{coalesce, descending};
-use crate::{Body, Nest, Real, View};
+use crate::program::VIEWS;
+use crate::{Nest, Real, View};
 
 /// Rows shorter than this make the walk dearer than the work: a longer loop is taken for the lanes instead.
 const SHORT: usize = 16;
@@ -29,7 +30,7 @@ fn near(dims: &[usize], strides: &[Vec<usize>]) -> bool {
 
 #[derive(Debug, Clone)]
 pub(super) struct Map {
-    body: Body,
+    pub code: Code,
     loops: Loops,
     inputs: Vec<Path>,
     out: Path,
@@ -74,7 +75,7 @@ impl Map {
         let mut lanes = out.table.clone();
         lanes.sort_unstable();
         let distinct = lanes.windows(2).all(|pair| pair[0] < pair[1]);
-        Map { body: nest.body.clone(), loops, inputs, out, contiguous: plain, accumulate, distinct, apart }
+        Map { code: Code::new(&nest.body), loops, inputs, out, contiguous: plain, accumulate, distinct, apart }
     }
 
     pub(super) fn out_slot(&self) -> usize {
@@ -89,7 +90,7 @@ impl Map {
     /// Bytes of what it holds.
     pub(super) fn bytes(&self) -> usize {
         let paths: usize = self.inputs.iter().chain([&self.out]).map(Path::bytes).sum();
-        paths + size_of_val(&self.body.0[..])
+        paths + self.code.bytes()
     }
 
     pub(super) fn run<T: Real, O: Real>(
@@ -124,8 +125,8 @@ impl Map {
 
     /// The inputs that start at these offsets.
     #[inline(always)]
-    fn reads<'d, T: Real>(&'d self, source: Source<'d, T>, offsets: &'d [usize; REGISTERS]) -> Reads<'d, T> {
-        Reads { source, paths: &self.inputs, from: offsets, along: &[0; REGISTERS] }
+    fn reads<'d, T: Real>(&'d self, source: Source<'d, T>, offsets: &'d [usize; VIEWS]) -> Reads<'d, T> {
+        Reads { source, paths: &self.inputs, from: offsets, along: &[0; VIEWS] }
     }
 }
 
@@ -143,11 +144,11 @@ impl<T: Real, O: Real> Work for InOrder<'_, T, O> {
     fn run(self) {
         let InOrder { map, source, registers, start, mut out } = self;
         let mut walk = Walk::at(&map.loops, start, map.inputs.iter());
-        registers.begin();
+        registers.begin(&map.code);
         while !out.is_empty() {
             let patch = walk.patch(out.len());
             let (to, rest) = out.split_at_mut(patch.len());
-            registers.eval_into(&map.body, patch, map.reads(source, &walk.offsets), to);
+            registers.eval_into(&map.code, patch, map.reads(source, &walk.offsets), to);
             out = rest;
             walk.advance(patch, map.inputs.iter());
         }
@@ -170,11 +171,11 @@ impl<T: Real, O: Real> Work for Scattered<'_, T, O> {
     fn run(self) {
         let Scattered { map, simd, source, registers, range, base, out } = self;
         let paths = || map.inputs.iter().chain([&map.out]);
-        registers.begin();
+        registers.begin(&map.code);
         let (mut walk, mut at) = (Walk::at(&map.loops, range.start, paths()), range.start);
         while at < range.end {
             let patch = walk.patch(range.end - at);
-            let values = &registers.eval(&map.body, patch, map.reads(source, &walk.offsets))[..patch.len()];
+            let values = &registers.eval(&map.code, patch, map.reads(source, &walk.offsets))[..patch.len()];
             // The caller's slice starts at the output's first element.
             let corner = walk.offsets[map.inputs.len()] - map.out.offset - base;
             if !map.out.table.is_empty() {

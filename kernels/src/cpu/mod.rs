@@ -3,7 +3,10 @@
 //! Every output element is computed by one thread in one order, so results do not depend on the number of threads.
 
 mod block;
+mod code;
 mod dot;
+pub(crate) mod join;
+pub(crate) mod machine;
 mod map;
 mod matmul;
 mod pack;
@@ -11,11 +14,13 @@ mod reduce;
 mod simd;
 mod team;
 pub(crate) mod tile;
-#[cfg(target_arch = "x86_64")]
 pub(crate) mod vector;
 mod walk;
 
+pub use code::{ARGS, Op};
 pub use dot::dot;
+pub use join::LANES;
+pub use machine::Lanes;
 pub(crate) use simd::Level;
 pub use simd::Simd;
 pub use tile::Tile;
@@ -98,6 +103,15 @@ impl Step {
         }
     }
 
+    /// What nests do.
+    fn code(&self) -> Option<&code::Code> {
+        match self {
+            Step::Map(map) => Some(&map.code),
+            Step::Reduce(reduce) => Some(&reduce.code),
+            Step::MatMul(_) => None,
+        }
+    }
+
     fn work(&self) -> usize {
         match self {
             Step::Map(map) => map.work(),
@@ -166,25 +180,17 @@ impl<T: Real> Cpu<T> {
                 Command::MatMul(product) => Step::MatMul(Box::new(matmul::MatMul::new::<T>(product, simd))),
             })
             .collect();
-        let (mut packed, mut registers, mut wide) = (0, 0, 0);
-        for (step, command) in steps.iter().zip(program.commands()) {
-            match (step, command) {
-                (Step::MatMul(matmul), _) => packed = matmul.scratch::<T>().max(packed),
-                (_, Command::Map(nest) | Command::AddTo(nest) | Command::Reduce { nest, .. }) => {
-                    let is_wide = matches!(program.slots()[step.out_slot()], Slot::Output { wide: true, .. });
-                    let most = if is_wide { &mut wide } else { &mut registers };
-                    *most = nest.body.0.len().max(*most);
-                }
-                _ => {}
-            }
-        }
+        let packed = steps.iter().map(|step| if let Step::MatMul(m) = step { m.scratch::<T>() } else { 0 }).max();
+        let packed = packed.unwrap_or(0);
+        let is_wide = |step: &&Step| matches!(program.slots()[step.out_slot()], Slot::Output { wide: true, .. });
+        let bodies = |wide: bool| steps.iter().filter(move |step| is_wide(step) == wide).filter_map(Step::code);
         let shared = steps.iter().any(|step| step.work() >= TEAM);
         let threads = if shared { threads.clamp(1, team::MOST) } else { 1 };
         let scratch = Scratch {
             simd,
             packed: vec![Buffer::new(packed); threads],
-            registers: vec![Registers::new(simd, registers); threads],
-            wide: vec![Registers::new(simd, wide); threads],
+            registers: (0..threads).map(|_| Registers::new(simd, bodies(false))).collect(),
+            wide: (0..threads).map(|_| Registers::new(simd, bodies(true))).collect(),
         };
         Cpu { program, steps, owned, scratch, threads, spent: None }
     }

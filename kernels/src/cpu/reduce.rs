@@ -3,11 +3,13 @@
 use std::ops::Range;
 
 use super::Source;
-use super::block::{BLOCK, LANES, Reads, Registers, add_up, halve, larger, largest};
+use super::block::{BLOCK, Reads, Registers};
+use super::code::Code;
+use super::join::{LANES, halve, larger, largest};
 use super::simd::{Simd, Work};
 use super::walk::{Apart, Loops, Patch, Path, Walk, contiguous, lane_cost};
 use crate::nest::{coalesce, descending};
-use crate::{Body, Fold, Nest, Real, View};
+use crate::{Fold, Nest, Real, View};
 
 /// Terms a lane adds up in the type of the buffers before they go to f64, as many as in a lane of a whole block.
 const LANE_TERMS: usize = 16;
@@ -27,7 +29,7 @@ const SCATTER: f64 = 8.0;
 /// A nest whose loops run as it is cheapest, which is decided once.
 #[derive(Debug, Clone)]
 pub(super) struct Reduce {
-    body: Body,
+    pub code: Code,
     fold: Fold,
     scale: f64,
     kept: Loops,
@@ -170,7 +172,7 @@ impl Reduce {
         let sorted = |of: &[usize]| kept.iter().map(|&axis| of[axis]).collect::<Vec<_>>();
         Reduce {
             way,
-            body: nest.body.clone(),
+            code: Code::new(&nest.body),
             fold,
             scale,
             kept: kept_loops,
@@ -194,7 +196,7 @@ impl Reduce {
     /// Bytes of what it holds.
     pub(super) fn bytes(&self) -> usize {
         let paths: usize = self.inputs.iter().flatten().chain([&self.out]).map(Path::bytes).sum();
-        paths + size_of_val(&self.body.0[..])
+        paths + self.code.bytes()
     }
 
     /// Elements of the result that one index of the kept loops makes.
@@ -214,7 +216,7 @@ impl Reduce {
         let threads = source.team.threads(self.work()).min(registers.len());
         if !self.contiguous {
             let whole = |registers: &mut Registers<O>, range: Range<usize>, base: usize, out: &mut [O]| {
-                simd.run(Part { reduce: self, source, registers, range, base, out });
+                simd.run(Part { reduce: self, simd, source, registers, range, base, out });
             };
             return match &self.apart {
                 Some(apart) if results == 1 => apart.share(source.team, threads, total, out, registers, whole),
@@ -225,7 +227,7 @@ impl Reduce {
         let share = total.div_ceil(threads);
         let part = |part: usize, registers: &mut Registers<O>, out: &mut [O]| {
             let range = part * share..part * share + out.len() / results;
-            simd.run(Part { reduce: self, source, registers, range, base: part * share * results, out });
+            simd.run(Part { reduce: self, simd, source, registers, range, base: part * share * results, out });
         };
         if share == total {
             return part(0, &mut registers[0], out);
@@ -237,6 +239,7 @@ impl Reduce {
     #[inline(always)]
     fn lanes<T: Real, O: Real>(
         &self,
+        simd: Simd,
         source: Source<'_, T>,
         registers: &mut Registers<O>,
         from: &[usize],
@@ -254,7 +257,14 @@ impl Reduce {
         while left > 0 {
             let patch = walk.patch(left);
             let reads = Reads { source, paths, from, along: &walk.offsets };
-            let mut values = &registers.eval(&self.body, patch, reads)[..patch.len()];
+            let mut values = &registers.eval(&self.code, patch, reads)[..patch.len()];
+            if let (Fold::Sum, LANES, Some(totals)) = (self.fold, period, totals.first_chunk_mut()) {
+                // Patches begin at a whole row of results, so at any of those among the lanes.
+                O::add_up(simd, values, totals);
+                left -= patch.len();
+                walk.advance(patch, paths.iter());
+                continue;
+            }
             while !values.is_empty() {
                 let now;
                 (now, values) = values.split_at(values.len().min(period - lane));
@@ -302,16 +312,22 @@ impl Reduce {
 
     /// The element whose inputs start at `from`, blocks running along the folded loops.
     #[inline(always)]
-    fn along<T: Real, O: Real>(&self, source: Source<'_, T>, registers: &mut Registers<O>, from: &[usize]) -> f64 {
+    fn along<T: Real, O: Real>(
+        &self,
+        simd: Simd,
+        source: Source<'_, T>,
+        registers: &mut Registers<O>,
+        from: &[usize],
+    ) -> f64 {
         let paths = &self.inputs[1];
         let (mut walk, mut left) = (Walk::at(&self.folded, 0, paths.iter()), self.folded.len());
         let (mut sums, mut most) = ([0.0; LANES], f64::NEG_INFINITY);
         while left > 0 {
             let patch = walk.patch(left);
             let reads = Reads { source, paths, from, along: &walk.offsets };
-            let result = &registers.eval(&self.body, patch, reads)[..patch.len()];
+            let result = &registers.eval(&self.code, patch, reads)[..patch.len()];
             match self.fold {
-                Fold::Sum => add_up(result, &mut sums),
+                Fold::Sum => O::add_up(simd, result, &mut sums),
                 Fold::Max => most = larger(most, largest(result)),
             }
             left -= patch.len();
@@ -341,7 +357,7 @@ impl Reduce {
         let count = self.folded.len();
         for index in 1..=count {
             let reads = Reads { source, paths: &self.inputs[0], from, along: &walk.offsets };
-            let result = registers.eval(&self.body, patch, reads);
+            let result = registers.eval(&self.code, patch, reads);
             match self.fold {
                 Fold::Sum => {
                     for (block, &value) in block.iter_mut().zip(result) {
@@ -371,6 +387,7 @@ impl Reduce {
 /// Computes the elements of a range of flat kept indices.
 struct Part<'w, T, O> {
     reduce: &'w Reduce,
+    simd: Simd,
     source: Source<'w, T>,
     registers: &'w mut Registers<O>,
     range: Range<usize>,
@@ -382,11 +399,11 @@ struct Part<'w, T, O> {
 impl<T: Real, O: Real> Work for Part<'_, T, O> {
     #[inline(always)]
     fn run(self) {
-        let Part { reduce, source, registers, range, base, out } = self;
+        let Part { reduce, simd, source, registers, range, base, out } = self;
         let paths = || reduce.inputs[0].iter().chain([&reduce.out]);
         let mut totals = [0.0; BLOCK];
         let (mut walk, mut at) = (Walk::at(&reduce.kept, range.start, paths()), range.start);
-        registers.begin();
+        registers.begin(&reduce.code);
         while at < range.end {
             let patch = match reduce.way {
                 Way::Across => walk.patch(range.end - at),
@@ -394,9 +411,9 @@ impl<T: Real, O: Real> Work for Part<'_, T, O> {
             };
             match reduce.way {
                 Way::Across => reduce.across(source, registers, &walk.offsets, patch, &mut totals),
-                Way::Along => totals[0] = reduce.along(source, registers, &walk.offsets),
+                Way::Along => totals[0] = reduce.along(simd, source, registers, &walk.offsets),
                 Way::Lanes { results, each } => {
-                    reduce.lanes(source, registers, &walk.offsets, [results, each], &mut totals);
+                    reduce.lanes(simd, source, registers, &walk.offsets, [results, each], &mut totals);
                 }
             }
             let totals = &totals[..patch.len() * reduce.results()];

@@ -13,7 +13,7 @@ use std::array::from_fn;
 
 use super::simd::{Level, Simd};
 #[cfg(target_arch = "x86_64")]
-use super::vector::Vector;
+use super::vector::{Masked, Vector};
 use crate::Real;
 
 /// Most vectors side by side in a tile.
@@ -86,7 +86,7 @@ pub struct Tile<'r, T> {
 #[inline(always)]
 unsafe fn tile<
     T: Real,
-    V: Vector<T>,
+    V: Masked<T>,
     const M0: usize,
     const M: usize,
     const N: usize,

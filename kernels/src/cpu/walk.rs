@@ -7,9 +7,8 @@ use std::ops::Range;
 use super::block::{BLOCK, STEP};
 use super::team::Team;
 use crate::View;
-use crate::body::REGISTERS;
 use crate::nest::{coalesce, offset};
-use crate::program::LOOPS;
+use crate::program::{LOOPS, VIEWS};
 
 /// Rows of lanes shorter than this are made longer by the loops around them, if they are to be blocks.
 const SHORT: usize = 32;
@@ -137,7 +136,7 @@ pub(super) struct Walk<'a> {
     index: [usize; LOOPS],
     row: usize,
     lane: usize,
-    pub offsets: [usize; REGISTERS],
+    pub offsets: [usize; VIEWS],
 }
 
 impl<'a> Walk<'a> {
@@ -145,7 +144,7 @@ impl<'a> Walk<'a> {
     #[inline(always)]
     pub fn at<'p>(loops: &'a Loops, index: usize, paths: impl Iterator<Item = &'p Path>) -> Walk<'a> {
         let (lane, row) = (index % loops.lanes, index / loops.lanes % loops.rows);
-        let mut walk = Walk { loops, index: [0; LOOPS], row, lane, offsets: [0; REGISTERS] };
+        let mut walk = Walk { loops, index: [0; LOOPS], row, lane, offsets: [0; VIEWS] };
         for (view, path) in paths.enumerate() {
             // Tables count from the first lane.
             let from = if path.table.is_empty() { index } else { index - lane };

@@ -1,4 +1,4 @@
-//! Vector registers of x86-64, and what they are shuffled for.
+//! Those of x86-64, and what they are shuffled for.
 
 // Registers and raw pointers all through; what makes them sound is each function's contract.
 #![allow(unsafe_code)]
@@ -6,33 +6,19 @@
 use std::arch::x86_64::*;
 use std::array::from_fn;
 
-/// A vector register.
-///
-/// # Safety
-/// All functions: the machine has the instructions, and pointers are to as many elements as there are lanes (that a mask takes).
-pub(super) trait Vector<T>: Copy {
-    const LANES: usize;
-    unsafe fn splat(value: T) -> Self;
-    unsafe fn load(from: *const T) -> Self;
-    unsafe fn store(self, to: *mut T);
-    /// Which lanes `load_some` reads (the others are 0) and `store_some` writes.
-    type Mask: Copy;
-    /// The first lanes.
-    unsafe fn mask(lanes: usize) -> Self::Mask;
-    unsafe fn load_some(from: *const T, mask: Self::Mask) -> Self;
-    unsafe fn store_some(self, to: *mut T, mask: Self::Mask);
-    unsafe fn mul(self, other: Self) -> Self;
-    /// `self · x + y`, rounded once.
-    unsafe fn mul_add(self, x: Self, y: Self) -> Self;
-}
+use super::{Masked, Vector};
 
+/// Instructions of a type and a width, by what they do.
 macro_rules! vector {
     (
-        $type:ty, $vector:ty, $lanes:expr, $splat:ident, $load:ident, $store:ident, $mul:ident, $mul_add:ident,
-        $mask:ty, $first:ident, $load_some:ident, $store_some:ident
+        $type:ty, $vector:ty, $lanes:literal, $mask:ty, $test:ty,
+        splat $splat:ident, load $load:ident, store $store:ident, add $add:ident, mul $mul:ident, div $div:ident, sqrt $sqrt:ident,
+        abs $abs:ident, compare $compare:ident, pick $pick:ident,
+        mul_add $mul_add:ident, mask $first:ident, load_some $load_some:ident, store_some $store_some:ident
     ) => {
         impl Vector<$type> for $vector {
             const LANES: usize = $lanes;
+            type Test = $test;
             // SAFETY of all: the trait's contract.
             #[inline(always)]
             unsafe fn splat(value: $type) -> Self {
@@ -46,7 +32,47 @@ macro_rules! vector {
             unsafe fn store(self, to: *mut $type) {
                 unsafe { $store(to, self) }
             }
+            #[inline(always)]
+            unsafe fn add(self, other: Self) -> Self {
+                unsafe { $add(self, other) }
+            }
+            #[inline(always)]
+            unsafe fn mul(self, other: Self) -> Self {
+                unsafe { $mul(self, other) }
+            }
+            #[inline(always)]
+            unsafe fn div(self, other: Self) -> Self {
+                unsafe { $div(self, other) }
+            }
+            #[inline(always)]
+            unsafe fn sqrt(self) -> Self {
+                unsafe { $sqrt(self) }
+            }
+            #[inline(always)]
+            unsafe fn abs(self) -> Self {
+                unsafe { $abs(self) }
+            }
+            #[inline(always)]
+            unsafe fn less(self, other: Self) -> $test {
+                unsafe { $compare::<_CMP_LT_OQ>(self, other) }
+            }
+            #[inline(always)]
+            unsafe fn less_equal(self, other: Self) -> $test {
+                unsafe { $compare::<_CMP_LE_OQ>(self, other) }
+            }
+            #[inline(always)]
+            unsafe fn equal(self, other: Self) -> $test {
+                unsafe { $compare::<_CMP_EQ_OQ>(self, other) }
+            }
+            #[inline(always)]
+            unsafe fn pick(test: $test, a: Self, b: Self) -> Self {
+                unsafe { $pick(test, a, b) }
+            }
+        }
+
+        impl Masked<$type> for $vector {
             type Mask = $mask;
+            // SAFETY of all: the trait's contract.
             #[inline(always)]
             unsafe fn mask(lanes: usize) -> $mask {
                 unsafe { $first(lanes) }
@@ -60,10 +86,6 @@ macro_rules! vector {
                 unsafe { $store_some(to, mask, self) }
             }
             #[inline(always)]
-            unsafe fn mul(self, other: Self) -> Self {
-                unsafe { $mul(self, other) }
-            }
-            #[inline(always)]
             unsafe fn mul_add(self, x: Self, y: Self) -> Self {
                 unsafe { $mul_add(self, x, y) }
             }
@@ -72,61 +94,67 @@ macro_rules! vector {
 }
 
 vector!(
-    f32,
-    __m512,
-    16,
-    _mm512_set1_ps,
-    _mm512_loadu_ps,
-    _mm512_storeu_ps,
-    _mm512_mul_ps,
-    _mm512_fmadd_ps,
-    __mmask16,
-    f32_mask_avx512,
-    f32_load_avx512,
-    _mm512_mask_storeu_ps
+    f32, __m512, 16, __mmask16, __mmask16,
+    splat _mm512_set1_ps, load _mm512_loadu_ps, store _mm512_storeu_ps, add _mm512_add_ps, mul _mm512_mul_ps, div _mm512_div_ps, sqrt _mm512_sqrt_ps,
+    abs _mm512_abs_ps, compare _mm512_cmp_ps_mask, pick f32_pick_avx512,
+    mul_add _mm512_fmadd_ps, mask f32_mask_avx512, load_some f32_load_avx512, store_some _mm512_mask_storeu_ps
 );
 vector!(
-    f64,
-    __m512d,
-    8,
-    _mm512_set1_pd,
-    _mm512_loadu_pd,
-    _mm512_storeu_pd,
-    _mm512_mul_pd,
-    _mm512_fmadd_pd,
-    __mmask8,
-    f64_mask_avx512,
-    f64_load_avx512,
-    _mm512_mask_storeu_pd
+    f64, __m512d, 8, __mmask8, __mmask8,
+    splat _mm512_set1_pd, load _mm512_loadu_pd, store _mm512_storeu_pd, add _mm512_add_pd, mul _mm512_mul_pd, div _mm512_div_pd, sqrt _mm512_sqrt_pd,
+    abs _mm512_abs_pd, compare _mm512_cmp_pd_mask, pick f64_pick_avx512,
+    mul_add _mm512_fmadd_pd, mask f64_mask_avx512, load_some f64_load_avx512, store_some _mm512_mask_storeu_pd
 );
 vector!(
-    f32,
-    __m256,
-    8,
-    _mm256_set1_ps,
-    _mm256_loadu_ps,
-    _mm256_storeu_ps,
-    _mm256_mul_ps,
-    _mm256_fmadd_ps,
-    __m256i,
-    f32_mask_avx2,
-    _mm256_maskload_ps,
-    _mm256_maskstore_ps
+    f32, __m256, 8, __m256i, __m256,
+    splat _mm256_set1_ps, load _mm256_loadu_ps, store _mm256_storeu_ps, add _mm256_add_ps, mul _mm256_mul_ps, div _mm256_div_ps, sqrt _mm256_sqrt_ps,
+    abs f32_abs_avx2, compare _mm256_cmp_ps, pick f32_pick_avx2,
+    mul_add _mm256_fmadd_ps, mask f32_mask_avx2, load_some _mm256_maskload_ps, store_some _mm256_maskstore_ps
 );
 vector!(
-    f64,
-    __m256d,
-    4,
-    _mm256_set1_pd,
-    _mm256_loadu_pd,
-    _mm256_storeu_pd,
-    _mm256_mul_pd,
-    _mm256_fmadd_pd,
-    __m256i,
-    f64_mask_avx2,
-    _mm256_maskload_pd,
-    _mm256_maskstore_pd
+    f64, __m256d, 4, __m256i, __m256d,
+    splat _mm256_set1_pd, load _mm256_loadu_pd, store _mm256_storeu_pd, add _mm256_add_pd, mul _mm256_mul_pd, div _mm256_div_pd, sqrt _mm256_sqrt_pd,
+    abs f64_abs_avx2, compare _mm256_cmp_pd, pick f64_pick_avx2,
+    mul_add _mm256_fmadd_pd, mask f64_mask_avx2, load_some _mm256_maskload_pd, store_some _mm256_maskstore_pd
 );
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn f32_pick_avx512(test: __mmask16, a: __m512, b: __m512) -> __m512 {
+    _mm512_mask_blend_ps(test, b, a)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn f64_pick_avx512(test: __mmask8, a: __m512d, b: __m512d) -> __m512d {
+    _mm512_mask_blend_pd(test, b, a)
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn f32_pick_avx2(test: __m256, a: __m256, b: __m256) -> __m256 {
+    _mm256_blendv_ps(b, a, test)
+}
+
+/// Without the bit of the sign.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn f32_abs_avx2(x: __m256) -> __m256 {
+    _mm256_andnot_ps(_mm256_set1_ps(-0.0), x)
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn f64_pick_avx2(test: __m256d, a: __m256d, b: __m256d) -> __m256d {
+    _mm256_blendv_pd(b, a, test)
+}
+
+/// Without the bit of the sign.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn f64_abs_avx2(x: __m256d) -> __m256d {
+    _mm256_andnot_pd(_mm256_set1_pd(-0.0), x)
+}
 
 /// Arguments in the order of the narrower sets.
 #[inline]

@@ -1,0 +1,358 @@
+//! Bodies made ready: a straight line of vector instructions on one register, the accumulator.
+//!
+//! What the next instruction alone reads never leaves the accumulator; the rest is stored to a block of lanes of its own, in the first
+//! cache. A product that is only added to something is one instruction with the sum (both rounded, as the body says).
+
+use crate::body::REGISTERS;
+use crate::{Body, Comparison, Inline, Instr, Scalar};
+
+/// What instructions name: results first, then inputs, constants, and lanes stored on the way.
+pub type Arg = u8;
+
+/// Most results of a body.
+pub(crate) const RESULTS: usize = 16;
+
+/// Most of what instructions name: of a body, each instruction makes one at most.
+pub const ARGS: usize = REGISTERS + RESULTS;
+
+/// An instruction on the accumulator, `x`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[doc(hidden)]
+pub enum Op {
+    /// x = a
+    Load(Arg),
+    /// a = x
+    Store(Arg),
+    /// x + a
+    Add(Arg),
+    /// x · a
+    Mul(Arg),
+    /// x + a · b
+    AddMul(Arg, Arg),
+    /// 1 where x < a, else 0
+    Less(Arg),
+    /// 1 where x ≤ a, else 0
+    LessEqual(Arg),
+    /// 1 where x > a, else 0
+    More(Arg),
+    /// 1 where x ≥ a, else 0
+    MoreEqual(Arg),
+    /// 1 where x = a, else 0
+    Equal(Arg),
+    /// a where x is not 0, else b
+    Pick(Arg, Arg),
+    /// A function of x.
+    Inline(Inline),
+}
+
+/// A function that is applied to a whole block.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Apply {
+    pub scalar: &'static Scalar,
+    pub to: Arg,
+}
+
+/// A body made ready.
+#[derive(Debug, Clone)]
+pub(super) struct Code {
+    ops: Vec<Op>,
+    /// Where the instructions stop for a function to be applied, and which.
+    stops: Vec<(usize, Apply)>,
+    pub results: usize,
+    /// Numbers of the inputs that are read.
+    pub inputs: Vec<usize>,
+    pub constants: Vec<f64>,
+    /// Lanes stored on the way.
+    pub stored: usize,
+    /// The input that is the only result, if nothing is computed.
+    pub copied: Option<usize>,
+}
+
+impl Code {
+    /// Of a body whose last register is the result.
+    pub fn new(body: &Body) -> Code {
+        Code::of(body, &[body.0.len() - 1], 0)
+    }
+
+    /// Of a body with several results; the first inputs are what lies where the results go, which are written once nobody reads it.
+    pub fn of(body: &Body, results: &[usize], replaced: usize) -> Code {
+        let mut wanted = vec![false; body.0.len()];
+        results.iter().for_each(|&result| wanted[result] = true);
+        for (at, instr) in body.0.iter().enumerate().rev() {
+            if wanted[at] {
+                instr.reads().for_each(|read| wanted[read] = true);
+            }
+        }
+        let (mut inputs, mut constants): (Vec<usize>, Vec<f64>) = (Vec::new(), Vec::new());
+        let live = || body.0.iter().zip(&wanted).filter(|&(_, &wanted)| wanted).map(|(instr, _)| *instr);
+        for instr in live() {
+            match instr {
+                Instr::Load(input) if input >= replaced && !inputs.contains(&input) => inputs.push(input),
+                Instr::Const(value) if !constants.iter().any(|c| c.to_bits() == value.to_bits()) => {
+                    constants.push(value)
+                }
+                _ => {}
+            }
+        }
+        let mut readers = vec![0; body.0.len()];
+        live().for_each(|instr| instr.reads().for_each(|read| readers[read] += 1));
+        let place = |instr: &Instr| match *instr {
+            Instr::Load(input) if input < replaced => Some(input),
+            Instr::Load(input) => inputs.iter().position(|&i| i == input).map(|at| results.len() + at),
+            Instr::Const(value) => (constants.iter().position(|c| c.to_bits() == value.to_bits()))
+                .map(|at| results.len() + inputs.len() + at),
+            _ => None,
+        };
+        let places = body.0.iter().map(|instr| place(instr).map(|place| place as Arg)).collect();
+        let mut writer = Writer {
+            code: &body.0,
+            results,
+            replaced,
+            readers,
+            places,
+            next: (results.len() + inputs.len() + constants.len()) as Arg,
+            ops: Vec::new(),
+        };
+        let mut stops = Vec::new();
+        for (at, instr) in body.0.iter().enumerate().filter(|&(at, _)| wanted[at]) {
+            if let Instr::Apply(scalar @ Scalar { inline: None, .. }, read) = *instr {
+                writer.value(read);
+                let to = writer.room(at);
+                writer.ops.push(Op::Store(to));
+                writer.places[at] = Some(to);
+                stops.push((writer.ops.len(), Apply { scalar, to }));
+            }
+        }
+        writer.results();
+        let Writer { ops, next, .. } = writer;
+        let stored = next as usize - results.len() - inputs.len() - constants.len();
+        let copied = match (&inputs[..], &ops[..]) {
+            (&[input], [Op::Load(_), Op::Store(0)]) if stops.is_empty() => Some(input),
+            _ => None,
+        };
+        Code { ops, stops, results: results.len(), inputs, constants, stored, copied }
+    }
+
+    /// Stretches of instructions, and the function that follows each but the last.
+    pub fn stretches(&self) -> impl Iterator<Item = (&[Op], Option<Apply>)> {
+        let starts = std::iter::once(0).chain(self.stops.iter().map(|&(at, _)| at));
+        let ends = self.stops.iter().map(|&(at, apply)| (at, Some(apply))).chain([(self.ops.len(), None)]);
+        starts.zip(ends).map(|(start, (end, apply))| (&self.ops[start..end], apply))
+    }
+
+    /// What comes before the lanes stored on the way.
+    pub fn given(&self) -> usize {
+        self.results + self.inputs.len() + self.constants.len()
+    }
+
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.ops[..])
+            + size_of_val(&self.stops[..])
+            + size_of_val(&self.inputs[..])
+            + size_of_val(&self.constants[..])
+    }
+}
+
+/// Writes the instructions for a body.
+struct Writer<'b> {
+    code: &'b [Instr],
+    results: &'b [usize],
+    replaced: usize,
+    readers: Vec<usize>,
+    /// Where registers lie that are not, or not only, in the accumulator.
+    places: Vec<Option<Arg>>,
+    next: Arg,
+    ops: Vec<Op>,
+}
+
+impl Writer<'_> {
+    /// All results, where they go.
+    fn results(&mut self) {
+        for &register in self.results {
+            if self.places[register].is_none() {
+                self.value(register);
+            }
+        }
+        let mut places: Vec<Arg> = self.results.iter().filter_map(|&register| self.places[register]).collect();
+        // What is only moved from one result's place to another's is kept first.
+        for (result, place) in (0..).zip(&mut places) {
+            if *place != result && usize::from(*place) < self.replaced {
+                self.ops.extend([Op::Load(*place), Op::Store(self.next)]);
+                *place = self.next;
+                self.next += 1;
+            }
+        }
+        for (result, place) in (0..).zip(places) {
+            if place != result {
+                self.ops.extend([Op::Load(place), Op::Store(result)]);
+            }
+        }
+    }
+
+    /// A register to the accumulator, and to a place of its own if more than the next instruction read it.
+    fn value(&mut self, register: usize) {
+        if let Some(place) = self.places[register] {
+            return self.ops.push(Op::Load(place));
+        }
+        match self.code[register] {
+            Instr::Load(_) | Instr::Const(_) => {} // these have places
+            Instr::Apply(scalar, a) => {
+                self.value(a);
+                // Others have places.
+                self.ops.extend(scalar.inline.map(Op::Inline));
+            }
+            Instr::Add(a, b) => match (self.product(a), self.product(b)) {
+                (_, Some((x, y))) => {
+                    self.value(a);
+                    self.ops.push(Op::AddMul(x, y));
+                }
+                (Some((x, y)), None) => {
+                    self.value(b);
+                    self.ops.push(Op::AddMul(x, y));
+                }
+                (None, None) => self.both(a, b, Op::Add, Op::Add),
+            },
+            Instr::Mul(a, b) => self.both(a, b, Op::Mul, Op::Mul),
+            Instr::Compare(Comparison::Less, a, b) => self.both(a, b, Op::Less, Op::More),
+            Instr::Compare(Comparison::LessEqual, a, b) => self.both(a, b, Op::LessEqual, Op::MoreEqual),
+            Instr::Compare(Comparison::Equal, a, b) => self.both(a, b, Op::Equal, Op::Equal),
+            Instr::Select(mask, a, b) => {
+                let (a, b) = (self.place(a), self.place(b));
+                self.value(mask);
+                self.ops.push(Op::Pick(a, b));
+            }
+        }
+        if self.readers[register] > 1 || self.results.contains(&register) {
+            self.store(register);
+        }
+    }
+
+    /// An instruction on two registers: the first in the accumulator, or the second for the turned one.
+    fn both(&mut self, a: usize, b: usize, op: fn(Arg) -> Op, turned: fn(Arg) -> Op) {
+        if let Some(place) = self.places[b] {
+            self.value(a);
+            return self.ops.push(op(place));
+        }
+        self.value(b);
+        // What was just computed might have needed the other.
+        if let Some(place) = self.places[a] {
+            return self.ops.push(turned(place));
+        }
+        let place = self.places[b].unwrap_or_else(|| self.store(b));
+        self.value(a);
+        self.ops.push(op(place));
+    }
+
+    /// Where a register lies, computed if it is not.
+    fn place(&mut self, register: usize) -> Arg {
+        if let Some(place) = self.places[register] {
+            return place;
+        }
+        self.value(register);
+        self.places[register].unwrap_or_else(|| self.store(register))
+    }
+
+    /// Stores the accumulator, which is a register's value.
+    fn store(&mut self, register: usize) -> Arg {
+        let place = self.room(register);
+        self.ops.push(Op::Store(place));
+        self.places[register] = Some(place);
+        place
+    }
+
+    /// A place for a register: the result's that it is, unless what lies there is still to be read.
+    fn room(&mut self, register: usize) -> Arg {
+        let result = self.results.iter().position(|&result| result == register);
+        match result.filter(|&result| !self.waits(result, register)) {
+            Some(result) => result as Arg,
+            None => {
+                self.next += 1;
+                self.next - 1
+            }
+        }
+    }
+
+    /// Whether what lies where a result goes is read by what is not computed yet, `now` aside.
+    fn waits(&self, result: usize, now: usize) -> bool {
+        if result >= self.replaced {
+            return false;
+        }
+        let mut open: Vec<usize> = self.results.to_vec();
+        let mut seen = vec![false; self.code.len()];
+        while let Some(register) = open.pop() {
+            if self.code[register] == Instr::Load(result) {
+                return true;
+            }
+            if !seen[register] && register != now && self.places[register].is_none() {
+                open.extend(self.code[register].reads());
+            }
+            seen[register] = true;
+        }
+        false
+    }
+
+    /// The factors of a product that only one reads, if they have places.
+    fn product(&self, register: usize) -> Option<(Arg, Arg)> {
+        match self.code[register] {
+            Instr::Mul(a, b) if self.readers[register] == 1 && !self.results.contains(&register) => {
+                self.places[register].is_none().then_some((self.places[a]?, self.places[b]?))
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chains_stay_in_the_accumulator() {
+        // (i0 + i1) * c + i2 * i3
+        let body = Body(vec![
+            Instr::Load(0),
+            Instr::Load(1),
+            Instr::Add(0, 1),
+            Instr::Const(2.0),
+            Instr::Mul(2, 3),
+            Instr::Load(2),
+            Instr::Load(3),
+            Instr::Mul(5, 6),
+            Instr::Add(4, 7),
+        ]);
+        let code = Code::new(&body);
+        assert_eq!(code.ops, [Op::Load(1), Op::Add(2), Op::Mul(5), Op::AddMul(3, 4), Op::Store(0)]);
+        assert_eq!((code.stored, code.copied), (0, None));
+    }
+
+    #[test]
+    fn what_is_replaced_is_read_first() {
+        // x' = x + y', y' = 2 y, z' = x y: z' needs both old values.
+        let body = Body(vec![
+            Instr::Load(0),
+            Instr::Load(1),
+            Instr::Const(2.0),
+            Instr::Mul(1, 2),
+            Instr::Add(0, 3),
+            Instr::Mul(0, 1),
+        ]);
+        let code = Code::of(&body, &[4, 3, 5], 2);
+        let at = |op: Op| code.ops.iter().position(|o| *o == op);
+        let last_read = |arg: Arg| {
+            let reads = |op: &Op| match *op {
+                Op::Load(a) | Op::Add(a) | Op::Mul(a) => a == arg,
+                Op::AddMul(a, b) => a == arg || b == arg,
+                _ => false,
+            };
+            code.ops.iter().rposition(reads)
+        };
+        assert!(last_read(0) < at(Op::Store(0)), "{:?}", code.ops);
+        assert!(last_read(1) < at(Op::Store(1)), "{:?}", code.ops);
+    }
+
+    #[test]
+    fn an_input_alone_is_copied() {
+        assert_eq!(Code::new(&Body::product(1)).copied, Some(0));
+        assert_eq!(Code::new(&Body::product(2)).copied, None);
+    }
+}

@@ -1,0 +1,132 @@
+//! Vector registers: what loops written by hand are made of.
+
+// Raw pointers all through; what makes them sound is each function's contract.
+#![allow(unsafe_code)]
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod x86;
+
+use crate::Real;
+
+/// A vector register.
+///
+/// # Safety
+/// All functions: the machine has the instructions, and pointers are to as many elements as there are lanes.
+pub(super) trait Vector<T>: Copy {
+    const LANES: usize;
+    /// Which lanes hold something.
+    type Test: Copy;
+    unsafe fn splat(value: T) -> Self;
+    unsafe fn load(from: *const T) -> Self;
+    unsafe fn store(self, to: *mut T);
+    unsafe fn add(self, other: Self) -> Self;
+    unsafe fn mul(self, other: Self) -> Self;
+    unsafe fn div(self, other: Self) -> Self;
+    unsafe fn sqrt(self) -> Self;
+    unsafe fn abs(self) -> Self;
+    unsafe fn less(self, other: Self) -> Self::Test;
+    unsafe fn less_equal(self, other: Self) -> Self::Test;
+    unsafe fn equal(self, other: Self) -> Self::Test;
+    /// `a` where the test holds, else `b`.
+    unsafe fn pick(test: Self::Test, a: Self, b: Self) -> Self;
+}
+
+/// One that can be read and written in part.
+///
+/// # Safety
+/// As above; pointers are to as many elements as a mask takes.
+#[cfg(target_arch = "x86_64")]
+pub(super) trait Masked<T>: Vector<T> {
+    /// Which lanes `load_some` reads (the others are 0) and `store_some` writes.
+    type Mask: Copy;
+    /// The first lanes.
+    unsafe fn mask(lanes: usize) -> Self::Mask;
+    unsafe fn load_some(from: *const T, mask: Self::Mask) -> Self;
+    unsafe fn store_some(self, to: *mut T, mask: Self::Mask);
+    /// `self · x + y`, rounded once.
+    unsafe fn mul_add(self, x: Self, y: Self) -> Self;
+}
+
+/// Lanes of an [`Array`].
+const LANES: usize = 16;
+
+/// What the compiler makes vectors of, on every machine.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Array<T>([T; LANES]);
+
+impl<T: Real> Array<T> {
+    #[inline(always)]
+    fn each(mut self, other: Self, f: impl Fn(T, T) -> T) -> Self {
+        for lane in 0..LANES {
+            self.0[lane] = f(self.0[lane], other.0[lane]);
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn test(self, other: Self, f: impl Fn(T, T) -> bool) -> [bool; LANES] {
+        let mut test = [false; LANES];
+        for lane in 0..LANES {
+            test[lane] = f(self.0[lane], other.0[lane]);
+        }
+        test
+    }
+}
+
+impl<T: Real> Vector<T> for Array<T> {
+    const LANES: usize = LANES;
+    type Test = [bool; LANES];
+    #[inline(always)]
+    unsafe fn splat(value: T) -> Self {
+        Array([value; LANES])
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const T) -> Self {
+        // SAFETY: the trait's contract.
+        Array(unsafe { from.cast::<[T; LANES]>().read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut T) {
+        // SAFETY: the trait's contract.
+        unsafe { to.cast::<[T; LANES]>().write_unaligned(self.0) }
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        self.each(other, |x, y| x + y)
+    }
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        self.each(other, |x, y| x * y)
+    }
+    #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        self.each(other, |x, y| x / y)
+    }
+    #[inline(always)]
+    unsafe fn sqrt(self) -> Self {
+        self.each(self, |x, _| x.sqrt())
+    }
+    #[inline(always)]
+    unsafe fn abs(self) -> Self {
+        self.each(self, |x, _| x.abs())
+    }
+    #[inline(always)]
+    unsafe fn less(self, other: Self) -> Self::Test {
+        self.test(other, |x, y| x < y)
+    }
+    #[inline(always)]
+    unsafe fn less_equal(self, other: Self) -> Self::Test {
+        self.test(other, |x, y| x <= y)
+    }
+    #[inline(always)]
+    unsafe fn equal(self, other: Self) -> Self::Test {
+        self.test(other, |x, y| x == y)
+    }
+    #[inline(always)]
+    unsafe fn pick(test: Self::Test, mut a: Self, b: Self) -> Self {
+        for lane in 0..LANES {
+            a.0[lane] = if test[lane] { a.0[lane] } else { b.0[lane] };
+        }
+        a
+    }
+}
