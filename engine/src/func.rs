@@ -1,9 +1,9 @@
 //! Traced functions and the transforms of them.
 
-use osculate_kernels::Real;
+use osculate_kernels::{Real, Sweep};
 
 use crate::graph::Graph;
-use crate::program::{Device, Program};
+use crate::program::{Device, Program, sweep};
 use crate::tape::Tape;
 use crate::transform;
 use crate::tree::{Leaf, Signature, Tree};
@@ -537,6 +537,30 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
     pub(crate) fn compile_shared<T: Real>(&self, device: &Device, threads: usize) -> Result<Program<T, P, D, O>> {
         let (params, data, outputs) = (self.params.clone(), self.data.clone(), self.outputs.clone());
         Program::new(&self.graph, params, data, outputs, device, threads)
+    }
+
+    /// The function as one pass over vectors of any length, in place: the parameters are numbers, the data vectors of one length (which
+    /// is traced with any above 1), and the results replace the first of these.
+    ///
+    /// ```
+    /// use osculate_engine::{spec, Func, Spec};
+    /// // v ← v/2 + g, x ← x − s v
+    /// let step = Func::<Spec, Vec<Spec>, Vec<Spec>>::trace_tree(spec([1]), vec![spec([2]); 3], |_, s, vectors| {
+    ///     let (x, v, g) = (vectors[0], vectors[1], vectors[2]);
+    ///     let v = 0.5 * v + g;
+    ///     vec![x - s.at(0, 0) * v, v]
+    /// })?;
+    /// let mut step = step.sweep::<f32>(2)?;
+    /// let (mut x, mut v) = ([1.0, 2.0, 3.0], [0.0, 2.0, 4.0]);
+    /// step.run(&[0.5], &mut [&mut x, &mut v], &[&[1.0, 1.0, 0.0]])?;
+    /// assert_eq!((x, v), ([0.5, 1.0, 2.0], [1.0, 2.0, 2.0]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A function that is not elementwise, or more instructions than a body may have.
+    pub fn sweep<T: Real>(&self, replaced: usize) -> Result<Sweep<T>> {
+        sweep(&self.graph, &self.params, &self.data, &self.outputs, replaced)
     }
 
     /// The same function with its results described anew.

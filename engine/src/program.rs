@@ -1,6 +1,6 @@
 //! Compiled functions: a program, an executor, and the buffers between them and the user.
 
-use osculate_kernels::{Cpu, Out, Real, Reference, Simd, Slot};
+use osculate_kernels::{Cpu, Out, Real, Reference, Simd, Slot, Sweep};
 
 use crate::func::filled;
 use crate::graph::Graph;
@@ -53,6 +53,63 @@ enum Executor<T> {
     Reference(Reference),
 }
 
+/// A program of kernels, and the buffers that it reads and writes.
+struct Lowered {
+    reads: Vec<BufferSpec>,
+    writes: Vec<BufferSpec>,
+    program: osculate_kernels::Program,
+}
+
+impl Lowered {
+    fn new<T: Real>(
+        graph: &Graph,
+        params: &impl Signature,
+        data: &impl Signature,
+        outputs: &impl Signature,
+    ) -> Result<Lowered> {
+        let mut reads = buffers(params, "params");
+        let leaves = params.leaves("").len();
+        for mut buffer in apart(data, "data") {
+            buffer.leaves.iter_mut().for_each(|leaf| *leaf += leaves);
+            reads.push(buffer);
+        }
+        let writes = buffers(outputs, "result");
+        if reads.len() > INPUTS {
+            let why =
+                format!("{} input buffers, but a program has at most {INPUTS}: put arrays into a struct", reads.len());
+            return Err(Error::Transform { transform: "compile", why });
+        }
+        let exact = 1u64 << if size_of::<T>() == 4 { 24 } else { 53 };
+        for buffer in &reads {
+            if let Kind::Index(bound) = buffer.kind
+                && (bound == 0 || bound as u64 > exact)
+            {
+                let why = format!("indices of {} below {bound} are not exact in {}", name(buffer), T::NAME);
+                return Err(Error::Transform { transform: "compile", why });
+            }
+        }
+        let wide = |b: &BufferSpec| b.kind == Kind::Wide;
+        let slots = (reads.iter().map(|b| Slot::Input(b.layout.len())))
+            .chain(writes.iter().map(|b| Slot::Output { len: b.layout.len(), wide: wide(b) }))
+            .collect();
+        let program = lower(graph, slots, &places(&reads, 0), &places(&writes, reads.len()))?;
+        Ok(Lowered { reads, writes, program })
+    }
+}
+
+/// The function of a graph as one pass over vectors: one buffer of parameters holds all its numbers, the data are vectors of one
+/// length, of which the first `replaced` give way to the results.
+pub(crate) fn sweep<T: Real>(
+    graph: &Graph,
+    params: &impl Signature,
+    data: &impl Signature,
+    outputs: &impl Signature,
+    replaced: usize,
+) -> Result<Sweep<T>> {
+    let lowered = Lowered::new::<T>(graph, params, data, outputs)?;
+    Ok(Sweep::new(&lowered.program, replaced, Simd::chosen()?)?)
+}
+
 /// A function compiled for one type and device, with its memory.
 ///
 /// [`run`](Program::run) takes and returns trees of arrays; [`run_flat`](Program::run_flat) works on flat buffers and allocates
@@ -74,32 +131,8 @@ pub struct Program<T, P, D, O> {
 
 impl<T: Real, P: Signature, D: Signature, O: Signature> Program<T, P, D, O> {
     pub(crate) fn new(graph: &Graph, params: P, data: D, outputs: O, device: &Device, threads: usize) -> Result<Self> {
-        let mut reads = buffers(&params, "params");
-        let leaves = params.leaves("").len();
-        for mut buffer in apart(&data, "data") {
-            buffer.leaves.iter_mut().for_each(|leaf| *leaf += leaves);
-            reads.push(buffer);
-        }
-        let writes = buffers(&outputs, "result");
-        if reads.len() > INPUTS {
-            let why =
-                format!("{} input buffers, but a program has at most {INPUTS}: put arrays into a struct", reads.len());
-            return Err(Error::Transform { transform: "compile", why });
-        }
-        let exact = 1u64 << if size_of::<T>() == 4 { 24 } else { 53 };
-        for buffer in &reads {
-            if let Kind::Index(bound) = buffer.kind
-                && (bound == 0 || bound as u64 > exact)
-            {
-                let why = format!("indices of {} below {bound} are not exact in {}", name(buffer), T::NAME);
-                return Err(Error::Transform { transform: "compile", why });
-            }
-        }
+        let Lowered { reads, writes, program } = Lowered::new::<T>(graph, &params, &data, &outputs)?;
         let wide = |b: &BufferSpec| b.kind == Kind::Wide;
-        let slots = (reads.iter().map(|b| Slot::Input(b.layout.len())))
-            .chain(writes.iter().map(|b| Slot::Output { len: b.layout.len(), wide: wide(b) }))
-            .collect();
-        let program = lower(graph, slots, &places(&reads, 0), &places(&writes, reads.len()))?;
         let width = if *device == Device::Reference { 8 } else { size_of::<T>() };
         let given: usize = reads.iter().map(|b| b.layout.len() * width).sum();
         let made: usize = writes.iter().map(|b| b.layout.len() * if wide(b) { 8 } else { width }).sum();

@@ -120,7 +120,7 @@ impl Instr {
 pub struct Body(pub Vec<Instr>);
 
 /// Most instructions of a body.
-pub(crate) const REGISTERS: usize = 48;
+pub(crate) const REGISTERS: usize = 64;
 
 impl Body {
     /// The product of `n` inputs (`n = 1`: a copy; `n = 0`: the constant 1).

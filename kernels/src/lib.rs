@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`Reference`] | naive loops in f64: the oracle that every other executor is tested against |
 //! | [`Cpu`] | rayon and vector instructions, f32 or f64 |
+//! | [`Sweep`] | the same for elementwise programs over long vectors, in place |
 //!
 //! Everything about a program that could go wrong (a view outside its slot, an output read back, a body that names a missing
 //! register) is refused by [`Program::new`], so running one has only its argument lengths left to check.
@@ -39,7 +40,7 @@ mod reference;
 mod text;
 
 pub use body::{Body, Comparison, Inline, Instr, Scalar};
-pub use cpu::{Cpu, Simd, dot};
+pub use cpu::{Cpu, Simd, Sweep, dot};
 pub use error::Error;
 pub use memory::Out;
 pub use program::{Command, Fold, Nest, Product, Program, Slot, View};

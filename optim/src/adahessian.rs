@@ -116,7 +116,7 @@ impl<T: Real> AdaHessian<T> {
             product: zeros(),
             mean: zeros(),
             squares: zeros(),
-            rule: Vectors::new(len, move |[rate, first, second], [x, m, v], [g, h]| {
+            rule: Vectors::new(move |[rate, first, second], [x, m, v], [g, h]| {
                 let (m, v) = (b1 * m + (1.0 - b1) * g, b2 * v + (1.0 - b2) * h * h);
                 let root = (second * v).sqrt();
                 // 0 to a power has no derivative, but none is taken here.

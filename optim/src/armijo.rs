@@ -101,7 +101,7 @@ impl<T: Real> Armijo<T> {
             rate: config.rate,
             gradient: vec![T::zero(); len],
             trial: vec![T::zero(); len],
-            advance: Vectors::new(len, |[rate], [_], [x, g]| [x - rate * g])?,
+            advance: Vectors::new(|[rate], [_], [x, g]| [x - rate * g])?,
             config,
         })
     }

@@ -106,9 +106,9 @@ fn held<'t>(rate: Expr<'t>, config: Config) -> Expr<'t> {
 }
 
 /// A share of the step of Algorithm 8: θ, θ̄, ḡ, var θ and var g from the trust and g.
-pub(crate) fn spread<T: Real>(len: usize, config: Config, share: f64) -> Result<Vectors<T, 5, 1, 1>> {
+pub(crate) fn spread<T: Real>(config: Config, share: f64) -> Result<Vectors<T, 5, 1, 1>> {
     let (beta, epsilon) = (config.decay, config.epsilon);
-    Vectors::new(len, move |[trust], [x, mx, mg, vx, vg], [g]| {
+    Vectors::new(move |[trust], [x, mx, mg, vx, vg], [g]| {
         let (dx, dg) = (x - mx, g - mg);
         let (mx, mg) = (mx + (1.0 - beta) * dx, mg + (1.0 - beta) * dg);
         let vx = beta * (vx + (1.0 - beta) * dx * dx);
@@ -136,8 +136,8 @@ impl<T: Real> Asgd<T> {
         decay("decay", config.decay)?;
         let (beta, epsilon) = (config.decay, config.epsilon);
         let rule = match config.confidence {
-            None => Rule::Spread(spread(len, config, 1.0)?),
-            Some(gamma) => Rule::Confident(Vectors::new(len, move |[trust], [x, mx, mg, vx, cov, nu], [g]| {
+            None => Rule::Spread(spread(config, 1.0)?),
+            Some(gamma) => Rule::Confident(Vectors::new(move |[trust], [x, mx, mg, vx, cov, nu], [g]| {
                 let (dx, dg) = (x - mx, g - mg);
                 let (mx, mg) = (mx + (1.0 - beta) * dx, mg + (1.0 - beta) * dg);
                 let vx = beta * (vx + (1.0 - beta) * dx * dx);

@@ -217,8 +217,8 @@ enum Rule<T> {
 impl<T: Real> Worker<T> {
     pub fn new(base: Base, form: Form, len: usize) -> Result<Worker<T>> {
         base.check()?;
-        fn traced<T: Real, const M: usize>(base: Base, form: Form, len: usize) -> Result<Vectors<T, M, 1, SCALARS>> {
-            Vectors::new(len, move |[keep, scale, clip, decay, first, second], changed: [Expr<'_>; M], [g]| {
+        fn traced<T: Real, const M: usize>(base: Base, form: Form) -> Result<Vectors<T, M, 1, SCALARS>> {
+            Vectors::new(move |[keep, scale, clip, decay, first, second], changed: [Expr<'_>; M], [g]| {
                 let (x, kept) = (changed[0], &changed[1..]);
                 let g = if form == Form::Decayed { clip * g + decay * x } else { g };
                 let (direction, new) = base.direct(g, kept, first, second);
@@ -234,9 +234,9 @@ impl<T: Real> Worker<T> {
             })
         }
         let rule = match base.buffers() {
-            0 => Rule::None(traced(base, form, len)?),
-            1 => Rule::One(traced(base, form, len)?),
-            _ => Rule::Two(traced(base, form, len)?),
+            0 => Rule::None(traced(base, form)?),
+            1 => Rule::One(traced(base, form)?),
+            _ => Rule::Two(traced(base, form)?),
         };
         Ok(Worker { base, steps: 0, buffers: vec![vec![T::zero(); len]; base.buffers()], rule })
     }

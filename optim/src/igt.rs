@@ -116,8 +116,8 @@ impl<T: Real> Igt<T> {
             before: zeros(),
             shifted: zeros(),
             worker: Worker::new(config.base, Form::Step, len)?,
-            shift: Vectors::new(len, |[factor], [_], [x, before]| [x + factor * (x - before)])?,
-            mix: Vectors::new(len, |[old, new], [v], [g]| [old * v + new * g])?,
+            shift: Vectors::new(|[factor], [_], [x, before]| [x + factor * (x - before)])?,
+            mix: Vectors::new(|[old, new], [v], [g]| [old * v + new * g])?,
             config,
         })
     }

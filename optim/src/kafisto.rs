@@ -224,8 +224,8 @@ impl<T: Real> Kafisto<T> {
             average: zeros(config.adaptive_position_noise),
             position: zeros(true),
             blocks: Vec::new(),
-            add: Vectors::new(len, |[factor], [_], [x, y]| [x + factor * y])?,
-            follow: Vectors::new(len, |[part], [mean], [x]| [mean + part * (x - mean)])?,
+            add: Vectors::new(|[factor], [_], [x, y]| [x + factor * y])?,
+            follow: Vectors::new(|[part], [mean], [x]| [mean + part * (x - mean)])?,
             config,
         })
     }
@@ -248,12 +248,11 @@ impl<T: Real> Kafisto<T> {
             false => std::iter::once(0..self.position.len()).collect(),
         };
         for range in ranges.into_iter().filter(|range| !range.is_empty()) {
-            let len = range.len();
             let update = match self.config.dynamics {
-                false => Update::Vanilla(Vectors::new(len, |[each, decay, _, by_x, _], [x], [g]| {
+                false => Update::Vanilla(Vectors::new(|[each, decay, _, by_x, _], [x], [g]| {
                     [x + by_x * (each * g + decay * x)]
                 })?),
-                true => Update::Dynamics(Vectors::new(len, |[each, decay, alpha, by_x, by_p], [x, p], [g]| {
+                true => Update::Dynamics(Vectors::new(|[each, decay, alpha, by_x, by_p], [x, p], [g]| {
                     let x = x + p;
                     let g = each * g + decay * x;
                     [x + by_x * g, alpha * p + by_p * g]

@@ -98,7 +98,7 @@ impl<T: Real> KalmanDescent<T> {
             gradient: vec![T::zero(); len],
             filtered: vec![T::zero(); len],
             covariance: predicted([0.0, config.variance], rate, config.process_noise),
-            rule: Vectors::new(len, |[x_gain, gain, rate], [x, h], [g]| {
+            rule: Vectors::new(|[x_gain, gain, rate], [x, h], [g]| {
                 let surprise = g - h;
                 let h = h + gain * surprise;
                 [x + x_gain * surprise - rate * h, h]

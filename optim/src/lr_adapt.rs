@@ -149,7 +149,7 @@ impl<T: Real> LrAdapt<T> {
             velocity: zeros(),
             before: zeros(),
             worker: Worker::new(config.base, Form::Direction, len)?,
-            advance: Vectors::new(len, |[t], [x], [v]| [x - t * v])?,
+            advance: Vectors::new(|[t], [x], [v]| [x - t * v])?,
             config,
         })
     }

@@ -194,12 +194,12 @@ impl<T: Real> Ogr<T> {
             next: along(config.variant == Config::DS),
             moved: 0.0,
             last: [0.0; 2],
-            advance: Vectors::new(len, move |[a, eta, beta], [x, v], [u, g]| {
+            advance: Vectors::new(move |[a, eta, beta], [x, v], [u, g]| {
                 // Warm-up steps along the new velocity: β is 1, else 0.
                 let new = gamma * v + g;
                 [x + a * u - eta * g - beta * new, new]
             })?,
-            normalise: Vectors::new(len, |[each], [_], [v]| [each * v])?,
+            normalise: Vectors::new(|[each], [_], [v]| [each * v])?,
         })
     }
 

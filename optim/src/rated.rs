@@ -72,7 +72,7 @@ impl<T: Real, R: Rule> Rated<T, R> {
             gradient: vec![T::zero(); len],
             direction: vec![T::zero(); len],
             worker: Worker::new(rule.base(), Form::Direction, len)?,
-            advance: Vectors::new(len, |[rate], [x], [v]| [x - rate * v])?,
+            advance: Vectors::new(|[rate], [x], [v]| [x - rate * v])?,
             rule,
         })
     }

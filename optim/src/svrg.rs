@@ -97,7 +97,7 @@ impl<T: Real> Svrg<T> {
             snapshot: zeros(),
             mean: zeros(),
             worker: Worker::new(config.base, Form::Step, len)?,
-            correct: Vectors::new(len, |[one], [g], [there, mean]| [g - one * there + mean])?,
+            correct: Vectors::new(|[one], [g], [there, mean]| [g - one * there + mean])?,
             config,
         })
     }

@@ -10,7 +10,7 @@ use crate::Real;
 use crate::program::VIEWS;
 
 /// Elements worked on at once: enough to be worth the walk, few enough for a body's blocks to stay in the first cache.
-pub(super) const BLOCK: usize = 512;
+pub(super) const BLOCK: usize = 1024;
 
 /// Lanes of the loops' steps: blocks are computed in whole ones, so that no loop has a remainder.
 pub(super) const STEP: usize = 16;
@@ -43,12 +43,12 @@ impl Held {
 /// The lanes of an argument, in whole cache lines.
 #[derive(Debug, Clone)]
 #[repr(align(64))]
-struct Block<O>([O; BLOCK]);
+pub(super) struct Block<O>(pub [O; BLOCK]);
 
 /// As many lanes as a vector has at most.
 #[derive(Debug, Clone)]
 #[repr(align(64))]
-struct Same<O>([O; STEP]);
+pub(super) struct Same<O>(pub [O; STEP]);
 
 /// Where the lanes of an input lie.
 #[derive(Clone, Copy)]

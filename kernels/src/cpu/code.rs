@@ -12,8 +12,10 @@ pub type Arg = u8;
 /// Most results of a body.
 pub(crate) const RESULTS: usize = 16;
 
-/// Most of what instructions name: of a body, each instruction makes one at most.
-pub const ARGS: usize = REGISTERS + RESULTS;
+/// Most of what instructions name: of a body, each instruction makes two at most (itself, and if it is a result, a copy to be moved).
+pub const ARGS: usize = 128;
+
+const _: () = assert!(REGISTERS + 2 * RESULTS <= ARGS && ARGS.is_power_of_two());
 
 /// An instruction on the accumulator, `x`.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -12,6 +12,7 @@ mod matmul;
 mod pack;
 mod reduce;
 mod simd;
+mod sweep;
 mod team;
 pub(crate) mod tile;
 pub(crate) mod vector;
@@ -23,6 +24,7 @@ pub use join::LANES;
 pub use machine::Lanes;
 pub(crate) use simd::Level;
 pub use simd::Simd;
+pub use sweep::Sweep;
 pub use tile::Tile;
 
 use std::mem::take;

@@ -240,7 +240,7 @@ impl<T: Real> OgrD<T> {
             true => {
                 let own = asgd::Config { decay: config.decay, most: config.most, ..asgd::Config::spread() };
                 let ones = || vec![T::one(); len];
-                Some((vec![zeros(len), zeros(len), ones(), ones()], asgd::spread(len, own, 1.0 - weight)?))
+                Some((vec![zeros(len), zeros(len), ones(), ones()], asgd::spread(own, 1.0 - weight)?))
             }
         };
         let mut ogr = OgrD {

@@ -1,0 +1,291 @@
+//! Elementwise work on flat vectors, in place: several results, one pass over memory.
+
+use std::ops::Range;
+
+use super::block::{BLOCK, Block, STEP, Same, stretches};
+use super::code::{ARGS, Code, RESULTS};
+use super::machine::Lanes;
+use super::simd::Simd;
+use super::team::{MOST, Team};
+use crate::body::REGISTERS;
+use crate::{Body, Command, Error, Instr, Nest, Program, Real, Slot, View};
+
+/// Elements from which threads share the work.
+const SHARED: usize = 1 << 17;
+
+/// A program of elementwise commands, run over vectors of any length: some are replaced by the results, all in one pass.
+///
+/// Every element is read once and written once, so a step of an optimizer costs what its vectors' bytes cost.
+///
+/// ```
+/// # use osculate_kernels::*;
+/// // x ← x + s·g, from a program for vectors of two elements: inputs are the scalars, then the vectors.
+/// let body = Body(vec![Instr::Load(0), Instr::Load(1), Instr::Load(2), Instr::Mul(0, 2), Instr::Add(1, 3)]);
+/// let inputs = vec![View::new(0, 0, &[0]), View::new(1, 0, &[1]), View::new(2, 0, &[1])];
+/// let map = Command::Map(Nest { dims: vec![2], body, inputs, out: View::new(3, 0, &[1]) });
+/// let slots = vec![Slot::Input(1), Slot::Input(2), Slot::Input(2), Slot::Output { len: 2, wide: false }];
+/// let mut sweep = Sweep::new(&Program::new(slots, vec![map])?, 1, Simd::best())?;
+/// let (mut x, g) = ([1.0, 2.0, 3.0], [1.0, 1.0, 2.0]);
+/// sweep.run(&[-0.5], &mut [&mut x], &[&g])?;
+/// assert_eq!(x, [0.5, 1.5, 2.0]);
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Sweep<T> {
+    simd: Simd,
+    code: Code,
+    scalars: usize,
+    /// Vectors that are replaced, and that are only read.
+    vectors: [usize; 2],
+    /// Where the body finds what it names; vectors from their first element on.
+    args: Box<[Lanes<T>; ARGS]>,
+    same: Vec<Same<T>>,
+    rooms: Vec<Room<T>>,
+}
+
+/// A thread's own.
+#[derive(Debug, Clone)]
+struct Room<T> {
+    args: Box<[Lanes<T>; ARGS]>,
+    /// What is stored on the way.
+    stored: Vec<Block<T>>,
+    /// The ends of the vectors, in whole steps.
+    ends: Vec<Same<T>>,
+}
+
+impl<T: Real> Sweep<T> {
+    /// Of a program of maps over vectors of one length, with one input for all scalars, one for each vector (those that are replaced
+    /// come first), and one output that holds as many results as vectors are replaced.
+    ///
+    /// # Errors
+    /// [`Error::Signature`] if the program is not of this form or does more than one body can.
+    pub fn new(program: &Program, replaced: usize, simd: Simd) -> Result<Sweep<T>, Error> {
+        let slots = program.slots();
+        let inputs = program.inputs();
+        let len = slots.get(1).map_or(0, Slot::len);
+        let alike = inputs > replaced && len > 1 && slots[1..inputs].iter().all(|slot| slot.len() == len);
+        if !alike || program.outputs() != 1 || slots[inputs].len() != replaced * len || !(1..=RESULTS).contains(&replaced) {
+            let why = format!("a sweep has an input for its scalars, vectors of one length above 1, and one output of 1 to {RESULTS} of them");
+            return Err(Error::Signature(why));
+        }
+        let (body, results) = Joined::of(program, len)?.finish(replaced)?;
+        let code = Code::of(&body, &results, replaced);
+        let room = Room {
+            args: Box::new([Lanes::NONE; ARGS]),
+            stored: vec![Block([T::zero(); BLOCK]); code.stored],
+            ends: vec![Same([T::zero(); STEP]); replaced + code.inputs.len()],
+        };
+        Ok(Sweep {
+            simd,
+            scalars: slots[0].len(),
+            vectors: [replaced, inputs - 1 - replaced],
+            args: Box::new([Lanes::NONE; ARGS]),
+            same: vec![Same([T::zero(); STEP]); code.inputs.len() + code.constants.len()],
+            rooms: vec![room; rayon::current_num_threads().clamp(1, MOST)],
+            code,
+        })
+    }
+
+    /// Replaces some vectors by the results of a program of them, of those to read, and of scalars; allocates nothing. Threads share
+    /// long vectors; results do not depend on how many there are.
+    ///
+    /// # Errors
+    /// Wrong numbers or lengths; nothing is written then.
+    pub fn run(&mut self, scalars: &[T], replaced: &mut [&mut [T]], read: &[&[T]]) -> Result<(), Error> {
+        let [first, more] = self.vectors;
+        if scalars.len() != self.scalars || replaced.len() != first || read.len() != more {
+            let want = format!("{} scalars, {first} vectors to replace and {more} to read", self.scalars);
+            let got = format!("{}, {} and {}", scalars.len(), replaced.len(), read.len());
+            return Err(Error::Signature(format!("the sweep wants {want}, not {got}")));
+        }
+        let len = replaced[0].len();
+        let lengths = replaced.iter().map(|v| v.len()).chain(read.iter().map(|v| v.len()));
+        if let Some((index, got)) = lengths.enumerate().find(|&(_, got)| got != len) {
+            return Err(Error::Length { what: "vector", index, got, want: len });
+        }
+        for (arg, vector) in self.args.iter_mut().zip(replaced.iter_mut()) {
+            *arg = Lanes { at: vector.as_mut_ptr(), same: false };
+        }
+        let values = self.code.inputs.iter().map(|&input| match input.checked_sub(first + more) {
+            Some(scalar) => Ok(scalars[scalar]),
+            None => Err(read[input - first].as_ptr().cast_mut()),
+        });
+        let constants = self.code.constants.iter().map(|&value| Ok(T::narrow(value)));
+        for ((arg, same), value) in self.args[first..].iter_mut().zip(&mut self.same).zip(values.chain(constants)) {
+            *arg = match value {
+                Err(at) => Lanes { at, same: false },
+                Ok(value) => {
+                    same.0 = [value; STEP];
+                    Lanes { at: same.0.as_mut_ptr(), same: true }
+                }
+            };
+        }
+        let Sweep { simd, code, args, rooms, .. } = self;
+        let threads = if len < SHARED { 1 } else { rooms.len() };
+        let share = len.div_ceil(threads).next_multiple_of(BLOCK);
+        let part = |part: usize, room: &mut Room<T>| room.run(*simd, code, args, part * share..len.min(part * share + share));
+        if threads == 1 {
+            part(0, &mut rooms[0]);
+        } else {
+            Team::gather(threads, 0, &mut |team| team.parts(&mut rooms[..len.div_ceil(share)], part));
+        }
+        Ok(())
+    }
+}
+
+impl<T: Real> Room<T> {
+    /// Runs the body over a range of elements, a block at a time.
+    #[allow(unsafe_code)]
+    fn run(&mut self, simd: Simd, code: &Code, args: &[Lanes<T>; ARGS], range: Range<usize>) {
+        let vectors = code.results + code.inputs.len();
+        self.args.copy_from_slice(args);
+        for (arg, block) in self.args[code.given()..].iter_mut().zip(&mut self.stored) {
+            *arg = Lanes { at: block.0.as_mut_ptr(), same: false };
+        }
+        for start in range.clone().step_by(BLOCK) {
+            let len = BLOCK.min(range.end - start);
+            let whole = len / STEP * STEP;
+            for (to, arg) in self.args.iter_mut().zip(args).take(vectors).filter(|(_, arg)| !arg.same) {
+                to.at = arg.at.wrapping_add(start);
+            }
+            // SAFETY: `Sweep::run` checked that all vectors hold the range, which no other thread has; each is replaced once what lies
+            // there was read.
+            unsafe { stretches(simd, code, &self.args, 0..whole) };
+            if whole == len {
+                continue;
+            }
+            // What is left goes through a step of its own.
+            let left = len - whole;
+            for ((arg, end), from) in self.args.iter_mut().zip(&mut self.ends).zip(args).filter(|(_, from)| !from.same) {
+                let from = from.at.wrapping_add(start + whole);
+                // SAFETY: as many elements are left; steps are longer.
+                unsafe { std::ptr::copy_nonoverlapping(from, end.0.as_mut_ptr(), left) };
+                arg.at = end.0.as_mut_ptr();
+            }
+            // SAFETY: all arguments have a whole step now.
+            unsafe { stretches(simd, code, &self.args, 0..STEP) };
+            for (to, end) in args.iter().zip(&self.ends).take(code.results) {
+                let to = to.at.wrapping_add(start + whole);
+                // SAFETY: as above.
+                unsafe { std::ptr::copy_nonoverlapping(end.0.as_ptr(), to, left) };
+            }
+        }
+    }
+}
+
+/// Where a whole vector or a number lies: slot, offset, whether it is a vector.
+type Place = (usize, usize, bool);
+
+/// One body of many: what several maps compute alike is computed once.
+struct Joined {
+    body: Body,
+    /// Registers of what lies in a slot from an offset on.
+    known: Vec<(Place, usize)>,
+    output: usize,
+    len: usize,
+}
+
+impl Joined {
+    fn of(program: &Program, len: usize) -> Result<Joined, Error> {
+        let inputs = program.inputs();
+        let mut joined = Joined { body: Body(Vec::new()), known: Vec::new(), output: inputs, len };
+        for slot in 1..inputs {
+            let register = joined.register(Instr::Load(slot - 1));
+            joined.know((slot, 0, true), register);
+        }
+        for scalar in 0..program.slots()[0].len() {
+            let register = joined.register(Instr::Load(inputs - 1 + scalar));
+            joined.know((0, scalar, false), register);
+        }
+        for (slot, kind) in program.slots().iter().enumerate() {
+            if let Slot::Constant(values) = kind {
+                for (at, &value) in values.iter().enumerate() {
+                    let register = joined.register(Instr::Const(value));
+                    joined.know((slot, at, false), register);
+                }
+            }
+        }
+        for (at, command) in program.commands().iter().enumerate() {
+            let Command::Map(nest) = command else {
+                return Err(Error::Command { command: at, why: "a sweep has only elementwise commands".into() });
+            };
+            joined.take(nest).map_err(|why| Error::Command { command: at, why })?;
+        }
+        Ok(joined)
+    }
+
+    /// The registers of all results, in a body that does nothing else.
+    fn finish(self, replaced: usize) -> Result<(Body, Vec<usize>), Error> {
+        let result = |result: usize| self.known((self.output, result * self.len, true));
+        let results: Option<Vec<usize>> = (0..replaced).map(result).collect();
+        let results = results.ok_or_else(|| Error::Signature("a sweep writes each of its results whole".into()))?;
+        let mut wanted = vec![false; self.body.0.len()];
+        results.iter().for_each(|&result| wanted[result] = true);
+        for (at, instr) in self.body.0.iter().enumerate().rev() {
+            if wanted[at] {
+                instr.reads().for_each(|read| wanted[read] = true);
+            }
+        }
+        let mut renamed = vec![0; wanted.len()];
+        let mut body = Vec::new();
+        for (at, instr) in self.body.0.iter().enumerate().filter(|&(at, _)| wanted[at]) {
+            renamed[at] = body.len();
+            body.push(instr.renamed(|register| renamed[register], |input| input));
+        }
+        if body.len() > REGISTERS {
+            return Err(Error::Signature(format!("a sweep has at most {REGISTERS} instructions, not {}", body.len())));
+        }
+        Ok((Body(body), results.iter().map(|&result| renamed[result]).collect()))
+    }
+
+    /// Takes the instructions of a map over whole vectors, or of numbers.
+    fn take(&mut self, nest: &Nest) -> Result<(), String> {
+        let count: usize = nest.dims.iter().product();
+        let len = self.len;
+        // A step of 1 runs through a vector, none stays with a number.
+        let place = |view: &View| {
+            let steps = || view.strides.iter().zip(&nest.dims).filter(|&(_, &extent)| extent > 1).map(|(&step, _)| step);
+            match count {
+                1 => Ok((view.slot, view.offset, false)),
+                _ if steps().all(|step| step == 0) => Ok((view.slot, view.offset, false)),
+                _ if count == len && steps().all(|step| step == 1) => Ok((view.slot, view.offset, true)),
+                _ => Err("a sweep's vectors are read and written whole, its numbers one by one"),
+            }
+        };
+        let inputs = nest.inputs.iter().map(|view| self.known(place(view)?).ok_or("nothing is known to be read here"));
+        let inputs = inputs.collect::<Result<Vec<usize>, &str>>()?;
+        let mut registers: Vec<usize> = Vec::new();
+        for instr in &nest.body.0 {
+            registers.push(match *instr {
+                Instr::Load(input) => inputs[input],
+                instr => self.register(instr.renamed(|register| registers[register], |input| input)),
+            });
+        }
+        if let Some(&result) = registers.last() {
+            self.know(place(&nest.out)?, result);
+        }
+        Ok(())
+    }
+
+    /// A register that holds what an instruction computes.
+    fn register(&mut self, instr: Instr) -> usize {
+        let code = &mut self.body.0;
+        let same = |other: &Instr| match (*other, instr) {
+            (Instr::Const(a), Instr::Const(b)) => a.to_bits() == b.to_bits(),
+            (a, b) => a == b,
+        };
+        code.iter().position(same).unwrap_or_else(|| {
+            code.push(instr);
+            code.len() - 1
+        })
+    }
+
+    fn known(&self, place: Place) -> Option<usize> {
+        self.known.iter().find(|(known, _)| *known == place).map(|&(_, register)| register)
+    }
+
+    fn know(&mut self, place: Place, register: usize) {
+        self.known.retain(|(known, _)| *known != place);
+        self.known.push((place, register));
+    }
+}
