@@ -51,6 +51,9 @@ pub trait Real:
     /// Adds values to sums in f64 by their place among the lanes, a few of each in their own type first.
     #[doc(hidden)]
     fn add_up(simd: Simd, values: &[Self], totals: &mut [f64; LANES]);
+    /// Whether all values are finite.
+    #[doc(hidden)]
+    fn finite(simd: Simd, values: &[Self]) -> bool;
     /// Rows and columns of the squares that `turn` takes.
     #[doc(hidden)]
     const SQUARE: usize;
@@ -69,7 +72,8 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($type:ident, $gemm:path, $portable:ident, $avx2:ident, $avx512:ident, $square:literal, $turn:ident, $evens2:ident, $evens512:ident,
+    ($type:ident, $gemm:path, $portable:ident, $avx2:ident, $avx512:ident, $finite:ident, $finite2:ident,
+     $finite512:ident, $square:literal, $turn:ident, $evens2:ident, $evens512:ident,
      $listed:ident, $add_listed:ident) => {
         impl Real for $type {
             const NAME: &'static str = stringify!($type);
@@ -145,6 +149,18 @@ macro_rules! real {
                     Level::Avx512 => unsafe { join::$avx512(values, totals) },
                 }
             }
+            #[inline]
+            #[allow(unsafe_code)]
+            fn finite(simd: Simd, values: &[Self]) -> bool {
+                // SAFETY of all: such a `Simd` exists only where the features do.
+                match simd.level() {
+                    Level::Portable => unsafe { join::$finite(values) },
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx2 => unsafe { join::$finite2(values) },
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx512 => unsafe { join::$finite512(values) },
+                }
+            }
             #[inline(always)]
             fn evens(simd: Simd, from: &[Self; 32], to: &mut [Self; 16]) {
                 match simd.level() {
@@ -208,6 +224,9 @@ real!(
     f32_portable,
     f32_avx2,
     f32_avx512,
+    f32_finite_portable,
+    f32_finite_avx2,
+    f32_finite_avx512,
     8,
     f32_turn,
     f32_evens_avx2,
@@ -221,6 +240,9 @@ real!(
     f64_portable,
     f64_avx2,
     f64_avx512,
+    f64_finite_portable,
+    f64_finite_avx2,
+    f64_finite_avx512,
     4,
     f64_turn,
     f64_evens_avx2,

@@ -10,15 +10,15 @@
 //!
 //! Signs are those of a counter: a resumed run draws the same ones.
 
-use osculate_engine::Real;
 use osculate_engine::store::Store;
+use osculate_engine::{Real, finite};
 
 use crate::base::finite_state;
 use crate::error::{decay, positive};
 use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
-use crate::vectors::{Vectors, finite};
+use crate::vectors::Vectors;
 use crate::{Error, Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`AdaHessian`]; the defaults are those of the authors' code.

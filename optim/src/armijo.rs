@@ -8,14 +8,14 @@
 //! ```
 
 use osculate_engine::store::Store;
-use osculate_engine::{Real, dot};
+use osculate_engine::{Real, dot, finite};
 
 use crate::base::finite_state;
 use crate::error::positive;
 use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
-use crate::vectors::{Vectors, finite};
+use crate::vectors::Vectors;
 use crate::{Error, Optimizer, Oracle, Report, Result, Status};
 
 /// Options of [`Armijo`]; the defaults are those of the authors' code.

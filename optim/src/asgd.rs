@@ -14,14 +14,14 @@
 //! √((1 − β²)/β) the trust α is on (0.46 for β = 0.9, 0.14 for 0.99).
 
 use osculate_engine::store::Store;
-use osculate_engine::{Expr, Real};
+use osculate_engine::{Expr, Real, finite};
 
 use crate::base::finite_state;
 use crate::error::{decay, not_negative, positive};
 use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
-use crate::vectors::{Vectors, finite};
+use crate::vectors::Vectors;
 use crate::{Optimizer, Oracle, Report, Result, Status};
 
 /// Options of [`Asgd`].

@@ -8,14 +8,14 @@
 //! All in the forms and with the defaults of PyTorch; where that has no learning rate (SGD), 0.1.
 
 use osculate_engine::store::Store;
-use osculate_engine::{Real, dot};
+use osculate_engine::{Real, dot, finite};
 
 use crate::base::{Base, Form, Use, Worker};
 use crate::error::{not_negative, positive};
 use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
-use crate::vectors::finite;
+
 use crate::{Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`FirstOrder`].

@@ -24,14 +24,14 @@
 use std::ops::Range;
 
 use osculate_engine::store::Store;
-use osculate_engine::{Real, Request, dot};
+use osculate_engine::{Real, Request, dot, finite};
 
 use crate::base::finite_state;
 use crate::error::{decay, not_negative, number, positive};
 use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
-use crate::vectors::{Vectors, finite};
+use crate::vectors::Vectors;
 use crate::{Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`Kafisto`].

@@ -11,15 +11,15 @@
 //! All coordinates share P. The optimizer leaves its parameters at x⁻, where the next gradient is due. The variance of x itself enters no
 //! gain and is not kept.
 
-use osculate_engine::Real;
 use osculate_engine::store::Store;
+use osculate_engine::{Real, finite};
 
 use crate::base::finite_state;
 use crate::error::{not_negative, positive};
 use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
-use crate::vectors::{Vectors, finite};
+use crate::vectors::Vectors;
 use crate::{Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`KalmanDescent`].

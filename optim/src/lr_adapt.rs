@@ -17,14 +17,14 @@
 //! make the cheap schedule of Sec. 4.4: f⁺ is evaluated in epochs 1, 2, 4, 8, … only.
 
 use osculate_engine::store::Store;
-use osculate_engine::{Real, dot};
+use osculate_engine::{Real, dot, finite};
 
 use crate::base::{Base, Form, Use, Worker, finite_state};
 use crate::error::{not_negative, number, positive};
 use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
-use crate::vectors::{Vectors, finite};
+use crate::vectors::Vectors;
 use crate::{Error, Optimizer, Oracle, Report, Result, Status};
 
 /// Options of [`LrAdapt`]; the defaults are the paper's, but for η₀, which it sweeps from 1e-5 to 1.

@@ -16,7 +16,7 @@
 //! the step between, which `raw_warm_up` does).
 
 use osculate_engine::store::Store;
-use osculate_engine::{Real, dot};
+use osculate_engine::{Real, dot, finite};
 
 use crate::base::finite_state;
 use crate::error::{decay, not_negative, positive};
@@ -24,7 +24,7 @@ use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
 use crate::regression::Line;
-use crate::vectors::{Vectors, finite};
+use crate::vectors::Vectors;
 use crate::{Optimizer, Oracle, Report, Result, Status};
 
 /// Options of [`Ogr`]; the paper names no values but those it plots.

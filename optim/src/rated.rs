@@ -1,12 +1,12 @@
 //! What optimizers have in common that choose one number a step: how far to go along a base direction.
 
 use osculate_engine::store::Store;
-use osculate_engine::{Real, dot};
+use osculate_engine::{Real, dot, finite};
 
 use crate::base::{Base, Form, Use, Worker, finite_state};
 use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Options};
-use crate::vectors::{Vectors, finite};
+use crate::vectors::Vectors;
 use crate::{Optimizer, Oracle, Report, Result, Status};
 
 /// A rule that chooses the learning rate of each step; it is its own options.

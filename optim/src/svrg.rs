@@ -9,15 +9,15 @@
 //!
 //! W is any [base direction](crate::base), SGD's in the paper. The oracle must know the data: `oracles.on(&batch).of(&all)`.
 
-use osculate_engine::Real;
 use osculate_engine::store::Store;
+use osculate_engine::{Real, finite};
 
 use crate::base::{Base, Form, Use, Worker, finite_state};
 use crate::error::positive;
 use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
-use crate::vectors::{Vectors, finite};
+use crate::vectors::Vectors;
 use crate::{Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`Svrg`].

@@ -160,3 +160,44 @@ impl Primitive for Unary {
         cx.map(Body(vec![Instr::Load(0), Instr::Apply(self.row().scalar, 0)]), args, &spec.shape)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use osculate_kernels::{Command, Cpu, Nest, Out, Program, Slot, View};
+
+    use super::*;
+
+    /// What executors compute in registers is what the table says, to the bit.
+    #[test]
+    fn inline_functions_are_the_tables() {
+        let values: Vec<f64> = [0.0, 1.0, 0.3, 1e-30, 1e30, 1e-40, 2.5e-45, f64::INFINITY, f64::NAN]
+            .into_iter()
+            .chain((1..40).map(|i| f64::from(i * i) * 0.37))
+            .flat_map(|v| [v, -v])
+            .collect();
+        fn check<T: Real>(row: &Elementwise, values: &[f64]) {
+            let values: Vec<T> = values.iter().map(|&v| T::narrow(v)).collect();
+            let len = values.len();
+            let body = Body(vec![Instr::Load(0), Instr::Apply(row.scalar, 0)]);
+            let inputs = vec![View::new(0, 0, &[1])];
+            let map = Command::Map(Nest { dims: vec![len], body, inputs, out: View::new(1, 0, &[1]) });
+            let program = Program::new(vec![Slot::Input(len), Slot::Output { len, wide: false }], vec![map]);
+            let program = program.expect("a program");
+            let mut want = values.clone();
+            T::apply(row.scalar, Simd::portable(), &mut want);
+            for simd in Simd::available() {
+                let mut got = vec![T::zero(); len];
+                let run = Cpu::with(program.clone(), 1, simd).run(&[&values], &mut [Out::Real(&mut got)]);
+                run.expect("a run");
+                for ((x, want), got) in values.iter().zip(&want).zip(&got) {
+                    let same = want.wide().to_bits() == got.wide().to_bits() || (want.is_nan() && got.is_nan());
+                    assert!(same, "{} of {x} is {got} by {simd}, not {want}", row.name);
+                }
+            }
+        }
+        for row in TABLE {
+            check::<f32>(row, &values);
+            check::<f64>(row, &values);
+        }
+    }
+}

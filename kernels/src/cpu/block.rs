@@ -194,7 +194,12 @@ impl<O: Real> Registers<O> {
 /// That of [`Real::steps`], of all instructions; functions are applied to what is stored.
 #[inline(always)]
 #[allow(unsafe_code)]
-pub(super) unsafe fn stretches<O: Real>(simd: Simd, code: &Code, args: &[Lanes<O>; ARGS], range: std::ops::Range<usize>) {
+pub(super) unsafe fn stretches<O: Real>(
+    simd: Simd,
+    code: &Code,
+    args: &[Lanes<O>; ARGS],
+    range: std::ops::Range<usize>,
+) {
     for (ops, apply) in code.stretches() {
         // SAFETY: the caller's contract.
         unsafe { O::steps(simd, ops, args, range.clone()) };

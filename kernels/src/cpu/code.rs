@@ -31,6 +31,18 @@ pub enum Op {
     Mul(Arg),
     /// x + a · b
     AddMul(Arg, Arg),
+    /// a + b, as [`Op::Load`] and [`Op::Add`]: what reading an instruction costs is paid once for two.
+    LoadAdd(Arg, Arg),
+    /// a · b
+    LoadMul(Arg, Arg),
+    /// (x + a) + b
+    AddAdd(Arg, Arg),
+    /// (x + a) · b
+    AddThenMul(Arg, Arg),
+    /// x · a + b
+    MulAdd(Arg, Arg),
+    /// (x · a) · b
+    MulMul(Arg, Arg),
     /// 1 where x < a, else 0
     Less(Arg),
     /// 1 where x ≤ a, else 0
@@ -43,6 +55,10 @@ pub enum Op {
     Equal(Arg),
     /// a where x is not 0, else b
     Pick(Arg, Arg),
+    /// a where x < a, else x
+    AtLeast(Arg),
+    /// a where x > a, else x
+    AtMost(Arg),
     /// A function of x.
     Inline(Inline),
 }
@@ -98,6 +114,14 @@ impl Code {
         }
         let mut readers = vec![0; body.0.len()];
         live().for_each(|instr| instr.reads().for_each(|read| readers[read] += 1));
+        for instr in live() {
+            if let Instr::Select(mask, a, b) = instr
+                && bounds(&body.0, &readers, mask, a, b)
+            {
+                // Compared and chosen at once.
+                readers[b] -= 1;
+            }
+        }
         let place = |instr: &Instr| match *instr {
             Instr::Load(input) if input < replaced => Some(input),
             Instr::Load(input) => inputs.iter().position(|&i| i == input).map(|at| results.len() + at),
@@ -114,6 +138,7 @@ impl Code {
             places,
             next: (results.len() + inputs.len() + constants.len()) as Arg,
             ops: Vec::new(),
+            stop: 0,
         };
         let mut stops = Vec::new();
         for (at, instr) in body.0.iter().enumerate().filter(|&(at, _)| wanted[at]) {
@@ -122,16 +147,18 @@ impl Code {
                 let to = writer.room(at);
                 writer.ops.push(Op::Store(to));
                 writer.places[at] = Some(to);
-                stops.push((writer.ops.len(), Apply { scalar, to }));
+                writer.stop = writer.ops.len();
+                stops.push((writer.stop, Apply { scalar, to }));
             }
         }
         writer.results();
-        let Writer { ops, next, .. } = writer;
+        let Writer { mut ops, next, .. } = writer;
         let stored = next as usize - results.len() - inputs.len() - constants.len();
         let copied = match (&inputs[..], &ops[..]) {
             (&[input], [Op::Load(_), Op::Store(0)]) if stops.is_empty() => Some(input),
             _ => None,
         };
+        paired(&mut ops, &mut stops);
         Code { ops, stops, results: results.len(), inputs, constants, stored, copied }
     }
 
@@ -155,6 +182,38 @@ impl Code {
     }
 }
 
+/// Whether a choice is one of the two that only it compares: `a`, which has a place, where `b < a`, or where `a < b`.
+fn bounds(code: &[Instr], readers: &[usize], mask: usize, a: usize, b: usize) -> bool {
+    let compared = [Instr::Compare(Comparison::Less, b, a), Instr::Compare(Comparison::Less, a, b)];
+    readers[mask] == 1 && matches!(code[a], Instr::Load(_) | Instr::Const(_)) && compared.contains(&code[mask])
+}
+
+/// Joins instructions that follow one another, unless a function comes between.
+fn paired(ops: &mut Vec<Op>, stops: &mut [(usize, Apply)]) {
+    let mut made: Vec<Op> = Vec::new();
+    let (mut from, mut at) = (0, 0);
+    for end in stops.iter().map(|stop| stop.0).chain([ops.len()]).collect::<Vec<_>>() {
+        while from < end {
+            let pair = match (ops[from], ops[from + 1..end].first()) {
+                (Op::Load(a), Some(&Op::Add(b))) => Some(Op::LoadAdd(a, b)),
+                (Op::Load(a), Some(&Op::Mul(b))) => Some(Op::LoadMul(a, b)),
+                (Op::Add(a), Some(&Op::Add(b))) => Some(Op::AddAdd(a, b)),
+                (Op::Add(a), Some(&Op::Mul(b))) => Some(Op::AddThenMul(a, b)),
+                (Op::Mul(a), Some(&Op::Add(b))) => Some(Op::MulAdd(a, b)),
+                (Op::Mul(a), Some(&Op::Mul(b))) => Some(Op::MulMul(a, b)),
+                _ => None,
+            };
+            made.push(pair.unwrap_or(ops[from]));
+            from += 1 + usize::from(pair.is_some());
+        }
+        if let Some(stop) = stops.get_mut(at) {
+            stop.0 = made.len();
+        }
+        at += 1;
+    }
+    *ops = made;
+}
+
 /// Writes the instructions for a body.
 struct Writer<'b> {
     code: &'b [Instr],
@@ -165,6 +224,8 @@ struct Writer<'b> {
     places: Vec<Option<Arg>>,
     next: Arg,
     ops: Vec<Op>,
+    /// Where the accumulator was lost to a function.
+    stop: usize,
 }
 
 impl Writer<'_> {
@@ -194,7 +255,10 @@ impl Writer<'_> {
     /// A register to the accumulator, and to a place of its own if more than the next instruction read it.
     fn value(&mut self, register: usize) {
         if let Some(place) = self.places[register] {
-            return self.ops.push(Op::Load(place));
+            if self.ops[self.stop..].last() != Some(&Op::Store(place)) {
+                self.ops.push(Op::Load(place));
+            }
+            return;
         }
         match self.code[register] {
             Instr::Load(_) | Instr::Const(_) => {} // these have places
@@ -218,6 +282,12 @@ impl Writer<'_> {
             Instr::Compare(Comparison::Less, a, b) => self.both(a, b, Op::Less, Op::More),
             Instr::Compare(Comparison::LessEqual, a, b) => self.both(a, b, Op::LessEqual, Op::MoreEqual),
             Instr::Compare(Comparison::Equal, a, b) => self.both(a, b, Op::Equal, Op::Equal),
+            Instr::Select(mask, a, b) if bounds(self.code, &self.readers, mask, a, b) => match self.code[mask] {
+                Instr::Compare(Comparison::Less, x, bound) if bound == a => {
+                    self.both(x, bound, Op::AtLeast, Op::AtLeast)
+                }
+                _ => self.both(b, a, Op::AtMost, Op::AtMost),
+            },
             Instr::Select(mask, a, b) => {
                 let (a, b) = (self.place(a), self.place(b));
                 self.value(mask);
@@ -323,7 +393,7 @@ mod tests {
             Instr::Add(4, 7),
         ]);
         let code = Code::new(&body);
-        assert_eq!(code.ops, [Op::Load(1), Op::Add(2), Op::Mul(5), Op::AddMul(3, 4), Op::Store(0)]);
+        assert_eq!(code.ops, [Op::LoadAdd(1, 2), Op::Mul(5), Op::AddMul(3, 4), Op::Store(0)]);
         assert_eq!((code.stored, code.copied), (0, None));
     }
 
@@ -343,8 +413,9 @@ mod tests {
         let last_read = |arg: Arg| {
             let reads = |op: &Op| match *op {
                 Op::Load(a) | Op::Add(a) | Op::Mul(a) => a == arg,
-                Op::AddMul(a, b) => a == arg || b == arg,
-                _ => false,
+                Op::AddMul(a, b) | Op::LoadAdd(a, b) | Op::LoadMul(a, b) | Op::MulAdd(a, b) => a == arg || b == arg,
+                Op::Store(_) => false,
+                op => panic!("{op:?} is not expected here"),
             };
             code.ops.iter().rposition(reads)
         };

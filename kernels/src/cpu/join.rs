@@ -42,9 +42,32 @@ unsafe fn add_up<T: Real, V: Vector<T>, const N: usize>(values: &[T], totals: &m
     }
 }
 
+/// Whether all values are finite: a product with zero is zero then, else NaN.
+///
+/// # Safety
+/// As above.
+#[inline(always)]
+unsafe fn finite<T: Real, V: Vector<T>, const N: usize>(values: &[T]) -> bool {
+    let (whole, rest) = values.as_chunks::<LANES>();
+    // SAFETY: as above.
+    let (zero, mut sums) = unsafe { (V::splat(T::zero()), [V::splat(T::zero()); N]) };
+    for values in whole {
+        for (i, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: as above.
+            *sum = unsafe { sum.add(V::load(values.as_ptr().wrapping_add(i * V::LANES)).mul(zero)) };
+        }
+    }
+    let mut lanes = [T::zero(); LANES];
+    for (i, sum) in sums.iter().enumerate() {
+        // SAFETY: as above.
+        unsafe { sum.store(lanes.as_mut_ptr().wrapping_add(i * V::LANES)) };
+    }
+    lanes.iter().chain(rest).all(|x| x.is_finite())
+}
+
 /// The instances for each type and set.
 macro_rules! joins {
-    ($($name:ident $type:ty, $vector:ty, $vectors:literal $(, $features:literal)?;)*) => {$(
+    ($($name:ident $finite:ident $type:ty, $vector:ty, $vectors:literal $(, $features:literal)?;)*) => {$(
         /// # Safety
         /// The machine has the features.
         $(#[cfg(target_arch = "x86_64")] #[target_feature(enable = $features)])?
@@ -52,16 +75,24 @@ macro_rules! joins {
             // SAFETY: the caller's contract.
             unsafe { add_up::<$type, $vector, $vectors>(values, totals) }
         }
+
+        /// # Safety
+        /// The machine has the features.
+        $(#[cfg(target_arch = "x86_64")] #[target_feature(enable = $features)])?
+        pub(crate) unsafe fn $finite(values: &[$type]) -> bool {
+            // SAFETY: the caller's contract.
+            unsafe { finite::<$type, $vector, $vectors>(values) }
+        }
     )*};
 }
 
 joins! {
-    f32_portable f32, Array<f32>, 4;
-    f64_portable f64, Array<f64>, 4;
-    f32_avx2 f32, __m256, 8, "avx2,fma";
-    f64_avx2 f64, __m256d, 16, "avx2,fma";
-    f32_avx512 f32, __m512, 4, "avx512f";
-    f64_avx512 f64, __m512d, 8, "avx512f";
+    f32_portable f32_finite_portable f32, Array<f32>, 4;
+    f64_portable f64_finite_portable f64, Array<f64>, 4;
+    f32_avx2 f32_finite_avx2 f32, __m256, 8, "avx2,fma";
+    f64_avx2 f64_finite_avx2 f64, __m256d, 16, "avx2,fma";
+    f32_avx512 f32_finite_avx512 f32, __m512, 4, "avx512f";
+    f64_avx512 f64_finite_avx512 f64, __m512d, 8, "avx512f";
 }
 
 /// The largest of the lanes, or the NaN among them.

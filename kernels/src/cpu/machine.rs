@@ -6,9 +6,9 @@
 // Registers and raw pointers all through; what makes them sound is the contract of `Real::steps`.
 #![allow(unsafe_code)]
 
-use std::ops::Range;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
+use std::ops::Range;
 
 use super::code::{ARGS, Arg, Op};
 use super::vector::{Array, Vector};
@@ -125,12 +125,20 @@ unsafe fn tile<T: Real, V: Vector<T>, const W: usize>(ops: &[Op], args: &[Lanes<
             Op::Add(a) => each!(a, |x, y| x.add(y)),
             Op::Mul(a) => each!(a, |x, y| x.mul(y)),
             Op::AddMul(a, b) => each!(a, b, |x, y, z| x.add(y.mul(z))),
+            Op::LoadAdd(a, b) => each!(a, b, |_x, y, z| y.add(z)),
+            Op::LoadMul(a, b) => each!(a, b, |_x, y, z| y.mul(z)),
+            Op::AddAdd(a, b) => each!(a, b, |x, y, z| x.add(y).add(z)),
+            Op::AddThenMul(a, b) => each!(a, b, |x, y, z| x.add(y).mul(z)),
+            Op::MulAdd(a, b) => each!(a, b, |x, y, z| x.mul(y).add(z)),
+            Op::MulMul(a, b) => each!(a, b, |x, y, z| x.mul(y).mul(z)),
             Op::Less(a) => each!(a, |x, y| V::pick(x.less(y), one, zero)),
             Op::LessEqual(a) => each!(a, |x, y| V::pick(x.less_equal(y), one, zero)),
             Op::More(a) => each!(a, |x, y| V::pick(y.less(*x), one, zero)),
             Op::MoreEqual(a) => each!(a, |x, y| V::pick(y.less_equal(*x), one, zero)),
             Op::Equal(a) => each!(a, |x, y| V::pick(x.equal(y), one, zero)),
             Op::Pick(a, b) => each!(a, b, |x, y, z| V::pick(x.equal(zero), z, y)),
+            Op::AtLeast(a) => each!(a, |x, y| V::pick(x.less(y), y, *x)),
+            Op::AtMost(a) => each!(a, |x, y| V::pick(y.less(*x), y, *x)),
             Op::Inline(Inline::Recip) => each!(|x| one.div(*x)),
             Op::Inline(Inline::Sqrt) => each!(|x| x.sqrt()),
             Op::Inline(Inline::Rsqrt) => each!(|x| one.div(x.sqrt())),

@@ -19,7 +19,7 @@ pub(crate) mod vector;
 mod walk;
 
 pub use code::{ARGS, Op};
-pub use dot::dot;
+pub use dot::{dot, finite};
 pub use join::LANES;
 pub use machine::Lanes;
 pub(crate) use simd::Level;

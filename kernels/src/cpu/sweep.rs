@@ -64,8 +64,14 @@ impl<T: Real> Sweep<T> {
         let inputs = program.inputs();
         let len = slots.get(1).map_or(0, Slot::len);
         let alike = inputs > replaced && len > 1 && slots[1..inputs].iter().all(|slot| slot.len() == len);
-        if !alike || program.outputs() != 1 || slots[inputs].len() != replaced * len || !(1..=RESULTS).contains(&replaced) {
-            let why = format!("a sweep has an input for its scalars, vectors of one length above 1, and one output of 1 to {RESULTS} of them");
+        if !alike
+            || program.outputs() != 1
+            || slots[inputs].len() != replaced * len
+            || !(1..=RESULTS).contains(&replaced)
+        {
+            let why = format!(
+                "a sweep has an input for its scalars, vectors of one length above 1, and one output of 1 to {RESULTS} of them"
+            );
             return Err(Error::Signature(why));
         }
         let (body, results) = Joined::of(program, len)?.finish(replaced)?;
@@ -121,27 +127,39 @@ impl<T: Real> Sweep<T> {
             };
         }
         let Sweep { simd, code, args, rooms, .. } = self;
+        // From where the first vector is at a whole step of memory: large ones mostly lie alike.
+        let head = replaced[0].as_ptr().align_offset(STEP * size_of::<T>()).min(len);
         let threads = if len < SHARED { 1 } else { rooms.len() };
-        let share = len.div_ceil(threads).next_multiple_of(BLOCK);
-        let part = |part: usize, room: &mut Room<T>| room.run(*simd, code, args, part * share..len.min(part * share + share));
+        let share = (len - head).div_ceil(threads).next_multiple_of(BLOCK);
+        let part = |part: usize, room: &mut Room<T>| {
+            room.begin(code, args);
+            if part == 0 {
+                room.step(*simd, code, args, 0..head);
+            }
+            room.run(*simd, code, args, head + part * share..len.min(head + part * share + share));
+        };
         if threads == 1 {
             part(0, &mut rooms[0]);
         } else {
-            Team::gather(threads, 0, &mut |team| team.parts(&mut rooms[..len.div_ceil(share)], part));
+            Team::gather(threads, 0, &mut |team| team.parts(&mut rooms[..(len - head).div_ceil(share)], part));
         }
         Ok(())
     }
 }
 
 impl<T: Real> Room<T> {
-    /// Runs the body over a range of elements, a block at a time.
-    #[allow(unsafe_code)]
-    fn run(&mut self, simd: Simd, code: &Code, args: &[Lanes<T>; ARGS], range: Range<usize>) {
-        let vectors = code.results + code.inputs.len();
+    /// To be called before anything is run: where what is not a vector lies.
+    fn begin(&mut self, code: &Code, args: &[Lanes<T>; ARGS]) {
         self.args.copy_from_slice(args);
         for (arg, block) in self.args[code.given()..].iter_mut().zip(&mut self.stored) {
             *arg = Lanes { at: block.0.as_mut_ptr(), same: false };
         }
+    }
+
+    /// Runs the body over a range of elements, a block at a time.
+    #[allow(unsafe_code)]
+    fn run(&mut self, simd: Simd, code: &Code, args: &[Lanes<T>; ARGS], range: Range<usize>) {
+        let vectors = code.results + code.inputs.len();
         for start in range.clone().step_by(BLOCK) {
             let len = BLOCK.min(range.end - start);
             let whole = len / STEP * STEP;
@@ -151,24 +169,27 @@ impl<T: Real> Room<T> {
             // SAFETY: `Sweep::run` checked that all vectors hold the range, which no other thread has; each is replaced once what lies
             // there was read.
             unsafe { stretches(simd, code, &self.args, 0..whole) };
-            if whole == len {
-                continue;
-            }
-            // What is left goes through a step of its own.
-            let left = len - whole;
-            for ((arg, end), from) in self.args.iter_mut().zip(&mut self.ends).zip(args).filter(|(_, from)| !from.same) {
-                let from = from.at.wrapping_add(start + whole);
-                // SAFETY: as many elements are left; steps are longer.
-                unsafe { std::ptr::copy_nonoverlapping(from, end.0.as_mut_ptr(), left) };
-                arg.at = end.0.as_mut_ptr();
-            }
-            // SAFETY: all arguments have a whole step now.
-            unsafe { stretches(simd, code, &self.args, 0..STEP) };
-            for (to, end) in args.iter().zip(&self.ends).take(code.results) {
-                let to = to.at.wrapping_add(start + whole);
-                // SAFETY: as above.
-                unsafe { std::ptr::copy_nonoverlapping(end.0.as_ptr(), to, left) };
-            }
+            self.step(simd, code, args, start + whole..start + len);
+        }
+    }
+
+    /// The same for less than a step, which goes through one of its own.
+    #[allow(unsafe_code)]
+    fn step(&mut self, simd: Simd, code: &Code, args: &[Lanes<T>; ARGS], range: Range<usize>) {
+        if range.is_empty() {
+            return;
+        }
+        for ((arg, end), from) in self.args.iter_mut().zip(&mut self.ends).zip(args).filter(|(_, from)| !from.same) {
+            let from = from.at.wrapping_add(range.start);
+            // SAFETY: the vectors hold the range, which is shorter than a step.
+            unsafe { std::ptr::copy_nonoverlapping(from, end.0.as_mut_ptr(), range.len()) };
+            arg.at = end.0.as_mut_ptr();
+        }
+        // SAFETY: all arguments have a whole step now.
+        unsafe { stretches(simd, code, &self.args, 0..STEP) };
+        for (to, end) in args.iter().zip(&self.ends).take(code.results) {
+            // SAFETY: as above.
+            unsafe { std::ptr::copy_nonoverlapping(end.0.as_ptr(), to.at.wrapping_add(range.start), range.len()) };
         }
     }
 }
@@ -244,7 +265,8 @@ impl Joined {
         let len = self.len;
         // A step of 1 runs through a vector, none stays with a number.
         let place = |view: &View| {
-            let steps = || view.strides.iter().zip(&nest.dims).filter(|&(_, &extent)| extent > 1).map(|(&step, _)| step);
+            let steps =
+                || view.strides.iter().zip(&nest.dims).filter(|&(_, &extent)| extent > 1).map(|(&step, _)| step);
             match count {
                 1 => Ok((view.slot, view.offset, false)),
                 _ if steps().all(|step| step == 0) => Ok((view.slot, view.offset, false)),

@@ -3,13 +3,12 @@
 //! They are formed in the type of the program: where a coordinate's mean is more than a thousand times its deviation, f32 leaves no digit.
 
 use osculate_engine::store::Store;
-use osculate_engine::{Device, Expr, Func, In, Moments, Out, Program, Real, Request, Spec, spec};
+use osculate_engine::{Device, Expr, Func, In, Moments, Out, Program, Real, Request, Spec, finite, spec};
 
 use super::config::{Direction, Init, MekaConfig};
 use super::model::{Filtered, Model, Seen};
 use crate::Result;
 use crate::base::finite_state;
-use crate::vectors::finite;
 
 /// m and d, P and Σ, and the means of the diagonals of K, P, Σ, Q.
 type Filters = ((Spec, Spec), (Spec, Spec), Spec);

@@ -35,7 +35,7 @@ mod rule;
 mod scalar;
 
 use osculate_engine::store::Store;
-use osculate_engine::{Device, Func, In, Out, Program, Real, Request, Spec, dot, spec};
+use osculate_engine::{Device, Func, In, Out, Program, Real, Request, Spec, dot, finite, spec};
 
 pub use config::{Correction, Covariance, Direction, Init, MekaConfig, Noise, StepRule, VarianceOf};
 use model::{AnyModel, Seen};
@@ -45,7 +45,7 @@ use crate::base::finite_state;
 use crate::optimizer::{check_len, some_parameters};
 use crate::options;
 use crate::registry::Entry;
-use crate::vectors::finite;
+
 use crate::{Optimizer, Oracle, Report, Result, Smooth, Status, kalman};
 
 /// The scalars of the filters after a step, in the paper's letters; of a diagonal or full covariance, averages of the diagonals.

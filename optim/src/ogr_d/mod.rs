@@ -20,7 +20,7 @@
 mod regression;
 
 use osculate_engine::store::Store;
-use osculate_engine::{Device, Func, In, Out, Program, Real, Rng, Spec, dot, spec};
+use osculate_engine::{Device, Func, In, Out, Program, Real, Rng, Spec, dot, finite, spec};
 
 use regression::{NAMES, Regression};
 
@@ -31,7 +31,7 @@ use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
 use crate::symmetric::Symmetric;
-use crate::vectors::{Vectors, finite};
+use crate::vectors::Vectors;
 use crate::{Error, Optimizer, Oracle, Report, Result, Status};
 
 /// Options of [`OgrD`].
