@@ -3,8 +3,12 @@
 use std::ops::Range;
 
 use super::simd::Simd;
+use super::vector::prefetch;
 use crate::Real;
 use crate::nest::{coalesce, offset};
+
+/// Rows ahead of the one that is copied which are sent for: each is another page, where the machine does not see it coming.
+const AHEAD: usize = 8;
 
 /// Widest panel there is.
 pub(super) const WIDEST: usize = 128;
@@ -196,6 +200,7 @@ pub(super) fn pack<T: Real>(
         let mut row = 0;
         for (start, len) in runs.pieces(&block) {
             for from in (0..len).map(|l| start + l * runs.step) {
+                let ahead = data.as_ptr().wrapping_add(from + AHEAD * runs.step);
                 for (panel, to) in chosen.clone().zip(to.chunks_exact_mut(size)) {
                     let to = &mut to[row * width..(row + 1) * width];
                     if !panels.apart.is_empty() {
@@ -206,6 +211,7 @@ pub(super) fn pack<T: Real>(
                     }
                     let segments = panels.segments(panel);
                     for s in segments {
+                        prefetch(ahead.wrapping_add(s.from), s.len);
                         copy(&mut to[s.lane..s.lane + s.len], &data[from + s.from..]);
                     }
                     let filled = segments.last().map_or(0, |s| s.lane + s.len);

@@ -47,6 +47,20 @@ pub(super) trait Masked<T>: Vector<T> {
     unsafe fn mul_add(self, x: Self, y: Self) -> Self;
 }
 
+/// Sends for the cache lines of so many elements, which need not be there.
+#[inline(always)]
+pub(super) fn prefetch<T>(from: *const T, len: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for byte in (0..len * size_of::<T>()).step_by(64) {
+        // SAFETY: whatever the address is, nothing is read that anyone could see.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(from.cast::<i8>().wrapping_add(byte))
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, len);
+}
+
 /// Lanes of an [`Array`].
 const LANES: usize = 16;
 
