@@ -162,6 +162,19 @@ impl Code {
         Code { ops, stops, results: results.len(), inputs, constants, stored, copied }
     }
 
+    /// The same body, its result added to what lies where it goes; none if a function makes that.
+    pub fn adding(&self) -> Option<Code> {
+        let mut code = self.clone();
+        let last = self.stops.last().map_or(0, |stop| stop.0);
+        if self.ops[last..].last() != Some(&Op::Store(0)) {
+            return None;
+        }
+        code.ops.insert(self.ops.len() - 1, Op::Add(0));
+        code.copied = None;
+        paired(&mut code.ops, &mut code.stops);
+        Some(code)
+    }
+
     /// Stretches of instructions, and the function that follows each but the last.
     pub fn stretches(&self) -> impl Iterator<Item = (&[Op], Option<Apply>)> {
         let starts = std::iter::once(0).chain(self.stops.iter().map(|&(at, _)| at));

@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use super::Source;
-use super::block::{BLOCK, Reads, Registers};
+use super::block::{BLOCK, Reads, Registers, STEP};
 use super::code::Code;
 use super::join::{LANES, halve, larger, largest};
+use super::pack::copy;
 use super::simd::{Simd, Work};
 use super::walk::{Apart, Loops, Patch, Path, Walk, contiguous, lane_cost};
 use crate::nest::{coalesce, descending};
@@ -30,6 +31,8 @@ const SCATTER: f64 = 8.0;
 #[derive(Debug, Clone)]
 pub(super) struct Reduce {
     pub code: Code,
+    /// The same with its result added to sums that are a lane each.
+    adding: Option<Code>,
     fold: Fold,
     scale: f64,
     kept: Loops,
@@ -170,9 +173,11 @@ impl Reduce {
         along.iter_mut().for_each(|path| path.offset = 0);
         let out = from.remove(inputs);
         let sorted = |of: &[usize]| kept.iter().map(|&axis| of[axis]).collect::<Vec<_>>();
+        let code = Code::new(&nest.body);
         Reduce {
             way,
-            code: Code::new(&nest.body),
+            adding: (fold == Fold::Sum && way == Way::Across).then(|| code.adding()).flatten(),
+            code,
             fold,
             scale,
             kept: kept_loops,
@@ -196,7 +201,7 @@ impl Reduce {
     /// Bytes of what it holds.
     pub(super) fn bytes(&self) -> usize {
         let paths: usize = self.inputs.iter().flatten().chain([&self.out]).map(Path::bytes).sum();
-        paths + self.code.bytes()
+        paths + self.code.bytes() + self.adding.as_ref().map_or(0, Code::bytes)
     }
 
     /// Elements of the result that one index of the kept loops makes.
@@ -339,7 +344,8 @@ impl Reduce {
         }
     }
 
-    /// A patch of elements from where inputs start at `from`, one a lane.
+    /// A patch of elements from where inputs start at `from`, one a lane: to `totals`, unless they are few terms, which stay in
+    /// `block`.
     #[inline(always)]
     fn across<T: Real, O: Real>(
         &self,
@@ -347,32 +353,38 @@ impl Reduce {
         registers: &mut Registers<O>,
         from: &[usize],
         patch: Patch,
+        block: &mut [O; BLOCK],
         totals: &mut [f64; BLOCK],
-    ) {
-        let mut block = [if self.fold == Fold::Sum { O::zero() } else { O::neg_infinity() }; BLOCK];
-        totals.fill(0.0);
+    ) -> bool {
+        let block = &mut block[..patch.len().next_multiple_of(STEP)];
+        let totals = &mut totals[..block.len()];
+        block.fill(if self.fold == Fold::Sum { O::zero() } else { O::neg_infinity() });
         let paths = &self.inputs[1];
         let one = Patch { rows: 1, first: 0, lanes: 1 };
         let mut walk = Walk::at(&self.folded, 0, paths.iter());
         let count = self.folded.len();
+        let long = self.fold == Fold::Sum && count > LANE_TERMS;
+        if long {
+            totals.fill(0.0);
+        }
         for index in 1..=count {
             let reads = Reads { source, paths: &self.inputs[0], from, along: &walk.offsets };
-            let result = registers.eval(&self.code, patch, reads);
-            match self.fold {
-                Fold::Sum => {
-                    for (block, &value) in block.iter_mut().zip(result) {
+            match (&self.adding, self.fold) {
+                (Some(adding), _) => registers.add_to(adding, patch, reads, block),
+                (None, Fold::Sum) => {
+                    for (block, &value) in block.iter_mut().zip(registers.eval(&self.code, patch, reads)) {
                         *block += value;
                     }
                 }
-                Fold::Max => {
-                    for (block, &value) in block.iter_mut().zip(result) {
+                (None, Fold::Max) => {
+                    for (block, &value) in block.iter_mut().zip(registers.eval(&self.code, patch, reads)) {
                         *block = larger(*block, value);
                     }
                 }
             }
-            // Sums go to f64 before they are long; of maxima only the last does.
-            if index == count || self.fold == Fold::Sum && index % LANE_TERMS == 0 {
-                for (total, value) in totals.iter_mut().zip(&mut block[..result.len()]) {
+            // Sums go to f64 before they are long.
+            if long && (index == count || index % LANE_TERMS == 0) {
+                for (total, value) in totals.iter_mut().zip(&mut *block) {
                     *total += value.wide();
                     *value = O::zero();
                 }
@@ -381,6 +393,7 @@ impl Reduce {
                 walk.advance(one, paths.iter());
             }
         }
+        long
     }
 }
 
@@ -401,7 +414,7 @@ impl<T: Real, O: Real> Work for Part<'_, T, O> {
     fn run(self) {
         let Part { reduce, simd, source, registers, range, base, out } = self;
         let paths = || reduce.inputs[0].iter().chain([&reduce.out]);
-        let mut totals = [0.0; BLOCK];
+        let (mut totals, mut block) = ([0.0; BLOCK], [O::zero(); BLOCK]);
         let (mut walk, mut at) = (Walk::at(&reduce.kept, range.start, paths()), range.start);
         registers.begin(&reduce.code);
         while at < range.end {
@@ -409,30 +422,41 @@ impl<T: Real, O: Real> Work for Part<'_, T, O> {
                 Way::Across => walk.patch(range.end - at),
                 _ => Patch { rows: 1, first: 0, lanes: 1 },
             };
-            match reduce.way {
-                Way::Across => reduce.across(source, registers, &walk.offsets, patch, &mut totals),
-                Way::Along => totals[0] = reduce.along(simd, source, registers, &walk.offsets),
+            let long = match reduce.way {
+                Way::Across => reduce.across(source, registers, &walk.offsets, patch, &mut block, &mut totals),
+                Way::Along => {
+                    totals[0] = reduce.along(simd, source, registers, &walk.offsets);
+                    true
+                }
                 Way::Lanes { results, each } => {
                     reduce.lanes(simd, source, registers, &walk.offsets, [results, each], &mut totals);
+                    true
+                }
+            };
+            let values = &mut block[..patch.len() * reduce.results()];
+            if long {
+                for (value, &total) in values.iter_mut().zip(&totals) {
+                    *value = O::narrow(reduce.scale * total);
+                }
+            } else if reduce.scale != 1.0 {
+                for value in values.iter_mut() {
+                    *value = O::narrow(reduce.scale * value.wide());
                 }
             }
-            let totals = &totals[..patch.len() * reduce.results()];
             let corner = walk.offsets[reduce.inputs[0].len()] - reduce.out.offset - base;
             if reduce.contiguous || reduce.results() > 1 {
                 // Results of one index lie side by side.
-                for (to, &value) in out[corner..corner + totals.len()].iter_mut().zip(totals) {
-                    *to = O::narrow(reduce.scale * value);
-                }
+                copy(&mut out[corner..corner + values.len()], values);
             } else if !reduce.out.table.is_empty() {
                 let to = &mut out[corner..];
-                for (&at, &value) in reduce.out.table[patch.first..].iter().zip(totals) {
-                    to[at as usize] = O::narrow(reduce.scale * value);
+                for (&at, &value) in reduce.out.table[patch.first..].iter().zip(&*values) {
+                    to[at as usize] = value;
                 }
             } else {
-                for (row, totals) in totals.chunks_exact(patch.lanes).enumerate() {
+                for (row, values) in values.chunks_exact(patch.lanes).enumerate() {
                     let to = &mut out[corner + row * reduce.out.row..];
-                    for (lane, &value) in totals.iter().enumerate() {
-                        to[lane * reduce.out.lane] = O::narrow(reduce.scale * value);
+                    for (lane, &value) in values.iter().enumerate() {
+                        to[lane * reduce.out.lane] = value;
                     }
                 }
             }
