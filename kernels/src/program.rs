@@ -65,7 +65,7 @@ pub struct Nest {
 /// How a [`Command::Reduce`] joins elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fold {
-    /// Sum: in the type of the buffers within blocks of 512 elements, in f64 across them, in a fixed order.
+    /// Sum: in the type of the buffers within blocks of 1024 elements, in f64 across them, in a fixed order.
     Sum,
     /// Maximum; a NaN anywhere gives NaN.
     Max,

@@ -73,8 +73,8 @@ pub struct Cpu<T> {
 /// A command made ready: loops joined, shapes of loops decided.
 #[derive(Debug, Clone)]
 enum Step {
-    Map(map::Map),
-    Reduce(reduce::Reduce),
+    Map(Box<map::Map>),
+    Reduce(Box<reduce::Reduce>),
     MatMul(Box<matmul::MatMul>),
 }
 
@@ -124,9 +124,9 @@ impl Step {
 
     fn bytes(&self) -> usize {
         match self {
-            Step::Map(map) => map.bytes(),
-            Step::Reduce(reduce) => reduce.bytes(),
-            Step::MatMul(matmul) => matmul.bytes(),
+            Step::Map(map) => size_of_val(&**map) + map.bytes(),
+            Step::Reduce(reduce) => size_of_val(&**reduce) + reduce.bytes(),
+            Step::MatMul(matmul) => size_of_val(&**matmul) + matmul.bytes(),
         }
     }
 
@@ -174,10 +174,10 @@ impl<T: Real> Cpu<T> {
         let owned = allocate(&program);
         let steps: Vec<Step> = (program.commands().iter())
             .map(|command| match command {
-                Command::Map(nest) => Step::Map(map::Map::new(nest, false)),
-                Command::AddTo(nest) => Step::Map(map::Map::new(nest, true)),
+                Command::Map(nest) => Step::Map(Box::new(map::Map::new(nest, false))),
+                Command::AddTo(nest) => Step::Map(Box::new(map::Map::new(nest, true))),
                 Command::Reduce { nest, over, fold, scale } => {
-                    Step::Reduce(reduce::Reduce::new(nest, over, *fold, *scale))
+                    Step::Reduce(Box::new(reduce::Reduce::new(nest, over, *fold, *scale)))
                 }
                 Command::MatMul(product) => Step::MatMul(Box::new(matmul::MatMul::new::<T>(product, simd))),
             })

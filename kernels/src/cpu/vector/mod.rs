@@ -6,6 +6,8 @@
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86;
 
+use std::array::from_fn;
+
 use crate::Real;
 
 /// A vector register.
@@ -70,20 +72,13 @@ pub(super) struct Array<T>([T; LANES]);
 
 impl<T: Real> Array<T> {
     #[inline(always)]
-    fn each(mut self, other: Self, f: impl Fn(T, T) -> T) -> Self {
-        for lane in 0..LANES {
-            self.0[lane] = f(self.0[lane], other.0[lane]);
-        }
-        self
+    fn each(self, other: Self, f: impl Fn(T, T) -> T) -> Self {
+        Array(from_fn(|lane| f(self.0[lane], other.0[lane])))
     }
 
     #[inline(always)]
     fn test(self, other: Self, f: impl Fn(T, T) -> bool) -> [bool; LANES] {
-        let mut test = [false; LANES];
-        for lane in 0..LANES {
-            test[lane] = f(self.0[lane], other.0[lane]);
-        }
-        test
+        from_fn(|lane| f(self.0[lane], other.0[lane]))
     }
 }
 
@@ -137,10 +132,7 @@ impl<T: Real> Vector<T> for Array<T> {
         self.test(other, |x, y| x == y)
     }
     #[inline(always)]
-    unsafe fn pick(test: Self::Test, mut a: Self, b: Self) -> Self {
-        for lane in 0..LANES {
-            a.0[lane] = if test[lane] { a.0[lane] } else { b.0[lane] };
-        }
-        a
+    unsafe fn pick(test: Self::Test, a: Self, b: Self) -> Self {
+        Array(from_fn(|lane| if test[lane] { a.0[lane] } else { b.0[lane] }))
     }
 }
