@@ -119,8 +119,12 @@ impl<T: Real> AdaHessian<T> {
             rule: Vectors::new(move |[rate, first, second], [x, m, v], [g, h]| {
                 let (m, v) = (b1 * m + (1.0 - b1) * g, b2 * v + (1.0 - b2) * h * h);
                 let root = (second * v).sqrt();
-                // 0 to a power has no derivative, but none is taken here.
-                let root = if power == 1.0 { root } else { (power * root.maximum(f64::MIN_POSITIVE).ln()).exp() };
+                let least = f64::MIN_POSITIVE;
+                let root = match power {
+                    1.0 => root,
+                    // By a comparison, since `maximum` minds ties for derivatives that nobody takes here.
+                    _ => (power * root.less(least).select(least, root).ln()).exp(),
+                };
                 [x - rate * first * m / (root + epsilon), m, v]
             })?,
             config,
