@@ -107,6 +107,11 @@ pub(crate) fn sweep<T: Real>(
     replaced: usize,
 ) -> Result<Sweep<T>> {
     let lowered = Lowered::new::<T>(graph, params, data, outputs)?;
+    let numbers = buffers(params, "params").len();
+    if numbers != 1 {
+        let why = format!("the parameters of a sweep are one buffer of numbers, not {numbers}");
+        return Err(Error::Transform { transform: "sweep", why });
+    }
     Ok(Sweep::new(&lowered.program, replaced, Simd::chosen()?)?)
 }
 

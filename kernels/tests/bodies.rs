@@ -210,6 +210,7 @@ fn what_is_no_sweep_is_refused() {
     // A vector backwards or in part, a sum, a result of another length.
     let copy = |input: View, out: View| Command::Map(nest(&[2], input, out));
     assert!(refused(2, copy(View::new(1, 1, &[0]), View::new(2, 0, &[1]))).contains("known"));
+    assert!(refused(2, copy(View::new(1, 0, &[0]), View::new(2, 0, &[1]))).contains("known"));
     assert!(refused(4, copy(View::new(1, 0, &[1]), View::new(2, 0, &[2]))).contains("one length"));
     let sum = Command::Reduce {
         nest: nest(&[], View::new(1, 0, &[1]), View::new(2, 0, &[])),
@@ -218,6 +219,15 @@ fn what_is_no_sweep_is_refused() {
         scale: 1.0,
     };
     assert!(refused(2, sum).contains("elementwise"));
+    // A vector of which a part is written anew is no longer what it was.
+    let one = Nest { dims: vec![1], body: Body(vec![Instr::Const(7.0)]), inputs: vec![], out: View::new(2, 1, &[1]) };
+    let commands = vec![copy(View::new(1, 0, &[1]), View::new(2, 0, &[1])), Command::Map(one)];
+    let program = Program::new(slots(2), commands).expect("a program");
+    assert!(Sweep::<f32>::new(&program, 1, Simd::best()).is_err());
+    // f64 whatever the type.
+    let wide = vec![Slot::Input(1), Slot::Input(2), Slot::Output { len: 2, wide: true }];
+    let program = Program::new(wide, vec![copy(View::new(1, 0, &[1]), View::new(2, 0, &[1]))]).expect("a program");
+    assert!(Sweep::<f32>::new(&program, 1, Simd::best()).is_err());
     // Wrong lengths change nothing.
     let program = Program::new(slots(2), vec![copy(View::new(1, 0, &[1]), View::new(2, 0, &[1]))]).expect("a program");
     let mut sweep = Sweep::new(&program, 1, Simd::best()).expect("a sweep");

@@ -659,3 +659,13 @@ fn malformed_programs_are_refused() {
     let wrong = Cpu::<f32>::new(program).run(&[&[1.0]], &mut []);
     assert_eq!(wrong, Err(Error::Length { what: "input", index: 0, got: 1, want: 2 }));
 }
+
+/// Sums of channels whose rows are cut short by an input that repeats: patches that begin within the results.
+#[test]
+fn channels_in_rows_that_repeat() {
+    let data = [noise(512, 3), noise(256, 4)];
+    let inputs = vec![View::new(0, 0, &[32, 16, 4, 64, 1]), View::new(1, 0, &[16, 0, 4, 32, 1])];
+    let nest = Nest { dims: vec![2, 2, 4], body: Body::product(2), inputs, out: View::new(2, 0, &[8, 4, 1]) };
+    let sum = Command::Reduce { nest, over: vec![8, 4], fold: Fold::Sum, scale: 1.0 };
+    both(&data, 16, &sum, 32, false).expect("the same sums");
+}

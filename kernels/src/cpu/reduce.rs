@@ -258,13 +258,15 @@ impl Reduce {
         let (mut block, mut terms, mut lane) = ([none; CHANNELS], 0, 0);
         totals[..period].fill(none.wide());
         let paths = &self.inputs[1];
+        // Whether every patch begins with the first of the results, and so at any of those among the lanes.
+        let within = self.folded.lanes * self.folded.rows;
+        let whole = self.fold == Fold::Sum && period == LANES && within.is_multiple_of(width);
         let (mut walk, mut left) = (Walk::at(&self.folded, 0, paths.iter()), self.folded.len());
         while left > 0 {
             let patch = walk.patch(left);
             let reads = Reads { source, paths, from, along: &walk.offsets };
             let mut values = &registers.eval(&self.code, patch, reads)[..patch.len()];
-            if let (Fold::Sum, LANES, Some(totals)) = (self.fold, period, totals.first_chunk_mut()) {
-                // Patches begin at a whole row of results, so at any of those among the lanes.
+            if let (true, Some(totals)) = (whole, totals.first_chunk_mut()) {
                 O::add_up(simd, values, totals);
                 left -= patch.len();
                 walk.advance(patch, paths.iter());

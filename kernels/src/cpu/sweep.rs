@@ -64,15 +64,10 @@ impl<T: Real> Sweep<T> {
         let inputs = program.inputs();
         let len = slots.get(1).map_or(0, Slot::len);
         let alike = inputs > replaced && len > 1 && slots[1..inputs].iter().all(|slot| slot.len() == len);
-        if !alike
-            || program.outputs() != 1
-            || slots[inputs].len() != replaced * len
-            || !(1..=RESULTS).contains(&replaced)
-        {
-            let why = format!(
-                "a sweep has an input for its scalars, vectors of one length above 1, and one output of 1 to {RESULTS} of them"
-            );
-            return Err(Error::Signature(why));
+        let out = Some(Slot::Output { len: replaced.saturating_mul(len), wide: false });
+        if !alike || program.outputs() != 1 || slots.get(inputs) != out.as_ref() || !(1..=RESULTS).contains(&replaced) {
+            let why = "a sweep has an input for its scalars, vectors of one length above 1, and one output";
+            return Err(Error::Signature(format!("{why} of 1 to {RESULTS} of them, in their type")));
         }
         let (body, results) = Joined::of(program, len)?.finish(replaced)?;
         let code = Code::of(&body, &results, replaced);
@@ -128,7 +123,8 @@ impl<T: Real> Sweep<T> {
         }
         let Sweep { simd, code, args, rooms, .. } = self;
         // From where the first vector is at a whole step of memory: large ones mostly lie alike.
-        let head = replaced[0].as_ptr().align_offset(STEP * size_of::<T>()).min(len);
+        let head = replaced[0].as_ptr().align_offset(STEP * size_of::<T>());
+        let head = if head < STEP { head.min(len) } else { 0 };
         let threads = if len < SHARED { 1 } else { rooms.len() };
         let share = (len - head).div_ceil(threads).next_multiple_of(BLOCK);
         let part = |part: usize, room: &mut Room<T>| {
@@ -176,6 +172,7 @@ impl<T: Real> Room<T> {
     /// The same for less than a step, which goes through one of its own.
     #[allow(unsafe_code)]
     fn step(&mut self, simd: Simd, code: &Code, args: &[Lanes<T>; ARGS], range: Range<usize>) {
+        debug_assert!(range.len() < STEP, "{range:?} is a step or more");
         if range.is_empty() {
             return;
         }
@@ -214,23 +211,11 @@ impl Joined {
             let register = joined.register(Instr::Load(slot - 1));
             joined.know((slot, 0, true), register);
         }
-        for scalar in 0..program.slots()[0].len() {
-            let register = joined.register(Instr::Load(inputs - 1 + scalar));
-            joined.know((0, scalar, false), register);
-        }
-        for (slot, kind) in program.slots().iter().enumerate() {
-            if let Slot::Constant(values) = kind {
-                for (at, &value) in values.iter().enumerate() {
-                    let register = joined.register(Instr::Const(value));
-                    joined.know((slot, at, false), register);
-                }
-            }
-        }
         for (at, command) in program.commands().iter().enumerate() {
             let Command::Map(nest) = command else {
                 return Err(Error::Command { command: at, why: "a sweep has only elementwise commands".into() });
             };
-            joined.take(nest).map_err(|why| Error::Command { command: at, why })?;
+            joined.take(program, nest).map_err(|why| Error::Command { command: at, why })?;
         }
         Ok(joined)
     }
@@ -260,7 +245,7 @@ impl Joined {
     }
 
     /// Takes the instructions of a map over whole vectors, or of numbers.
-    fn take(&mut self, nest: &Nest) -> Result<(), String> {
+    fn take(&mut self, program: &Program, nest: &Nest) -> Result<(), String> {
         let count: usize = nest.dims.iter().product();
         let len = self.len;
         // A step of 1 runs through a vector, none stays with a number.
@@ -274,8 +259,17 @@ impl Joined {
                 _ => Err("a sweep's vectors are read and written whole, its numbers one by one"),
             }
         };
-        let inputs = nest.inputs.iter().map(|view| self.known(place(view)?).ok_or("nothing is known to be read here"));
-        let inputs = inputs.collect::<Result<Vec<usize>, &str>>()?;
+        let mut inputs = Vec::new();
+        for view in &nest.inputs {
+            let place = place(view)?;
+            let first = match (&program.slots()[view.slot], place) {
+                // Numbers and constants have registers once they are read.
+                (Slot::Input(_), (0, at, false)) => Some(self.register(Instr::Load(program.inputs() - 1 + at))),
+                (Slot::Constant(values), (_, at, false)) => Some(self.register(Instr::Const(values[at]))),
+                _ => self.known(place),
+            };
+            inputs.push(first.ok_or("nothing is known to be read here")?);
+        }
         let mut registers: Vec<usize> = Vec::new();
         for instr in &nest.body.0 {
             registers.push(match *instr {
@@ -307,7 +301,11 @@ impl Joined {
     }
 
     fn know(&mut self, place: Place, register: usize) {
-        self.known.retain(|(known, _)| *known != place);
-        self.known.push((place, register));
+        let range = |(_, from, is_vector): Place| from..from + if is_vector { self.len } else { 1 };
+        // What lay there, or in part there, is no more.
+        let new = range(place);
+        let apart = |old: Place| old.0 != place.0 || range(old).end <= new.start || new.end <= range(old).start;
+        let known = self.known.iter().copied().filter(|&(old, _)| apart(old)).chain([(place, register)]).collect();
+        self.known = known;
     }
 }
