@@ -1,5 +1,7 @@
 //! A body evaluated over a block of lanes: inputs are read where they lie or copied side by side, then the machine runs.
 
+use std::ops::Range;
+
 use super::Source;
 use super::code::{ARGS, Code};
 use super::machine::Lanes;
@@ -185,7 +187,7 @@ impl<O: Real> Registers<O> {
                 self.args[0] = Lanes { at, same: false };
                 // SAFETY: inputs were sliced to whole steps, blocks are longer, and so is `to` in the range for which it is taken. What
                 // is stored to are blocks that nothing else refers to, and `to`.
-                unsafe { stretches(self.simd, code, &self.args, range) };
+                unsafe { stretches(self.simd, code, &self.args, range, patch.len()) };
             }
         }
         if !to.is_empty() && steps < whole {
@@ -194,7 +196,7 @@ impl<O: Real> Registers<O> {
     }
 }
 
-/// All instructions and functions over a range of lanes.
+/// All instructions and functions over a range of lanes; functions only of lanes before `len`, since some are slow.
 ///
 /// # Safety
 /// That of [`Real::steps`], of all instructions; functions are applied to what is stored.
@@ -204,7 +206,8 @@ pub(super) unsafe fn stretches<O: Real>(
     simd: Simd,
     code: &Code,
     args: &[Lanes<O>; ARGS],
-    range: std::ops::Range<usize>,
+    range: Range<usize>,
+    len: usize,
 ) {
     for (ops, apply) in code.stretches() {
         // SAFETY: the caller's contract.
@@ -212,7 +215,7 @@ pub(super) unsafe fn stretches<O: Real>(
         if let Some(apply) = apply {
             let at = args[usize::from(apply.to)].at.wrapping_add(range.start);
             // SAFETY: lanes that were just stored to.
-            let lanes = unsafe { std::slice::from_raw_parts_mut(at, range.len()) };
+            let lanes = unsafe { std::slice::from_raw_parts_mut(at, range.end.min(len) - range.start) };
             O::apply(apply.scalar, simd, lanes);
         }
     }

@@ -164,7 +164,7 @@ impl<T: Real> Room<T> {
             }
             // SAFETY: `Sweep::run` checked that all vectors hold the range, which no other thread has; each is replaced once what lies
             // there was read.
-            unsafe { stretches(simd, code, &self.args, 0..whole) };
+            unsafe { stretches(simd, code, &self.args, 0..whole, whole) };
             self.step(simd, code, args, start + whole..start + len);
         }
     }
@@ -183,7 +183,7 @@ impl<T: Real> Room<T> {
             arg.at = end.0.as_mut_ptr();
         }
         // SAFETY: all arguments have a whole step now.
-        unsafe { stretches(simd, code, &self.args, 0..STEP) };
+        unsafe { stretches(simd, code, &self.args, 0..STEP, range.len()) };
         for (to, end) in args.iter().zip(&self.ends).take(code.results) {
             // SAFETY: as above.
             unsafe { std::ptr::copy_nonoverlapping(end.0.as_ptr(), to.at.wrapping_add(range.start), range.len()) };
