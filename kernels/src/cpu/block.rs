@@ -29,6 +29,8 @@ pub(super) struct Registers<O> {
     args: Box<[Lanes<O>; ARGS]>,
     /// What the blocks of inputs hold whose rows are all alike.
     held: [Held; VIEWS],
+    /// Sums of a block, in the type of the result and in f64; whoever takes them puts them back.
+    pub sums: (Vec<O>, Vec<f64>),
 }
 
 /// Rows that a block holds, and where they were read.
@@ -101,6 +103,7 @@ impl<O: Real> Registers<O> {
             same: vec![Same([O::zero(); STEP]); same],
             args: Box::new([Lanes::NONE; ARGS]),
             held: [Held::NONE; VIEWS],
+            sums: (vec![O::zero(); BLOCK.min(blocks * BLOCK)], vec![0.0; BLOCK.min(blocks * BLOCK)]),
         }
     }
 
@@ -120,7 +123,8 @@ impl<O: Real> Registers<O> {
     }
 
     pub fn bytes(&self) -> usize {
-        size_of_val(&self.blocks[..]) + size_of_val(&self.same[..])
+        let sums = size_of_val(&self.sums.0[..]) + size_of_val(&self.sums.1[..]);
+        size_of_val(&self.blocks[..]) + size_of_val(&self.same[..]) + size_of_val(&*self.args) + sums
     }
 
     /// Runs the body over a patch; lanes of the result beyond the patch mean nothing.

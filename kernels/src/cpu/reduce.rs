@@ -1,5 +1,6 @@
 //! Reductions: lanes along the folded loops, or across the kept ones.
 
+use std::mem::take;
 use std::ops::Range;
 
 use super::Source;
@@ -249,7 +250,7 @@ impl Reduce {
         registers: &mut Registers<O>,
         from: &[usize],
         [results, each]: [usize; 2],
-        totals: &mut [f64; BLOCK],
+        totals: &mut [f64],
     ) {
         let width = results * each;
         // As many sums as keep the adders busy.
@@ -355,8 +356,8 @@ impl Reduce {
         registers: &mut Registers<O>,
         from: &[usize],
         patch: Patch,
-        block: &mut [O; BLOCK],
-        totals: &mut [f64; BLOCK],
+        block: &mut [O],
+        totals: &mut [f64],
     ) -> bool {
         let block = &mut block[..patch.len().next_multiple_of(STEP)];
         let totals = &mut totals[..block.len()];
@@ -416,7 +417,7 @@ impl<T: Real, O: Real> Work for Part<'_, T, O> {
     fn run(self) {
         let Part { reduce, simd, source, registers, range, base, out } = self;
         let paths = || reduce.inputs[0].iter().chain([&reduce.out]);
-        let (mut totals, mut block) = ([0.0; BLOCK], [O::zero(); BLOCK]);
+        let (mut block, mut totals) = take(&mut registers.sums);
         let (mut walk, mut at) = (Walk::at(&reduce.kept, range.start, paths()), range.start);
         registers.begin(&reduce.code);
         while at < range.end {
@@ -465,5 +466,6 @@ impl<T: Real, O: Real> Work for Part<'_, T, O> {
             at += patch.len();
             walk.advance(patch, paths());
         }
+        registers.sums = (block, totals);
     }
 }
