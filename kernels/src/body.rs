@@ -143,6 +143,18 @@ impl Body {
         self
     }
 
+    /// Which instructions some results need.
+    pub(crate) fn live(&self, results: &[usize]) -> Vec<bool> {
+        let mut live = vec![false; self.0.len()];
+        results.iter().for_each(|&result| live[result] = true);
+        for (at, instr) in self.0.iter().enumerate().rev() {
+            if live[at] {
+                instr.reads().for_each(|read| live[read] = true);
+            }
+        }
+        live
+    }
+
     /// Why this body cannot run over `inputs` inputs, if it cannot.
     pub(crate) fn fault(&self, inputs: usize) -> Option<String> {
         if self.0.is_empty() || self.0.len() > REGISTERS {

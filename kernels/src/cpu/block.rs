@@ -160,12 +160,6 @@ impl<O: Real> Registers<O> {
         }
     }
 
-    /// The [sum](Code::adding) of the body and of what `to` holds, which has whole steps.
-    #[inline(always)]
-    pub fn add_to<T: Real>(&mut self, adding: &Code, patch: Patch, reads: Reads<'_, T>, to: &mut [O]) {
-        self.run(adding, patch, reads, to);
-    }
-
     /// All instructions over a patch, the result to `to`, which holds all lanes or none; without it, to the last block.
     #[inline(always)]
     #[allow(unsafe_code)]

@@ -94,13 +94,7 @@ impl Code {
 
     /// Of a body with several results; the first inputs are what lies where the results go, which are written once nobody reads it.
     pub fn of(body: &Body, results: &[usize], replaced: usize) -> Code {
-        let mut wanted = vec![false; body.0.len()];
-        results.iter().for_each(|&result| wanted[result] = true);
-        for (at, instr) in body.0.iter().enumerate().rev() {
-            if wanted[at] {
-                instr.reads().for_each(|read| wanted[read] = true);
-            }
-        }
+        let wanted = body.live(results);
         let (mut inputs, mut constants): (Vec<usize>, Vec<f64>) = (Vec::new(), Vec::new());
         let live = || body.0.iter().zip(&wanted).filter(|&(_, &wanted)| wanted).map(|(instr, _)| *instr);
         for instr in live() {

@@ -373,7 +373,7 @@ impl Reduce {
         for index in 1..=count {
             let reads = Reads { source, paths: &self.inputs[0], from, along: &walk.offsets };
             match (&self.adding, self.fold) {
-                (Some(adding), _) => registers.add_to(adding, patch, reads, block),
+                (Some(adding), _) => registers.eval_into(adding, patch, reads, block),
                 (None, Fold::Sum) => {
                     for (block, &value) in block.iter_mut().zip(registers.eval(&self.code, patch, reads)) {
                         *block += value;

@@ -220,28 +220,16 @@ impl Joined {
         Ok(joined)
     }
 
-    /// The registers of all results, in a body that does nothing else.
+    /// The body, and the registers of all results.
     fn finish(self, replaced: usize) -> Result<(Body, Vec<usize>), Error> {
         let result = |result: usize| self.known((self.output, result * self.len, true));
         let results: Option<Vec<usize>> = (0..replaced).map(result).collect();
         let results = results.ok_or_else(|| Error::Signature("a sweep writes each of its results whole".into()))?;
-        let mut wanted = vec![false; self.body.0.len()];
-        results.iter().for_each(|&result| wanted[result] = true);
-        for (at, instr) in self.body.0.iter().enumerate().rev() {
-            if wanted[at] {
-                instr.reads().for_each(|read| wanted[read] = true);
-            }
+        let count = self.body.live(&results).iter().filter(|&&live| live).count();
+        if count > REGISTERS {
+            return Err(Error::Signature(format!("a sweep has at most {REGISTERS} instructions, not {count}")));
         }
-        let mut renamed = vec![0; wanted.len()];
-        let mut body = Vec::new();
-        for (at, instr) in self.body.0.iter().enumerate().filter(|&(at, _)| wanted[at]) {
-            renamed[at] = body.len();
-            body.push(instr.renamed(|register| renamed[register], |input| input));
-        }
-        if body.len() > REGISTERS {
-            return Err(Error::Signature(format!("a sweep has at most {REGISTERS} instructions, not {}", body.len())));
-        }
-        Ok((Body(body), results.iter().map(|&result| renamed[result]).collect()))
+        Ok((self.body, results))
     }
 
     /// Takes the instructions of a map over whole vectors, or of numbers.
