@@ -1,13 +1,17 @@
-//! Steps of optimizers without their oracle, on as many parameters as the `mlp` has: bytes that a step must touch, beside a copy.
+//! Steps of optimizers without their oracle, on as many parameters as the `mlp` has, each beside a copy of the bytes that it must touch.
 
 use std::hint::black_box;
+use std::time::Instant;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use osculate::optim::{Oracle, Result, by_name};
 use osculate::{Layout, Moments, Request, spec};
 
 /// Parameters of the `mlp`.
 const LEN: usize = 1_336_610;
+
+/// Rounds, in each of which a copy and a step are run some times in turns.
+const ROUNDS: usize = 101;
+const RUNS: u32 = 10;
 
 /// Answers at once: whatever is asked for lies there already.
 struct Idle(Layout);
@@ -37,34 +41,65 @@ impl Oracle<f32> for Idle {
     }
 }
 
-fn steps(c: &mut Criterion) {
-    let mut group = c.benchmark_group("optimizer");
-    // A copy reads one vector and writes one, by all threads.
-    let (from, mut to) = (vec![1.0f32; LEN], vec![0.0f32; LEN]);
-    group.throughput(Throughput::Bytes(8 * LEN as u64));
-    group.bench_function("copy", |b| {
-        b.iter(|| {
-            let threads = rayon::current_num_threads();
-            let share = LEN.div_ceil(threads);
-            rayon::scope(|scope| {
-                for (to, from) in to.chunks_mut(share).zip(black_box(&from).chunks(share)) {
-                    scope.spawn(|_| to.copy_from_slice(from));
+/// Elements of a block, which stays in a first cache.
+const BLOCK: usize = 1024;
+
+/// What a fused copy of a step's bytes takes: one pass that reads the gradient and reads and writes all that is replaced; with `look`
+/// after a pass over the gradient alone, since a step replaces nothing before it saw that all of that is finite.
+fn touch(replaced: &mut [Vec<f32>], gradient: &[f32], look: bool) {
+    let share = LEN.div_ceil(rayon::current_num_threads());
+    let mut shares: Vec<_> = replaced.iter_mut().map(|v| v.chunks_mut(share)).collect();
+    rayon::scope(|scope| {
+        for gradient in gradient.chunks(share) {
+            let mut mine: Vec<&mut [f32]> = shares.iter_mut().filter_map(Iterator::next).collect();
+            scope.spawn(move |_| {
+                if look {
+                    black_box(gradient.iter().fold(0, |bits, g| bits | g.to_bits()));
+                }
+                for (block, gradient) in gradient.chunks(BLOCK).enumerate() {
+                    for vector in &mut mine {
+                        for (x, g) in vector[block * BLOCK..].iter_mut().zip(gradient) {
+                            *x += g;
+                        }
+                    }
                 }
             });
-        });
+        }
     });
-    let mut idle = Idle(Layout::of(&spec([LEN]), "params"));
-    // Vectors read and written: parameters, gradient, and what is kept.
-    for (name, vectors) in
-        [("sgd", 3), ("momentum", 5), ("adam", 7), ("adagrad", 5), ("rmsprop", 5), ("adadelta", 7), ("asgd", 11)]
-    {
-        let mut optimizer = by_name::<f32>(name, LEN).expect("an optimizer");
-        let mut params = vec![0.5f32; LEN];
-        group.throughput(Throughput::Bytes(4 * vectors * LEN as u64));
-        group.bench_function(name, |b| b.iter(|| optimizer.step(&mut params, &mut idle).expect("a step")));
-    }
-    group.finish();
 }
 
-criterion_group!(benches, steps);
-criterion_main!(benches);
+/// Microseconds that some runs take, each, after one that brings the vectors back to the caches.
+fn time(mut run: impl FnMut()) -> f64 {
+    run();
+    let start = Instant::now();
+    (0..RUNS).for_each(|_| run());
+    start.elapsed().as_secs_f64() * 1e6 / f64::from(RUNS)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn main() {
+    let mut idle = Idle(Layout::of(&spec([LEN]), "params"));
+    println!("medians of {ROUNDS} rounds of {RUNS} runs each in turns, in microseconds\n");
+    println!("{:<10} {:>8} {:>8} {:>8} {:>12} {:>12}", "", "copy", "+ look", "step", "step / copy", "/ with look");
+    // Vectors that a step replaces: parameters, and what is kept; the gradient is read.
+    for (name, replaced) in
+        [("sgd", 1), ("momentum", 2), ("adagrad", 2), ("rmsprop", 2), ("adam", 3), ("adadelta", 3), ("asgd", 5)]
+    {
+        let (mut vectors, gradient) = (vec![vec![0.5f32; LEN]; replaced], vec![1e-3f32; LEN]);
+        let (mut optimizer, mut params) = (by_name::<f32>(name, LEN).expect("an optimizer"), vec![0.5f32; LEN]);
+        let mut round = || {
+            let copies = [false, true].map(|look| time(|| touch(black_box(&mut vectors), black_box(&gradient), look)));
+            let step = time(|| _ = optimizer.step(&mut params, &mut idle).expect("a step"));
+            [copies[0], copies[1], step, step / copies[0], step / copies[1]]
+        };
+        round();
+        let rounds: Vec<[f64; 5]> = (0..ROUNDS).map(|_| round()).collect();
+        let [copy, looked, step, ratio, with_look] =
+            std::array::from_fn(|i| median(rounds.iter().map(|r| r[i]).collect()));
+        println!("{name:<10} {copy:>8.0} {looked:>8.0} {step:>8.0} {ratio:>12.2} {with_look:>12.2}");
+    }
+}

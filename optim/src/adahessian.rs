@@ -154,8 +154,9 @@ impl<T: Real> Optimizer<T> for AdaHessian<T> {
         let loss = oracle.gradient(params, &mut self.gradient)?;
         draw(self.config.seed, self.steps, &mut self.signs);
         oracle.hvp(params, &self.signs, &mut self.product)?;
-        if !loss.is_finite() || !finite(&self.gradient) || !finite(&self.product) {
-            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        let lost = Report::new(Status::NonFinite, loss, 0.0);
+        if !loss.is_finite() {
+            return Ok(lost);
         }
         // Signs do not matter: |z ⊙ Hz| = |Hz|; what is squared need not be positive.
         for segment in oracle.layout().segments().iter().filter(|segment| segment.shape.len() > 2) {
@@ -166,10 +167,14 @@ impl<T: Real> Optimizer<T> for AdaHessian<T> {
             }
         }
         let rate = self.config.rate * self.config.schedule.factor(self.steps);
-        self.steps += 1;
-        let power = |decay: f64| 1.0 - decay.powf(self.steps as f64);
+        let steps = self.steps + 1;
+        let power = |decay: f64| 1.0 - decay.powf(steps as f64);
         let scalars = [rate, 1.0 / power(self.config.momentum), 1.0 / power(self.config.second)];
-        self.rule.run(scalars, [params, &mut self.mean, &mut self.squares], [&self.gradient, &self.product])?;
+        let changed = [params, &mut self.mean, &mut self.squares];
+        if !self.rule.run_finite(scalars, changed, [&self.gradient, &self.product])? {
+            return Ok(lost);
+        }
+        self.steps = steps;
         Ok(Report::new(Status::Stepped, loss, rate))
     }
 

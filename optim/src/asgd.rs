@@ -111,8 +111,8 @@ pub(crate) fn spread<T: Real>(config: Config, share: f64) -> Result<Vectors<T, 5
     Vectors::new(move |[trust], [x, mx, mg, vx, vg], [g]| {
         let (dx, dg) = (x - mx, g - mg);
         let (mx, mg) = (mx + (1.0 - beta) * dx, mg + (1.0 - beta) * dg);
-        let vx = beta * (vx + (1.0 - beta) * dx * dx);
-        let vg = beta * (vg + (1.0 - beta) * dg * dg);
+        let vx = beta * vx + beta * (1.0 - beta) * dx * dx;
+        let vg = beta * vg + beta * (1.0 - beta) * dg * dg;
         let rate = held(trust * (vx / (vg + epsilon)).sqrt(), config);
         let step = if share == 1.0 { rate * g } else { share * rate * g };
         [x - step, mx, mg, vx, vg]
@@ -165,17 +165,21 @@ impl<T: Real> Optimizer<T> for Asgd<T> {
     fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
         check_len(self.gradient.len(), params.len())?;
         let loss = oracle.gradient(params, &mut self.gradient)?;
-        if !loss.is_finite() || !finite(&self.gradient) {
-            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        let lost = Report::new(Status::NonFinite, loss, 0.0);
+        if !loss.is_finite() {
+            return Ok(lost);
         }
         if self.steps == 0 {
             self.kept[0].copy_from_slice(params);
         }
         let (trust, g) = (self.config.trust, &self.gradient[..]);
-        match (&mut self.rule, &mut self.kept[..]) {
-            (Rule::Spread(rule), [a, b, c, d]) => rule.run([trust], [params, a, b, c, d], [g])?,
-            (Rule::Confident(rule), [a, b, c, d, e]) => rule.run([trust], [params, a, b, c, d, e], [g])?,
-            _ => {} // there are as many vectors as the rule was traced for
+        let done = match (&mut self.rule, &mut self.kept[..]) {
+            (Rule::Spread(rule), [a, b, c, d]) => rule.run_finite([trust], [params, a, b, c, d], [g])?,
+            (Rule::Confident(rule), [a, b, c, d, e]) => rule.run_finite([trust], [params, a, b, c, d, e], [g])?,
+            _ => true, // there are as many vectors as the rule was traced for
+        };
+        if !done {
+            return Ok(lost);
         }
         self.steps += 1;
         Ok(Report::new(Status::Stepped, loss, trust))

@@ -11,7 +11,7 @@
 //! average   m = β₁m + (1−β₁)g                                    W g = m̂
 //! adagrad   v = v + g²                                           W g = g/(√v + ε)                 Duchi et al. 2011
 //! rmsprop   v = β₂v + (1−β₂)g²                                   W g = g/(√v + ε)                 Hinton 2012
-//! adadelta  v = β₂v + (1−β₂)g²  W g = √(u + ε)/√(v + ε) · g      u = β₂u + (1−β₂)(W g)²           Zeiler 2012
+//! adadelta  v = β₂v + (1−β₂)g²  W g = √((u + ε)/(v + ε)) · g      u = β₂u + (1−β₂)(W g)²           Zeiler 2012
 //! ```
 
 use osculate_engine::store::Store;
@@ -134,7 +134,7 @@ impl Base {
             }
             (Base::ADAM, &[m, v]) => {
                 let (m, v) = (b1 * m + (1.0 - b1) * g, squares(v));
-                (first * m / (second * v.sqrt() + epsilon), vec![m, v])
+                (m / (second * v.sqrt() + epsilon) * first, vec![m, v])
             }
             (Base::ADAGRAD, &[v]) => {
                 let v = v + g * g;
@@ -146,7 +146,7 @@ impl Base {
             }
             (Base::ADADELTA, &[v, u]) => {
                 let v = squares(v);
-                let d = (u + epsilon).sqrt() / (v + epsilon).sqrt() * g;
+                let d = ((u + epsilon) / (v + epsilon)).sqrt() * g;
                 (d, vec![v, b2 * u + (1.0 - b2) * d * d])
             }
             _ => (g, Vec::new()),
@@ -241,18 +241,20 @@ impl<T: Real> Worker<T> {
         Ok(Worker { base, steps: 0, buffers: vec![vec![T::zero(); len]; base.buffers()], rule })
     }
 
-    /// One step; all vectors must be finite.
-    pub fn run(&mut self, x: &mut [T], g: &[T], with: Use) -> Result<()> {
-        self.steps += 1;
-        let power = |decay: f64| 1.0 - decay.powf(self.steps as f64);
+    /// One step, if all of g is finite; whether it is. If not, nothing is changed.
+    pub fn run(&mut self, x: &mut [T], g: &[T], with: Use) -> Result<bool> {
+        let steps = self.steps + 1;
+        let power = |decay: f64| 1.0 - decay.powf(steps as f64);
         let corrections = [1.0 / power(self.base.momentum), 1.0 / power(self.base.second).sqrt()];
         let scalars = [with.keep, with.scale, with.clip, with.decay, corrections[0], corrections[1]];
-        match (&mut self.rule, &mut self.buffers[..]) {
-            (Rule::None(rule), _) => rule.run(scalars, [x], [g]),
-            (Rule::One(rule), [a]) => rule.run(scalars, [x, a], [g]),
-            (Rule::Two(rule), [a, b]) => rule.run(scalars, [x, a, b], [g]),
-            _ => Ok(()), // there are as many buffers as the rule was traced for
-        }
+        let done = match (&mut self.rule, &mut self.buffers[..]) {
+            (Rule::None(rule), _) => rule.run_finite(scalars, [x], [g])?,
+            (Rule::One(rule), [a]) => rule.run_finite(scalars, [x, a], [g])?,
+            (Rule::Two(rule), [a, b]) => rule.run_finite(scalars, [x, a, b], [g])?,
+            _ => true, // there are as many buffers as the rule was traced for
+        };
+        self.steps += u64::from(done);
+        Ok(done)
     }
 
     /// The debiased average of the gradients (of `average` and `adam`), as a vector and what it is to be multiplied by.

@@ -8,7 +8,7 @@
 //! All in the forms and with the defaults of PyTorch; where that has no learning rate (SGD), 0.1.
 
 use osculate_engine::store::Store;
-use osculate_engine::{Real, dot, finite};
+use osculate_engine::{Real, dot};
 
 use crate::base::{Base, Form, Use, Worker};
 use crate::error::{not_negative, positive};
@@ -114,15 +114,17 @@ impl<T: Real> Optimizer<T> for FirstOrder<T> {
         let loss = oracle.gradient(params, &mut self.gradient)?;
         let norm = self.config.clip.map(|clip| (clip, dot(&self.gradient, &self.gradient).sqrt()));
         let clip = norm.map_or(1.0, |(clip, norm)| if norm > clip { clip / norm } else { 1.0 });
+        let lost = Report::new(Status::NonFinite, loss, 0.0);
         // A norm that overflows would stop everything silently.
-        if !loss.is_finite() || !finite(&self.gradient) || norm.is_some_and(|(_, norm)| !norm.is_finite()) {
-            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        if !loss.is_finite() || norm.is_some_and(|(_, norm)| !norm.is_finite()) {
+            return Ok(lost);
         }
         let Config { weight_decay, decoupled, .. } = self.config;
         let rate = self.config.rate * self.config.schedule.factor(self.worker.steps());
         let (shrink, decay) = if decoupled { (rate * weight_decay, 0.0) } else { (0.0, weight_decay) };
-        self.worker.run(params, &self.gradient, Use { keep: 1.0 - shrink, scale: -rate, clip, decay })?;
-        Ok(Report::new(Status::Stepped, loss, rate))
+        let with = Use { keep: 1.0 - shrink, scale: -rate, clip, decay };
+        let done = self.worker.run(params, &self.gradient, with)?;
+        Ok(if done { Report::new(Status::Stepped, loss, rate) } else { lost })
     }
 
     fn save(&self) -> Store {

@@ -137,7 +137,9 @@ impl<T: Real> Optimizer<T> for Igt<T> {
         self.mix.run([weight, 1.0 - weight], [&mut self.average], [&self.gradient])?;
         self.before.copy_from_slice(params);
         let rate = self.config.rate * self.config.schedule.factor(steps);
-        self.worker.run(params, &self.average, Use::scaled(-rate))?;
+        if !self.worker.run(params, &self.average, Use::scaled(-rate))? {
+            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        }
         Ok(Report { gain: Some(1.0 - weight), ..Report::new(Status::Stepped, loss, rate) })
     }
 

@@ -117,15 +117,18 @@ impl<T: Real> Optimizer<T> for KalmanDescent<T> {
     fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
         check_len(self.gradient.len(), params.len())?;
         let loss = oracle.gradient(params, &mut self.gradient)?;
-        if !loss.is_finite() || !finite(&self.gradient) {
-            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        let lost = Report::new(Status::NonFinite, loss, 0.0);
+        if !loss.is_finite() {
+            return Ok(lost);
         }
         let Config { rate, schedule, process_noise, noise, .. } = self.config;
         let rate = rate * schedule.factor(self.steps);
         let [xh, hh] = self.covariance;
         let total = hh + noise;
         let gains = [xh / total, hh / total];
-        self.rule.run([gains[0], gains[1], rate], [params, &mut self.filtered], [&self.gradient])?;
+        if !self.rule.run_finite([gains[0], gains[1], rate], [params, &mut self.filtered], [&self.gradient])? {
+            return Ok(lost);
+        }
         self.covariance = predicted([xh * (noise / total), hh * (noise / total)], rate, process_noise);
         self.steps += 1;
         Ok(Report { gain: Some(gains[1]), ..Report::new(Status::Stepped, loss, rate) })

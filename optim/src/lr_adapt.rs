@@ -17,7 +17,7 @@
 //! make the cheap schedule of Sec. 4.4: f⁺ is evaluated in epochs 1, 2, 4, 8, … only.
 
 use osculate_engine::store::Store;
-use osculate_engine::{Real, dot, finite};
+use osculate_engine::{Real, dot};
 
 use crate::base::{Base, Form, Use, Worker, finite_state};
 use crate::error::{not_negative, number, positive};
@@ -173,12 +173,11 @@ impl<T: Real> Optimizer<T> for LrAdapt<T> {
     fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
         check_len(self.gradient.len(), params.len())?;
         let loss = oracle.gradient(params, &mut self.gradient)?;
-        if !loss.is_finite() || !finite(&self.gradient) {
-            return Ok(Report::new(Status::NonFinite, loss, 0.0));
-        }
         let (config, rate) = (self.config, self.rate);
         let evaluates = config.evaluates(self.worker.steps());
-        self.worker.run(&mut self.velocity, &self.gradient, Use::scaled(rate))?;
+        if !loss.is_finite() || !self.worker.run(&mut self.velocity, &self.gradient, Use::scaled(rate))? {
+            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        }
         let phi = dot(&self.gradient, &self.velocity);
         self.trial = Trial { phi, after: f64::NAN, ratio: f64::NAN };
         let descends = phi > 0.0 && phi.is_finite();

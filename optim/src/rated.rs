@@ -84,7 +84,7 @@ impl<T: Real, R: Rule> Optimizer<T> for Rated<T, R> {
         let loss = oracle.gradient(params, &mut self.gradient)?;
         let g = &self.gradient;
         let (squared, previous) = (dot(g, g), dot(g, &self.direction));
-        if !loss.is_finite() || !finite(g) || !squared.is_finite() {
+        if !loss.is_finite() || !squared.is_finite() {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
         let steps = self.worker.steps();

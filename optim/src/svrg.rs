@@ -127,14 +127,11 @@ impl<T: Real> Optimizer<T> for Svrg<T> {
             self.gradient.copy_from_slice(&self.there);
         } else {
             self.correct.run([1.0], [&mut self.gradient], [&self.there, &self.mean])?;
-            // Sums of what is finite need not be.
-            if !finite(&self.gradient) {
-                return Ok(Report::new(Status::NonFinite, loss, 0.0));
-            }
         }
         let rate = self.config.rate * self.config.schedule.factor(steps);
-        self.worker.run(params, &self.gradient, Use::scaled(-rate))?;
-        Ok(Report::new(Status::Stepped, loss, rate))
+        // Sums of what is finite need not be.
+        let done = self.worker.run(params, &self.gradient, Use::scaled(-rate))?;
+        Ok(if done { Report::new(Status::Stepped, loss, rate) } else { Report::new(Status::NonFinite, loss, 0.0) })
     }
 
     fn save(&self) -> Store {

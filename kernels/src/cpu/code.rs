@@ -238,7 +238,10 @@ struct Writer<'b> {
 impl Writer<'_> {
     /// All results, where they go.
     fn results(&mut self) {
-        for &register in self.results {
+        // In the body's order: what others are made of comes first, and is where it belongs then.
+        let mut order = self.results.to_vec();
+        order.sort_unstable();
+        for register in order {
             if self.places[register].is_none() {
                 self.value(register);
             }
@@ -262,7 +265,7 @@ impl Writer<'_> {
     /// A register to the accumulator, and to a place of its own if more than the next instruction read it.
     fn value(&mut self, register: usize) {
         if let Some(place) = self.places[register] {
-            if self.ops[self.stop..].last() != Some(&Op::Store(place)) {
+            if !self.held(register) {
                 self.ops.push(Op::Load(place));
             }
             return;
@@ -275,14 +278,8 @@ impl Writer<'_> {
                 self.ops.extend(scalar.inline.map(Op::Inline));
             }
             Instr::Add(a, b) => match (self.product(a), self.product(b)) {
-                (_, Some((x, y))) => {
-                    self.value(a);
-                    self.ops.push(Op::AddMul(x, y));
-                }
-                (Some((x, y)), None) => {
-                    self.value(b);
-                    self.ops.push(Op::AddMul(x, y));
-                }
+                (_, Some(product)) => self.add_product(a, product),
+                (Some(product), None) => self.add_product(b, product),
                 (None, None) => self.both(a, b, Op::Add, Op::Add),
             },
             Instr::Mul(a, b) => self.both(a, b, Op::Mul, Op::Mul),
@@ -308,7 +305,7 @@ impl Writer<'_> {
 
     /// An instruction on two registers: the first in the accumulator, or the second for the turned one.
     fn both(&mut self, a: usize, b: usize, op: fn(Arg) -> Op, turned: fn(Arg) -> Op) {
-        if let Some(place) = self.places[b] {
+        if let Some(place) = self.places[b].filter(|_| self.places[a].is_none() || !self.held(b)) {
             self.value(a);
             return self.ops.push(op(place));
         }
@@ -320,6 +317,24 @@ impl Writer<'_> {
         let place = self.places[b].unwrap_or_else(|| self.store(b));
         self.value(a);
         self.ops.push(op(place));
+    }
+
+    /// A sum with a product of what has places.
+    fn add_product(&mut self, register: usize, factors: [usize; 2]) {
+        let [Some(x), Some(y)] = factors.map(|factor| self.places[factor]) else { return };
+        match self.places[register] {
+            Some(place) if self.held(factors[0]) => self.ops.extend([Op::Mul(y), Op::Add(place)]),
+            Some(place) if self.held(factors[1]) => self.ops.extend([Op::Mul(x), Op::Add(place)]),
+            _ => {
+                self.value(register);
+                self.ops.push(Op::AddMul(x, y));
+            }
+        }
+    }
+
+    /// Whether the accumulator holds what it just stored of a register.
+    fn held(&self, register: usize) -> bool {
+        self.places[register].is_some_and(|place| self.ops[self.stop..].last() == Some(&Op::Store(place)))
     }
 
     /// Where a register lies, computed if it is not.
@@ -371,10 +386,11 @@ impl Writer<'_> {
     }
 
     /// The factors of a product that only one reads, if they have places.
-    fn product(&self, register: usize) -> Option<(Arg, Arg)> {
+    fn product(&self, register: usize) -> Option<[usize; 2]> {
         match self.code[register] {
             Instr::Mul(a, b) if self.readers[register] == 1 && !self.results.contains(&register) => {
-                self.places[register].is_none().then_some((self.places[a]?, self.places[b]?))
+                let placed = |register: usize| self.places[register].is_some();
+                (!placed(register) && placed(a) && placed(b)).then_some([a, b])
             }
             _ => None,
         }

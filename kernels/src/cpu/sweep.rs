@@ -51,6 +51,8 @@ struct Room<T> {
     stored: Vec<Block<T>>,
     /// The ends of the vectors, in whole steps.
     ends: Vec<Same<T>>,
+    /// Whether what it is to read is finite.
+    finite: bool,
 }
 
 impl<T: Real> Sweep<T> {
@@ -75,6 +77,7 @@ impl<T: Real> Sweep<T> {
             args: Box::new([Lanes::NONE; ARGS]),
             stored: vec![Block([T::zero(); BLOCK]); code.stored],
             ends: vec![Same([T::zero(); STEP]); replaced + code.inputs.len()],
+            finite: true,
         };
         Ok(Sweep {
             simd,
@@ -93,6 +96,32 @@ impl<T: Real> Sweep<T> {
     /// # Errors
     /// Wrong numbers or lengths; nothing is written then.
     pub fn run(&mut self, scalars: &[T], replaced: &mut [&mut [T]], read: &[&[T]]) -> Result<(), Error> {
+        self.go(scalars, replaced, read, false).map(drop)
+    }
+
+    /// The same if all elements of the vectors to read are finite: tells whether they are, and replaces nothing if not.
+    ///
+    /// ```
+    /// # use osculate_kernels::*;
+    /// # let body = Body(vec![Instr::Load(0), Instr::Load(1), Instr::Add(0, 1)]);
+    /// # let map = Nest { dims: vec![2], body, inputs: vec![View::new(1, 0, &[1]), View::new(2, 0, &[1])], out: View::new(3, 0, &[1]) };
+    /// # let slots = vec![Slot::Input(0), Slot::Input(2), Slot::Input(2), Slot::Output { len: 2, wide: false }];
+    /// // x ← x + g
+    /// # let mut sweep = Sweep::new(&Program::new(slots, vec![Command::Map(map)])?, 1, Simd::best())?;
+    /// let mut x = [1.0, 2.0];
+    /// assert!(!sweep.run_finite(&[], &mut [&mut x], &[&[1.0, f64::NAN]])?);
+    /// assert_eq!(x, [1.0, 2.0]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As above.
+    pub fn run_finite(&mut self, scalars: &[T], replaced: &mut [&mut [T]], read: &[&[T]]) -> Result<bool, Error> {
+        self.go(scalars, replaced, read, true)
+    }
+
+    /// Runs, once what is to be read was found finite if that is wanted: the threads that look stay for the work.
+    fn go(&mut self, scalars: &[T], replaced: &mut [&mut [T]], read: &[&[T]], look: bool) -> Result<bool, Error> {
         let [first, more] = self.vectors;
         if scalars.len() != self.scalars || replaced.len() != first || read.len() != more {
             let want = format!("{} scalars, {first} vectors to replace and {more} to read", self.scalars);
@@ -127,19 +156,30 @@ impl<T: Real> Sweep<T> {
         let head = if head < STEP { head.min(len) } else { 0 };
         let threads = if len < SHARED { 1 } else { rooms.len() };
         let share = (len - head).div_ceil(threads).next_multiple_of(BLOCK);
-        let part = |part: usize, room: &mut Room<T>| {
-            room.begin(code, args);
-            if part == 0 {
-                room.step(*simd, code, args, 0..head);
-            }
-            room.run(*simd, code, args, head + part * share..len.min(head + part * share + share));
+        let rooms = &mut rooms[..(len - head).div_ceil(share.max(1)).max(1)];
+        let range = |part: usize| {
+            let from = if part == 0 { 0 } else { head + part * share };
+            from..len.min(head + part * share + share)
         };
-        if threads == 1 {
-            part(0, &mut rooms[0]);
-        } else {
-            Team::gather(threads, 0, &mut |team| team.parts(&mut rooms[..(len - head).div_ceil(share)], part));
-        }
-        Ok(())
+        let look = |part: usize, room: &mut Room<T>| {
+            room.finite = !look || read.iter().all(|vector| T::finite(*simd, &vector[range(part)]));
+        };
+        let part = |part: usize, room: &mut Room<T>| {
+            let Range { start, end } = range(part);
+            let head = if part == 0 { head } else { 0 };
+            room.begin(code, args);
+            room.step(*simd, code, args, start..start + head);
+            room.run(*simd, code, args, start + head..end);
+        };
+        let mut finite = true;
+        Team::gather(rooms.len(), 0, &mut |team| {
+            team.parts(rooms, look);
+            finite = rooms.iter().all(|room| room.finite);
+            if finite {
+                team.parts(rooms, part);
+            }
+        });
+        Ok(finite)
     }
 }
 
