@@ -93,10 +93,15 @@ fn products(c: &mut Criterion) {
         ("16x144x1024", [16, 144, 1024]),
         ("32x288x256", [32, 288, 256]),
         ("64x576x64", [64, 576, 64]),
+        ("16x784x1000", [16, 784, 1000]),
+        ("4x784x1000", [4, 784, 1000]),
     ] {
-        for (layout, a, b) in
-            [("", [k, 1], [n, 1]), (" a transposed", [1, m], [n, 1]), (" b transposed", [k, 1], [1, k])]
-        {
+        // c = a b, and the products of its gradients: dc bᵀ, aᵀ dc.
+        for (what, [m, k, n], a, b) in [
+            ("", [m, k, n], [k, 1], [n, 1]),
+            (", gradient of a", [m, n, k], [n, 1], [1, n]),
+            (", gradient of b", [k, m, n], [1, k], [n, 1]),
+        ] {
             let product = Product {
                 rows: vec![m],
                 inner: vec![k],
@@ -107,7 +112,7 @@ fn products(c: &mut Criterion) {
                 out: View::new(2, 0, &[n, 1]),
                 ..Product::default()
             };
-            let name = format!("{name}{layout}");
+            let name = format!("{name}{what}");
             run(c, "product", &name, operations(m * k * n), [m * k, k * n], m * n, Command::MatMul(product));
         }
     }

@@ -14,6 +14,11 @@ const DEPTH: usize = 288;
 /// Columns of a block: with `DEPTH` they stay in the second cache.
 const COLUMNS: usize = 512;
 
+/// Bytes of a line of the caches and of a page, and pages that are at hand.
+const LINE: usize = 64;
+const PAGE: usize = 4096;
+const PAGES: usize = 48;
+
 /// Most rows of a block, and so of a tile.
 pub(super) const ROWS: usize = 64;
 
@@ -65,7 +70,9 @@ impl Tiles {
     pub fn reading<T: Real>(sides: &Sides, simd: Simd) -> Option<Tiles> {
         let shape = Shape::new::<T>(simd);
         let (columns, inner) = (&sides.lanes[1], &sides.runs[1]);
-        if !reads_in_place(simd) || !near::<T>(inner) {
+        // Columns that two tiles meet are read twice at most, wherever they lie: less than packing them costs.
+        let few = sides.size[0] <= 2 * shape.rows;
+        if !reads_in_place(simd) || !few && !near::<T>(inner) {
             return None;
         }
         let cuts = cut(columns, shape.lanes, true);
@@ -193,8 +200,11 @@ impl Tiles {
     }
 }
 
-/// Whether inner indices lie near each other: long steps cost a page each, and those of a page, or large parts of one, meet in few
-/// sets of the caches.
+/// Whether inner indices lie near each other, so that a tile finds them where the one before it left them: long steps cost a page
+/// each, of which the first table of pages has few, and those of a page, or large parts of one, meet in few sets of the caches.
 fn near<T>(inner: &Runs) -> bool {
-    inner.len == 1 || inner.step * size_of::<T>() < 512
+    let step = inner.step * size_of::<T>();
+    // A step's lines, modulo the page that all sets make, come back after so many.
+    let sets = PAGE / LINE >> (step / LINE).trailing_zeros().min((PAGE / LINE).trailing_zeros());
+    inner.len == 1 || step < 512 || inner.even() && inner.len <= 4 * sets && inner.len * step <= PAGES * PAGE
 }
