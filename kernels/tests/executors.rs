@@ -669,3 +669,21 @@ fn channels_in_rows_that_repeat() {
     let sum = Command::Reduce { nest, over: vec![8, 4], fold: Fold::Sum, scale: 1.0 };
     both(&data, 16, &sum, 32, false).expect("the same sums");
 }
+
+/// Outputs larger than caches go past them: all of it, from elements on that are no whole vector of memory, and nothing beside it.
+#[test]
+fn what_is_larger_than_caches_is_written_whole() {
+    let len = (4 << 20) + 37;
+    let data: Vec<f32> = (0..len).map(|i| (i % 1013) as f32).collect();
+    let body = Body(vec![Instr::Load(0), Instr::Const(2.0), Instr::Mul(0, 1), Instr::Const(1.0), Instr::Add(2, 3)]);
+    for (body, factor, more) in [(body, 2.0, 1.0), (Body::product(1), 1.0, 0.0)] {
+        let map = Nest { dims: vec![len], body, inputs: vec![View::new(0, 0, &[1])], out: View::new(1, 3, &[1]) };
+        let slots = vec![Slot::Input(len), Slot::Output { len: len + 5, wide: false }];
+        let program = Program::new(slots, vec![Command::Map(map)]).expect("a program");
+        let mut got = vec![-1.0; len + 5];
+        Cpu::with(program, 2, Simd::best()).run(&[&data], &mut [Out::Real(&mut got)]).expect("a run");
+        let wrong = got[3..len + 3].iter().zip(&data).position(|(&got, &x)| got != factor * x + more);
+        assert_eq!(wrong, None);
+        assert!(got[..3].iter().chain(&got[len + 3..]).all(|&x| x == 0.0 || x == -1.0));
+    }
+}

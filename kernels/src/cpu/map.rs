@@ -7,6 +7,7 @@ use super::block::{BLOCK, Reads, Registers};
 use super::code::Code;
 use super::pack::copy;
 use super::simd::{Simd, Work};
+use super::vector::{stream, streamed};
 use super::walk::{Apart, Loops, Path, Walk, contiguous, lane_cost};
 use crate::nest::{coalesce, descending};
 use crate::program::VIEWS;
@@ -14,6 +15,9 @@ use crate::{Nest, Real, View};
 
 /// Rows shorter than this make the walk dearer than the work: a longer loop is taken for the lanes instead.
 const SHORT: usize = 16;
+
+/// Bytes of an output from which it goes past the caches: it would not stay there.
+const STREAMED: usize = 16 << 20;
 
 /// Whether the innermost loops together make lanes that lie side by side in the output, and near each other in all inputs: channels in
 /// groups, say, of which the inputs have a number each.
@@ -145,12 +149,21 @@ impl<T: Real, O: Real> Work for InOrder<'_, T, O> {
         let InOrder { map, source, registers, start, mut out } = self;
         let mut walk = Walk::at(&map.loops, start, map.inputs.iter());
         registers.begin(&map.code);
+        let streams = map.loops.len() * size_of::<O>() >= STREAMED;
         while !out.is_empty() {
             let patch = walk.patch(out.len());
             let (to, rest) = out.split_at_mut(patch.len());
-            registers.eval_into(&map.code, patch, map.reads(source, &walk.offsets), to);
+            let reads = map.reads(source, &walk.offsets);
+            if streams {
+                stream(to, registers.eval(&map.code, patch, reads));
+            } else {
+                registers.eval_into(&map.code, patch, reads, to);
+            }
             out = rest;
             walk.advance(patch, map.inputs.iter());
+        }
+        if streams {
+            streamed();
         }
     }
 }

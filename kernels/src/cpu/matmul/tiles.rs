@@ -205,6 +205,6 @@ impl Tiles {
 fn near<T>(inner: &Runs) -> bool {
     let step = inner.step * size_of::<T>();
     // A step's lines, modulo the page that all sets make, come back after so many.
-    let sets = PAGE / LINE >> (step / LINE).trailing_zeros().min((PAGE / LINE).trailing_zeros());
+    let sets = (PAGE / LINE) >> (step / LINE).trailing_zeros().min((PAGE / LINE).trailing_zeros());
     inner.len == 1 || step < 512 || inner.even() && inner.len <= 4 * sets && inner.len * step <= PAGES * PAGE
 }

@@ -63,6 +63,39 @@ pub(super) fn prefetch<T>(from: *const T, len: usize) {
     let _ = (from, len);
 }
 
+/// Copies past the caches, which have no use for what is larger than they are; other threads see it after [`streamed`].
+#[inline(always)]
+pub(super) fn stream<T: Copy>(to: &mut [T], from: &[T]) {
+    let len = to.len().min(from.len());
+    let (to, from) = (&mut to[..len], &from[..len]);
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
+        const WIDTH: usize = size_of::<__m128i>();
+        let lanes = WIDTH / size_of::<T>().max(1);
+        let head = to.as_ptr().align_offset(WIDTH).min(len);
+        let whole = (len - head) / lanes.max(1) * lanes;
+        to[..head].copy_from_slice(&from[..head]);
+        for at in (head..head + whole).step_by(lanes.max(1)) {
+            // SAFETY: `lanes` elements from `at` on lie inside, where `to` is at a whole vector.
+            unsafe { _mm_stream_si128(to.as_mut_ptr().add(at).cast(), _mm_loadu_si128(from.as_ptr().add(at).cast())) }
+        }
+        to[head + whole..].copy_from_slice(&from[head + whole..]);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    to.copy_from_slice(from);
+}
+
+/// To be called once a thread has streamed all that it had.
+#[inline(always)]
+pub(super) fn streamed() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the instruction is there on every machine of this kind, and touches no memory.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
+    }
+}
+
 /// Lanes of an [`Array`].
 const LANES: usize = 16;
 
@@ -134,5 +167,27 @@ impl<T: Real> Vector<T> for Array<T> {
     #[inline(always)]
     unsafe fn pick(test: Self::Test, a: Self, b: Self) -> Self {
         Array(from_fn(|lane| if test[lane] { a.0[lane] } else { b.0[lane] }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_of_every_length_and_place() {
+        for len in 0..40 {
+            for at in 0..8 {
+                let from: Vec<f32> = (0..len).map(|i| i as f32 + 1.0).collect();
+                let mut to = vec![0.0f32; len + 16];
+                stream(&mut to[at..at + len], &from);
+                streamed();
+                assert_eq!(to[at..at + len], from);
+                assert!(to[..at].iter().chain(&to[at + len..]).all(|&x| x == 0.0), "{len} at {at}");
+                let (from, mut to) = (from.iter().map(|&x| f64::from(x)).collect::<Vec<_>>(), vec![0.0f64; len + 16]);
+                stream(&mut to[at..at + len], &from);
+                assert_eq!(to[at..at + len], from);
+            }
+        }
     }
 }
