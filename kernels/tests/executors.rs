@@ -687,3 +687,24 @@ fn what_is_larger_than_caches_is_written_whole() {
         assert!(got[..3].iter().chain(&got[len + 3..]).all(|&x| x == 0.0 || x == -1.0));
     }
 }
+
+/// Sums whose results lie in another order than what is summed: weights with channels innermost, to channels outermost.
+#[test]
+fn sums_turn_the_order_of_axes() {
+    for [from, side] in [[1, 3], [7, 3], [8, 3], [19, 3], [64, 3], [33, 4], [9, 1], [600, 3]] {
+        let (to, n, taps) = (3, 4, side * side);
+        let data = [noise(n * to * from * taps, from as u64)];
+        let read = View::new(0, 0, &[taps * from, 1, side * from, from, to * taps * from]);
+        let write = View::new(1, 0, &[taps * from, taps, side, 1]);
+        let dims = vec![to, from, side, side];
+        let nest = |over: usize| Nest {
+            dims: dims.clone(),
+            body: Body::product(1),
+            inputs: vec![View { strides: read.strides[..over].to_vec(), ..read.clone() }],
+            out: write.clone(),
+        };
+        let sum = Command::Reduce { nest: nest(5), over: vec![n], fold: Fold::Sum, scale: 1.0 };
+        both(&data, to * from * taps, &sum, n, false).expect("the same sums");
+        both(&data, to * from * taps, &Command::Map(nest(4)), 1, false).expect("the same elements");
+    }
+}

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::Source;
 use super::block::{BLOCK, Reads, Registers};
 use super::code::Code;
-use super::pack::copy;
+use super::pack::scatter;
 use super::simd::{Simd, Work};
 use super::vector::{stream, streamed};
 use super::walk::{Apart, Loops, Path, Walk, contiguous, lane_cost};
@@ -213,24 +213,22 @@ impl<T: Real, O: Real> Work for Scattered<'_, T, O> {
                 walk.advance(patch, paths());
                 continue;
             }
-            for (row, values) in values.chunks_exact(patch.lanes).enumerate() {
-                let to = &mut out[corner + row * map.out.row..];
-                let step = map.out.lane;
-                if !map.accumulate && step == 1 {
-                    copy(&mut to[..values.len()], values);
-                } else if !map.accumulate {
-                    for (lane, &v) in values.iter().enumerate() {
-                        to[lane * step] = v;
-                    }
-                } else if step == 1 {
-                    for (to, &v) in to.iter_mut().zip(values) {
-                        *to += v;
-                    }
-                } else {
-                    for (lane, &v) in values.iter().enumerate() {
-                        to[lane * step] += v;
+            let (to, steps) = (&mut out[corner..], [map.out.row, map.out.lane]);
+            if map.accumulate {
+                for (row, values) in values.chunks_exact(patch.lanes).enumerate() {
+                    let to = &mut to[row * steps[0]..];
+                    if steps[1] == 1 {
+                        for (to, &v) in to.iter_mut().zip(values) {
+                            *to += v;
+                        }
+                    } else {
+                        for (lane, &v) in values.iter().enumerate() {
+                            to[lane * steps[1]] += v;
+                        }
                     }
                 }
+            } else {
+                scatter(simd, values, patch.lanes, steps, to);
             }
             at += patch.len();
             walk.advance(patch, paths());

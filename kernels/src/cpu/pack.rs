@@ -256,6 +256,30 @@ pub(super) fn pack<T: Real>(
     }
 }
 
+/// Writes rows of so many lanes to where they lie, given the steps from row to row and from lane to lane; rows that lie side by side
+/// are turned over, a square at a time.
+#[inline(always)]
+pub(super) fn scatter<T: Real>(simd: Simd, values: &[T], lanes: usize, [row, lane]: [usize; 2], to: &mut [T]) {
+    let (rows, square) = (values.len() / lanes, T::SQUARE);
+    let (whole, long) = (if row == 1 { rows - rows % square } else { 0 }, lanes - lanes % square);
+    for first in (0..whole).step_by(square) {
+        for l in (0..long).step_by(square) {
+            let from = |i: usize| &values[(first + i) * lanes + l..][..square];
+            T::turn(simd, from, &mut to[first + l * lane..], lane);
+        }
+    }
+    for (at, values) in values.chunks_exact(lanes).enumerate() {
+        let (to, rest) = (&mut to[at * row..], if at < whole { long } else { 0 });
+        if lane == 1 {
+            copy(&mut to[rest..lanes], &values[rest..]);
+            continue;
+        }
+        for (l, &value) in values.iter().enumerate().skip(rest) {
+            to[l * lane] = value;
+        }
+    }
+}
+
 /// Copies as many elements as `to` has, in pieces of fixed length: most segments are too short for a call of `memcpy`.
 #[inline(always)]
 pub(super) fn copy<T: Real>(to: &mut [T], from: &[T]) {

@@ -7,7 +7,7 @@ use super::Source;
 use super::block::{BLOCK, Reads, Registers, STEP};
 use super::code::Code;
 use super::join::{LANES, halve, larger, largest};
-use super::pack::copy;
+use super::pack::{copy, scatter};
 use super::simd::{Simd, Work};
 use super::walk::{Apart, Loops, Patch, Path, Walk, contiguous, lane_cost};
 use crate::nest::{coalesce, descending};
@@ -456,12 +456,8 @@ impl<T: Real, O: Real> Work for Part<'_, T, O> {
                     to[at as usize] = value;
                 }
             } else {
-                for (row, values) in values.chunks_exact(patch.lanes).enumerate() {
-                    let to = &mut out[corner + row * reduce.out.row..];
-                    for (lane, &value) in values.iter().enumerate() {
-                        to[lane * reduce.out.lane] = value;
-                    }
-                }
+                let steps = [reduce.out.row, reduce.out.lane];
+                scatter(simd, values, patch.lanes, steps, &mut out[corner..]);
             }
             at += patch.len();
             walk.advance(patch, paths());
