@@ -169,6 +169,54 @@ fn a_nan_in_a_batch_changes_nothing() {
     }
 }
 
+/// A finite loss whose gradient is not: before the first step, and after one.
+#[test]
+fn a_gradient_that_is_not_finite_changes_nothing() {
+    let loss = Func::trace(spec([3]), spec([]), |_, w, x| {
+        let square = w.square().sum();
+        0.5 * square + ((1.0 + square) * x).sqrt()
+    })
+    .expect("a loss");
+    let batch = |x: f32| {
+        let x = Array::new([4], vec![1.0, 2.0, x, 3.0]).expect("an array");
+        Examples::new(spec([]), x).and_then(|e| e.all()).expect("a batch")
+    };
+    for (name, of, set) in variants() {
+        let mut oracles = Minibatches::new(&loss, &Device::cpu());
+        let mut optimizer = made::<f32>(of, &set, 3);
+        let mut now = vec![0.5f32, -0.25, 1.0];
+        for round in 0..2 {
+            let (before, state) = (now.clone(), optimizer.save());
+            let report = optimizer.step(&mut now, &mut oracles.on(&batch(0.0)).of(&batch(0.0))).expect("a report");
+            assert_eq!((report.status, report.loss.is_finite()), (Status::NonFinite, true), "{name}, {round}");
+            assert_eq!((&now, optimizer.save()), (&before, state), "{name}, {round}");
+            optimizer.step(&mut now, &mut oracles.on(&batch(0.5)).of(&batch(0.5))).expect("a step");
+            assert!(now.iter().all(|x| x.is_finite()));
+        }
+    }
+}
+
+/// With a tail the average of gradients is no mean of them: it can overflow where they do not.
+#[test]
+fn an_average_that_overflows_changes_nothing() {
+    let loss = Func::trace(spec([]), spec([]), |_, w, x| w * x).expect("a loss");
+    let batch = |x: f32| {
+        let x = Array::new([1], vec![x]).expect("an array");
+        Examples::new(spec([]), x).and_then(|e| e.all()).expect("a batch")
+    };
+    let mut oracles = Minibatches::new(&loss, &Device::cpu());
+    let mut igt = made::<f32>("igt-tail", &[("tail".into(), "0.1".into()), ("rate".into(), "1e-3".into())], 1);
+    let mut now = vec![1e-3f32];
+    for _ in 0..2 {
+        igt.step(&mut now, &mut oracles.on(&batch(1e-3))).expect("a step");
+    }
+    let (before, state) = (now.clone(), igt.save());
+    let report = igt.step(&mut now, &mut oracles.on(&batch(3e38))).expect("a report");
+    assert_eq!((report.status, report.loss.is_finite()), (Status::NonFinite, true));
+    assert_eq!((&now, igt.save()), (&before, state));
+    assert_eq!(igt.step(&mut now, &mut oracles.on(&batch(1e-3))).expect("a step").status, Status::Stepped);
+}
+
 fn sgd(len: usize, rate: f64) -> osculate::optim::Result<FirstOrder<f32>> {
     FirstOrder::new(len, first_order::Config { rate, ..first_order::Config::sgd() })
 }

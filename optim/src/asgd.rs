@@ -166,7 +166,7 @@ impl<T: Real> Optimizer<T> for Asgd<T> {
         check_len(self.gradient.len(), params.len())?;
         let loss = oracle.gradient(params, &mut self.gradient)?;
         let lost = Report::new(Status::NonFinite, loss, 0.0);
-        if !loss.is_finite() {
+        if !loss.is_finite() || self.steps == 0 && !finite(&self.gradient) {
             return Ok(lost);
         }
         if self.steps == 0 {

@@ -11,8 +11,10 @@
 //! average   m = β₁m + (1−β₁)g                                    W g = m̂
 //! adagrad   v = v + g²                                           W g = g/(√v + ε)                 Duchi et al. 2011
 //! rmsprop   v = β₂v + (1−β₂)g²                                   W g = g/(√v + ε)                 Hinton 2012
-//! adadelta  v = β₂v + (1−β₂)g²  W g = √((u + ε)/(v + ε)) · g      u = β₂u + (1−β₂)(W g)²           Zeiler 2012
+//! adadelta  v = β₂v + (1−β₂)g²  W g = √((u + ε)/(v + ε)) · g     u = β₂u + (1−β₂)(W g)²           Zeiler 2012
 //! ```
+//!
+//! Adadelta's root of a quotient is a quotient of roots in PyTorch: the same, but in f32 for gradients above 1e17.
 
 use osculate_engine::store::Store;
 use osculate_engine::{Expr, Real};

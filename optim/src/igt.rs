@@ -117,7 +117,7 @@ impl<T: Real> Igt<T> {
             shifted: zeros(),
             worker: Worker::new(config.base, Form::Step, len)?,
             shift: Vectors::new(|[factor], [_], [x, before]| [x + factor * (x - before)])?,
-            mix: Vectors::new(|[old, new], [v], [g]| [old * v + new * g])?,
+            mix: Vectors::new(|[old, new], [g], [v]| [old * v + new * g])?,
             config,
         })
     }
@@ -134,12 +134,15 @@ impl<T: Real> Optimizer<T> for Igt<T> {
         if !loss.is_finite() || !finite(&self.gradient) {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
-        self.mix.run([weight, 1.0 - weight], [&mut self.average], [&self.gradient])?;
-        self.before.copy_from_slice(params);
+        self.mix.run([weight, 1.0 - weight], [&mut self.gradient], [&self.average])?;
+        self.shifted.copy_from_slice(params);
         let rate = self.config.rate * self.config.schedule.factor(steps);
-        if !self.worker.run(params, &self.average, Use::scaled(-rate))? {
+        // Averages of what is finite need not be: with a tail they are not between what they are of.
+        if !self.worker.run(params, &self.gradient, Use::scaled(-rate))? {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
+        std::mem::swap(&mut self.average, &mut self.gradient);
+        std::mem::swap(&mut self.before, &mut self.shifted);
         Ok(Report { gain: Some(1.0 - weight), ..Report::new(Status::Stepped, loss, rate) })
     }
 

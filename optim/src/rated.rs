@@ -88,6 +88,7 @@ impl<T: Real, R: Rule> Optimizer<T> for Rated<T, R> {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
         let steps = self.worker.steps();
+        // All of g is finite, as its square is.
         self.worker.run(&mut self.direction, g, Use::scaled(1.0))?;
         let slope = match self.worker.mean() {
             Some((mean, correction)) => correction * dot(mean, &self.direction),

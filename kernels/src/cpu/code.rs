@@ -320,11 +320,10 @@ impl Writer<'_> {
     }
 
     /// A sum with a product of what has places.
-    fn add_product(&mut self, register: usize, factors: [usize; 2]) {
-        let [Some(x), Some(y)] = factors.map(|factor| self.places[factor]) else { return };
+    fn add_product(&mut self, register: usize, [(a, x), (b, y)]: [(usize, Arg); 2]) {
         match self.places[register] {
-            Some(place) if self.held(factors[0]) => self.ops.extend([Op::Mul(y), Op::Add(place)]),
-            Some(place) if self.held(factors[1]) => self.ops.extend([Op::Mul(x), Op::Add(place)]),
+            Some(place) if self.held(a) => self.ops.extend([Op::Mul(y), Op::Add(place)]),
+            Some(place) if self.held(b) => self.ops.extend([Op::Mul(x), Op::Add(place)]),
             _ => {
                 self.value(register);
                 self.ops.push(Op::AddMul(x, y));
@@ -385,12 +384,11 @@ impl Writer<'_> {
         false
     }
 
-    /// The factors of a product that only one reads, if they have places.
-    fn product(&self, register: usize) -> Option<[usize; 2]> {
+    /// The factors of a product that only one reads and their places, if they have those.
+    fn product(&self, register: usize) -> Option<[(usize, Arg); 2]> {
         match self.code[register] {
             Instr::Mul(a, b) if self.readers[register] == 1 && !self.results.contains(&register) => {
-                let placed = |register: usize| self.places[register].is_some();
-                (!placed(register) && placed(a) && placed(b)).then_some([a, b])
+                self.places[register].is_none().then_some([(a, self.places[a]?), (b, self.places[b]?)])
             }
             _ => None,
         }

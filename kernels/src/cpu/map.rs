@@ -16,7 +16,7 @@ use crate::{Nest, Real, View};
 /// Rows shorter than this make the walk dearer than the work: a longer loop is taken for the lanes instead.
 const SHORT: usize = 16;
 
-/// Bytes of an output from which it goes past the caches: it would not stay there.
+/// Bytes of an output from which it goes past the caches: with what it is made of, it would hardly stay there.
 const STREAMED: usize = 16 << 20;
 
 /// Whether the innermost loops together make lanes that lie side by side in the output, and near each other in all inputs: channels in

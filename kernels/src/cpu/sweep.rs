@@ -15,7 +15,8 @@ const SHARED: usize = 1 << 17;
 
 /// A program of elementwise commands, run over vectors of any length: some are replaced by the results, all in one pass.
 ///
-/// Every element is read once and written once, so a step of an optimizer costs what its vectors' bytes cost.
+/// Every element is read once (by [`run_finite`](Sweep::run_finite) what is only read twice) and written once, so a step of an
+/// optimizer costs what its vectors' bytes cost.
 ///
 /// ```
 /// # use osculate_kernels::*;
@@ -161,8 +162,8 @@ impl<T: Real> Sweep<T> {
             let from = if part == 0 { 0 } else { head + part * share };
             from..len.min(head + part * share + share)
         };
-        let look = |part: usize, room: &mut Room<T>| {
-            room.finite = !look || read.iter().all(|vector| T::finite(*simd, &vector[range(part)]));
+        let seen = |part: usize, room: &mut Room<T>| {
+            room.finite = read.iter().all(|vector| T::finite(*simd, &vector[range(part)]));
         };
         let part = |part: usize, room: &mut Room<T>| {
             let Range { start, end } = range(part);
@@ -173,8 +174,10 @@ impl<T: Real> Sweep<T> {
         };
         let mut finite = true;
         Team::gather(rooms.len(), 0, &mut |team| {
-            team.parts(rooms, look);
-            finite = rooms.iter().all(|room| room.finite);
+            if look {
+                team.parts(rooms, seen);
+                finite = rooms.iter().all(|room| room.finite);
+            }
             if finite {
                 team.parts(rooms, part);
             }
@@ -202,7 +205,7 @@ impl<T: Real> Room<T> {
             for (to, arg) in self.args.iter_mut().zip(args).take(vectors).filter(|(_, arg)| !arg.same) {
                 to.at = arg.at.wrapping_add(start);
             }
-            // SAFETY: `Sweep::run` checked that all vectors hold the range, which no other thread has; each is replaced once what lies
+            // SAFETY: `Sweep::go` checked that all vectors hold the range, which no other thread has; each is replaced once what lies
             // there was read.
             unsafe { stretches(simd, code, &self.args, 0..whole, whole) };
             self.step(simd, code, args, start + whole..start + len);

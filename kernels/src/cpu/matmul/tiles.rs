@@ -204,7 +204,7 @@ impl Tiles {
 /// each, of which the first table of pages has few, and those of a page, or large parts of one, meet in few sets of the caches.
 fn near<T>(inner: &Runs) -> bool {
     let step = inner.step * size_of::<T>();
-    // A step's lines, modulo the page that all sets make, come back after so many.
+    // Sets that steps reach, in whole lines modulo the page that all sets make; of each, half the ways are left to others.
     let sets = (PAGE / LINE) >> (step / LINE).trailing_zeros().min((PAGE / LINE).trailing_zeros());
     inner.len == 1 || step < 512 || inner.even() && inner.len <= 4 * sets && inner.len * step <= PAGES * PAGE
 }

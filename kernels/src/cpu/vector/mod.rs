@@ -65,18 +65,19 @@ pub(super) fn prefetch<T>(from: *const T, len: usize) {
 
 /// Copies past the caches, which have no use for what is larger than they are; other threads see it after [`streamed`].
 #[inline(always)]
-pub(super) fn stream<T: Copy>(to: &mut [T], from: &[T]) {
+pub(super) fn stream<T: Real>(to: &mut [T], from: &[T]) {
     let len = to.len().min(from.len());
     let (to, from) = (&mut to[..len], &from[..len]);
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
         const WIDTH: usize = size_of::<__m128i>();
-        let lanes = WIDTH / size_of::<T>().max(1);
+        const { assert!(WIDTH.is_multiple_of(size_of::<T>())) };
+        let lanes = WIDTH / size_of::<T>();
         let head = to.as_ptr().align_offset(WIDTH).min(len);
-        let whole = (len - head) / lanes.max(1) * lanes;
+        let whole = (len - head) / lanes * lanes;
         to[..head].copy_from_slice(&from[..head]);
-        for at in (head..head + whole).step_by(lanes.max(1)) {
+        for at in (head..head + whole).step_by(lanes) {
             // SAFETY: `lanes` elements from `at` on lie inside, where `to` is at a whole vector.
             unsafe { _mm_stream_si128(to.as_mut_ptr().add(at).cast(), _mm_loadu_si128(from.as_ptr().add(at).cast())) }
         }
