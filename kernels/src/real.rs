@@ -8,7 +8,7 @@ use num_traits::Float;
 
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::vector::x86;
-use crate::cpu::{ARGS, LANES, Lanes, Level, Op, Tile, join, machine, tile};
+use crate::cpu::{ARGS, Change, LANES, Lanes, Level, Op, Tile, change, join, machine, tile};
 use crate::{Cpu, Out, Program, Scalar, Simd, math};
 
 /// `f32` or `f64`: what buffers hold.
@@ -40,6 +40,13 @@ pub trait Real:
     #[doc(hidden)]
     #[allow(unsafe_code)]
     unsafe fn tile(simd: Simd, tile: &Tile<'_, Self>);
+    /// Transforms squares; never asked of the portable set.
+    ///
+    /// # Safety
+    /// Every vector that the squares' offsets and steps address is inside its allocation; what is written is apart from what is read.
+    #[doc(hidden)]
+    #[allow(unsafe_code)]
+    unsafe fn change(simd: Simd, change: &Change<'_, Self>);
     /// Runs the instructions of a body over a range of lanes.
     ///
     /// # Safety
@@ -121,6 +128,19 @@ macro_rules! real {
                     // SAFETY: as above.
                     #[cfg(target_arch = "x86_64")]
                     Level::Avx512 => unsafe { tile::$avx512(t) },
+                }
+            }
+            #[inline]
+            #[allow(unsafe_code)]
+            unsafe fn change(simd: Simd, c: &Change<'_, Self>) {
+                match simd.level() {
+                    Level::Portable => _ = c,
+                    // SAFETY: such a `Simd` exists only where the features do; the rest is the caller's contract.
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx2 => unsafe { change::$avx2(c) },
+                    // SAFETY: as above.
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx512 => unsafe { change::$avx512(c) },
                 }
             }
             #[inline]

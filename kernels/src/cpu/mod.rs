@@ -3,6 +3,7 @@
 //! Every output element is computed by one thread in one order, so results do not depend on the number of threads.
 
 mod block;
+pub(crate) mod change;
 mod code;
 mod dot;
 pub(crate) mod join;
@@ -18,6 +19,7 @@ pub(crate) mod tile;
 pub(crate) mod vector;
 mod walk;
 
+pub use change::Change;
 pub use code::{ARGS, Op};
 pub use dot::{dot, finite};
 pub use join::LANES;

@@ -17,7 +17,7 @@ use super::vector::{Masked, Vector};
 use crate::Real;
 
 /// Most vectors side by side in a tile.
-const VECTORS: usize = 2;
+pub(super) const VECTORS: usize = 2;
 
 /// How large a whole tile is: what operands are packed in.
 #[derive(Debug, Clone, Copy)]

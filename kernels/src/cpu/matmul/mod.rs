@@ -5,6 +5,7 @@
 
 mod part;
 mod tiles;
+mod winograd;
 
 use super::Source;
 use super::pack::{Offsets, Runs};
@@ -15,6 +16,7 @@ use crate::nest::descending;
 use crate::{Product, Real, View};
 use part::Part;
 use tiles::Tiles;
+use winograd::Winograd;
 
 /// Multiply-adds below which packing costs more than it saves.
 const SMALL: usize = 16 * 16 * 16;
@@ -49,6 +51,8 @@ enum Kind {
     /// A small product of plain matrices, by loops: row and column strides of `a`, `b` and `out`.
     Loops([[usize; 2]; 3]),
     Tiles(Box<Tiles>),
+    /// A convolution, or a gradient of one, by fewer products.
+    Winograd(Box<Winograd>),
 }
 
 /// A product before it is decided how to compute it.
@@ -162,6 +166,10 @@ impl MatMul {
             matmul.kind = Kind::Loops(strides);
             return matmul;
         }
+        if let Some(winograd) = Winograd::new::<T>(product, simd) {
+            matmul.kind = Kind::Winograd(Box::new(winograd));
+            return matmul;
+        }
         let mut best: Option<(f64, bool, Tiles)> = None;
         for sides in Sides::each(size, &loops) {
             for (turned, sides) in [(false, sides.clone()), (true, sides.swapped())] {
@@ -199,6 +207,7 @@ impl MatMul {
         match &self.kind {
             Kind::Loops(_) => 0,
             Kind::Tiles(tiles) => tiles.bytes(),
+            Kind::Winograd(winograd) => winograd.bytes(),
         }
     }
 
@@ -207,6 +216,7 @@ impl MatMul {
         match &self.kind {
             Kind::Loops(_) => 0,
             Kind::Tiles(tiles) => tiles.room::<T>().iter().sum::<usize>(),
+            Kind::Winograd(winograd) => winograd.scratch(),
         }
     }
 
@@ -218,6 +228,7 @@ impl MatMul {
         let (tall, wide) = match &self.kind {
             Kind::Loops(_) => (1, n),
             Kind::Tiles(tiles) => (tiles.shape.rows, tiles.panels()),
+            Kind::Winograd(winograd) => return winograd.run(self, source, scratch, place),
         };
         let first = self.batch.first().copied().unwrap_or(1);
         let mut threads = source.team.threads(self.work()).min(scratch.len());

@@ -22,6 +22,7 @@ pub(super) trait Vector<T>: Copy {
     unsafe fn load(from: *const T) -> Self;
     unsafe fn store(self, to: *mut T);
     unsafe fn add(self, other: Self) -> Self;
+    unsafe fn sub(self, other: Self) -> Self;
     unsafe fn mul(self, other: Self) -> Self;
     unsafe fn div(self, other: Self) -> Self;
     unsafe fn sqrt(self) -> Self;
@@ -136,6 +137,10 @@ impl<T: Real> Vector<T> for Array<T> {
     #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
         self.each(other, |x, y| x + y)
+    }
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        self.each(other, |x, y| x - y)
     }
     #[inline(always)]
     unsafe fn mul(self, other: Self) -> Self {
