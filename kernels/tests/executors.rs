@@ -490,6 +490,121 @@ fn rows_are_added_to_one() {
     }
 }
 
+/// Loops of a convolution of 3×3 taps: images, rows, columns, channels that it makes, channels it is made of, and both of the taps.
+const LOOPS: [&str; 3] = ["nyxcpq", "nyxk", "kcpq"];
+
+/// The product of two of windows (0), places (1) and taps (2) that yields the third: extents and steps by names of loops.
+fn convolution(out: usize, swapped: bool, batched: bool, scale: f64, loops: &dyn Fn(char) -> [usize; 4]) -> Product {
+    let [mut a, mut b] = [(out + 1) % 3, (out + 2) % 3];
+    if swapped {
+        std::mem::swap(&mut a, &mut b);
+    }
+    let has = |view: usize, l: char| LOOPS[view].contains(l);
+    let apart = |l: &char| batched && *l == 'n';
+    let group = |want: [bool; 3]| {
+        "nyxkcpq".chars().filter(|l| !apart(l) && [a, b, out].map(|view| has(view, *l)) == want).collect::<Vec<_>>()
+    };
+    let batch: Vec<char> = "n".chars().filter(apart).collect();
+    let [rows, inner, cols] = [[true, false, true], [true, true, false], [false, true, true]].map(group);
+    let extents = |of: &[char]| of.iter().map(|&l| loops(l)[3]).collect::<Vec<_>>();
+    let view = |slot: usize, one: usize, of: [&[char]; 2]| {
+        let step = |&l: &char| if has(one, l) { loops(l)[one] } else { 0 };
+        View::new(slot, 0, &[&batch, of[0], of[1]].concat().iter().map(step).collect::<Vec<_>>())
+    };
+    Product {
+        a: view(0, a, [&rows, &inner]),
+        b: view(1, b, [&inner, &cols]),
+        out: view(2, out, [&rows, &cols]),
+        batch: extents(&batch),
+        rows: extents(&rows),
+        inner: extents(&inner),
+        cols: extents(&cols),
+        scale,
+        accumulate: true,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Convolutions of 3×3 taps with channels innermost, which f32 computes by transforms where channels fill vectors and rows and
+    /// columns are even in number: all three of each, whichever operand comes first, one for all images or one for each, added to
+    /// what is there; weights in three layouts, gaps everywhere. Errors are those of products of the largest values.
+    #[test]
+    fn three_by_three(
+        n in 1usize..4, from in prop_oneof![Just(8usize), Just(16), Just(24), Just(32), Just(48), Just(80)],
+        to in prop_oneof![Just(8usize), Just(16), Just(20), Just(32), Just(64), Just(72)],
+        [high, wide] in [1usize..13, 1usize..18], even in prop_oneof![3 => Just(true), 1 => Just(false)],
+        lies in 0usize..3, gap in 0usize..2, swapped in any::<bool>(), batched in any::<bool>(),
+        scale in prop_oneof![Just(1.0), Just(-0.25)], seed in any::<u64>(),
+    ) {
+        let [high, wide] = if even { [high, wide].map(|x| x.next_multiple_of(2)) } else { [high, wide] };
+        let (col, place) = (from + gap, to + gap);
+        let (row, line) = ((wide + 2) * col + gap, wide * place + gap);
+        let (image, result) = ((high + 2) * row, high * line);
+        let taps = match lies {
+            0 => [from * 9, 9, 3, 1],
+            1 => [from * 9 + gap, 1, 3 * from, from],
+            _ => [1, to, 3 * from * to, from * to],
+        };
+        let loops = |l: char| match l {
+            'n' => [image, result, 0, n],
+            'y' => [row, line, 0, high],
+            'x' => [col, place, 0, wide],
+            'k' => [0, 1, taps[0], to],
+            'c' => [1, 0, taps[1], from],
+            'p' => [row, 0, taps[2], 3],
+            _ => [col, 0, taps[3], 3],
+        };
+        let len = |one: usize| 1 + LOOPS[one].chars().map(|l| loops(l)[one] * (loops(l)[3] - 1)).sum::<usize>();
+        for out in 0..3 {
+            let product = convolution(out, swapped, batched && out < 2, scale, &loops);
+            let each = if batched && out == 2 { len(2) } else { 0 };
+            let product = if each > 0 {
+                // One product of weights an image, one beside the other.
+                let mut one = convolution(out, swapped, true, scale, &loops);
+                one.out.strides[0] = each;
+                one
+            } else {
+                product
+            };
+            let [a, b] = if swapped { [(out + 2) % 3, (out + 1) % 3] } else { [(out + 1) % 3, (out + 2) % 3] };
+            let total = len(out) + each * (n - 1) + 3;
+            let data = [noise(len(a), seed), noise(len(b), seed ^ 1)].map(|x| x.iter().map(|&v| v as f32).collect::<Vec<_>>());
+            let exact = [0, 1].map(|i| data[i].iter().map(|&v| f64::from(v)).collect::<Vec<_>>());
+            let start = Command::Map(Nest {
+                dims: vec![total], body: Body(vec![Instr::Const(0.5)]), inputs: vec![], out: View::new(2, 0, &[1]),
+            });
+            let slots = vec![Slot::Input(data[0].len()), Slot::Input(data[1].len()), Slot::Output { len: total, wide: false }];
+            let terms: usize = product.inner.iter().product();
+            for add in [true, false] {
+                if !add && out == 0 {
+                    continue;
+                }
+                let command = Command::MatMul(Product { accumulate: add, ..product.clone() });
+                let program = Program::new(slots.clone(), vec![start.clone(), command]).expect("a program");
+                let mut want = vec![0.0; total];
+                Reference::new(program.clone()).run(&[&exact[0], &exact[1]], &mut [Out::Real(&mut want)]).expect("a run");
+                let tolerance = 2e-6 * (terms as f64 * if out == 0 { 9.0 } else { 1.0 }).sqrt();
+                for simd in Simd::available() {
+                    let mut bits: Option<Vec<u32>> = None;
+                    for threads in 1..4 {
+                        let mut got = vec![f32::NAN; total];
+                        let mut cpu = Cpu::<f32>::with(program.clone(), threads, simd);
+                        cpu.run(&[&data[0], &data[1]], &mut [Out::Real(&mut got)]).expect("a run");
+                        for (at, (&g, w)) in got.iter().zip(&want).enumerate() {
+                            prop_assert!((f64::from(g) - w).abs() <= tolerance, "{simd} {out} {at}: {g} instead of {w}");
+                            prop_assert!(*w != 0.5 || g == 0.5, "{at} is beside what is written, and {g} now");
+                        }
+                        let now: Vec<u32> = got.iter().map(|v| v.to_bits()).collect();
+                        prop_assert_eq!(bits.get_or_insert_with(|| now.clone()), &now, "{} threads", threads);
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// Products that are added to rows which overlap, evenly spaced: no tile may hold two of them at once.
 #[test]
 fn products_are_added_to_overlapping_rows() {

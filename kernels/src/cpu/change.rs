@@ -36,7 +36,7 @@ pub enum Matrix {
 }
 
 /// One transform of many squares, all channels of each.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Change<'r, T> {
     pub matrix: Matrix,
     pub from: *const T,

@@ -194,6 +194,8 @@ impl Winograd {
                 [one] => one.steps[windows] > within,
                 _ => false,
             };
+            let grid = place_loops.map(|l| l.extent / 2);
+            let images = [windows, places].map(|view| offsets(&images, view));
             let fit = ROOM / (POINTS * (c + k) * size_of::<T>());
             let block = (fit / shape.rows * shape.rows).clamp(shape.rows, BLOCK);
             let depth = if windows == out { k } else { c };
@@ -208,9 +210,9 @@ impl Winograd {
             let winograd = Winograd {
                 shape,
                 views,
-                images: [offsets(&images, windows), offsets(&images, places)],
+                images,
                 apart,
-                grid: place_loops.map(|l| l.extent / 2),
+                grid,
                 steps: steps.map(|(view, loops)| loops.map(|l| l.steps[view])),
                 channels,
                 weights,
@@ -246,8 +248,11 @@ impl Winograd {
     /// Elements of transforms of the three, and of taps before or after.
     fn rooms(&self) -> [usize; 4] {
         let [windows, places, taps] = self.rooms.map(Room::len);
-        let most = self.channels[0].max(self.channels[1]).next_multiple_of(self.shape.cols());
-        [windows, places, taps, 9 * most * self.shape.cols()]
+        let squares = match self.weights {
+            Weights::Read(..) => self.at.len(),
+            Weights::Written(_) => self.channels[WINDOWS].div_ceil(self.shape.cols()),
+        };
+        [windows, places, taps, 9 * squares * self.shape.cols()]
     }
 
     /// Elements of room that one thread needs.
@@ -255,13 +260,13 @@ impl Winograd {
         self.rooms().iter().sum()
     }
 
-    /// The offset of a tile's corner, among windows and among places.
+    /// The offset of a tile's corner, among windows or among places.
     #[inline(always)]
-    fn corner(&self, tile: usize) -> [usize; 2] {
+    fn corner(&self, side: usize, tile: usize) -> usize {
         let [down, across] = self.grid;
         let (image, within) = (tile / (down * across), tile % (down * across));
         let (y, x) = (2 * (within / across), 2 * (within % across));
-        [WINDOWS, PLACES].map(|side| self.images[side].at(image) + y * self.steps[side][0] + x * self.steps[side][1])
+        self.images[side].at(image) + y * self.steps[side][0] + x * self.steps[side][1]
     }
 
     /// Steps of rows, columns and panels of values.
@@ -369,22 +374,16 @@ impl<T: Real> Part<'_, T> {
         let (depth, lanes) = if to == PLACES { (c, k) } else { (k, c) };
         for panel in 0..lanes.div_ceil(width) {
             pack(self.matmul.simd, data, panels, panel..panel + 1, width, runs, 0..9 * depth, taps);
-            for start in (0..depth).step_by(BLOCK) {
-                let mut at = [[0; 2]; BLOCK];
-                let squares = BLOCK.min(depth - start);
-                for (i, at) in at[..squares].iter_mut().enumerate() {
-                    *at = [(start + i) * 9 * width, (start + i) * width];
-                }
-                self.change(&Change {
-                    matrix: Matrix::Taps,
-                    from: taps.as_ptr(),
-                    to: three.points[TAPS].wrapping_add(panel * w.rooms[TAPS].panel),
-                    at: &at[..squares],
-                    steps: [[3 * width, width, 0], w.rooms[TAPS].steps()],
-                    channels: 0..width.min(lanes - panel * width),
-                    add: false,
-                });
-            }
+            let change = Change {
+                matrix: Matrix::Taps,
+                from: taps.as_ptr(),
+                to: three.points[TAPS].wrapping_add(panel * w.rooms[TAPS].panel),
+                at: &[],
+                steps: [[3 * width, width, 0], w.rooms[TAPS].steps()],
+                channels: 0..width.min(lanes - panel * width),
+                add: false,
+            };
+            self.change(change, 0..depth, |i| [i * 9 * width, i * width]);
         }
         for start in self.tiles.clone().step_by(w.block) {
             let tiles = start..self.tiles.end.min(start + w.block);
@@ -395,7 +394,7 @@ impl<T: Real> Part<'_, T> {
                     let lanes = lanes - panel * width;
                     let b = at(TAPS).wrapping_add(panel * w.rooms[TAPS].panel);
                     let out = at(to).wrapping_add(panel * w.rooms[to].panel);
-                    self.product(at(from), width, 0..tiles.len(), b, depth, lanes, out, false);
+                    self.product(at(from), width, tiles.len(), b, depth, lanes, out, false);
                 }
             }
             self.back(three, to, tiles);
@@ -407,43 +406,44 @@ impl<T: Real> Part<'_, T> {
     #[allow(unsafe_code)]
     fn correlate(&self, three: Three<T>, offsets: &[Offsets; 2], taps: &mut [T]) {
         let w = self.winograd;
-        let (width, c) = (w.shape.cols(), w.channels[WINDOWS]);
+        let (width, c, own) = (w.shape.cols(), w.channels[WINDOWS], self.channels.clone());
         for start in self.tiles.clone().step_by(w.block) {
             let tiles = start..self.tiles.end.min(start + w.block);
             self.there(three, WINDOWS, tiles.clone(), 0..c);
-            self.there(three, PLACES, tiles.clone(), self.channels.clone());
+            self.there(three, PLACES, tiles.clone(), own.clone());
             for point in 0..POINTS {
                 let at = |one: usize| three.points[one].wrapping_add(point * w.rooms[one].point);
                 for panel in 0..c.div_ceil(width) {
-                    let b = at(WINDOWS).wrapping_add(panel * w.rooms[WINDOWS].panel);
-                    let out = at(TAPS).wrapping_add(panel * w.rooms[TAPS].panel);
-                    let add = tiles.start > self.tiles.start;
-                    for side in self.channels.start / width..self.channels.end.div_ceil(width) {
-                        let rows = self.channels.start.max(side * width)..self.channels.end.min((side + 1) * width);
-                        let a = at(PLACES).wrapping_add(side * w.rooms[PLACES].panel).wrapping_sub(side * width);
-                        self.product(a, 1, rows, b, tiles.len(), c - panel * width, out, add);
+                    for side in own.start / width..own.end.div_ceil(width) {
+                        let rows = own.start.max(side * width)..own.end.min(side * width + width);
+                        let a = at(PLACES).wrapping_add(side * w.rooms[PLACES].panel + rows.start % width);
+                        let b = at(WINDOWS).wrapping_add(panel * w.rooms[WINDOWS].panel);
+                        let out = at(TAPS).wrapping_add(panel * w.rooms[TAPS].panel + rows.start * width);
+                        self.product(a, 1, rows.len(), b, tiles.len(), c - panel * width, out, start > self.tiles.start);
                     }
                 }
             }
         }
-        let (add, rows) = (self.matmul.accumulate, &w.steps[TAPS]);
-        for channel in self.channels.clone() {
+        let (add, [down, across]) = (self.matmul.accumulate, w.steps[TAPS]);
+        let change = |to: *mut T, [down, across]: [usize; 2], add: bool| Change {
+            matrix: Matrix::Untaps,
+            from: three.points[TAPS].cast_const(),
+            to,
+            at: &[],
+            steps: [w.rooms[TAPS].steps(), [down, across, width]],
+            channels: 0..c,
+            add,
+        };
+        if offsets[0].step() == Some(1) {
+            let change = change(three.values[TAPS], w.steps[TAPS], add);
+            return self.change(change, own, |channel| [channel * width, offsets[1].at(channel)]);
+        }
+        // Channels of windows lie apart: by way of a room where they do not.
+        for channel in own {
+            self.change(change(taps.as_mut_ptr(), [3 * c, c], false), channel..channel + 1, |channel| [channel * width, 0]);
             let to = three.values[TAPS].wrapping_add(offsets[1].at(channel));
-            let aside = offsets[0].step() != Some(1);
-            self.change(&Change {
-                matrix: Matrix::Untaps,
-                from: three.points[TAPS],
-                to: if aside { taps.as_mut_ptr() } else { to },
-                at: &[[channel * width, 0]],
-                steps: [w.rooms[TAPS].steps(), if aside { [3 * c, c, width] } else { [rows[0], rows[1], width] }],
-                channels: 0..c,
-                add: add && !aside,
-            });
-            if !aside {
-                continue;
-            }
             for (tap, values) in taps[..9 * c].chunks_exact(c).enumerate() {
-                let to = to.wrapping_add(tap / 3 * rows[0] + tap % 3 * rows[1]);
+                let to = to.wrapping_add(tap / 3 * down + tap % 3 * across);
                 for (from, &value) in values.iter().enumerate() {
                     // SAFETY: `Program::new` and `run` checked that results lie inside; no other thread has these.
                     let to = unsafe { &mut *to.wrapping_add(offsets[0].at(from)) };
@@ -456,60 +456,61 @@ impl<T: Real> Part<'_, T> {
     /// Values of tiles to points.
     #[inline(always)]
     fn there(&self, three: Three<T>, one: usize, tiles: Range<usize>, channels: Range<usize>) {
-        let matrix = if one == WINDOWS { Matrix::Window } else { Matrix::Place };
         let w = self.winograd;
-        let mut at = [[0; 2]; BLOCK];
-        for ((i, tile), at) in tiles.clone().enumerate().zip(&mut at) {
-            *at = [w.corner(tile)[one], i * w.shape.cols()];
-        }
-        self.change(&Change {
-            matrix,
+        let change = Change {
+            matrix: if one == WINDOWS { Matrix::Window } else { Matrix::Place },
             from: three.values[one],
             to: three.points[one],
-            at: &at[..tiles.len()],
+            at: &[],
             steps: [w.values(one), w.rooms[one].steps()],
             channels,
             add: false,
-        });
+        };
+        self.change(change, tiles.clone(), |tile| [w.corner(one, tile), (tile - tiles.start) * w.shape.cols()]);
     }
 
     /// Points to values of tiles.
     #[inline(always)]
     fn back(&self, three: Three<T>, one: usize, tiles: Range<usize>) {
-        let matrix = if one == WINDOWS { Matrix::Unwindow } else { Matrix::Unplace };
         let w = self.winograd;
-        let mut at = [[0; 2]; BLOCK];
-        for ((i, tile), at) in tiles.clone().enumerate().zip(&mut at) {
-            *at = [i * w.shape.cols(), w.corner(tile)[one]];
-        }
-        self.change(&Change {
-            matrix,
+        let change = Change {
+            matrix: if one == WINDOWS { Matrix::Unwindow } else { Matrix::Unplace },
             from: three.points[one],
             to: three.values[one],
-            at: &at[..tiles.len()],
+            at: &[],
             steps: [w.rooms[one].steps(), w.values(one)],
             channels: 0..w.channels[one],
             add: self.matmul.accumulate,
-        });
+        };
+        self.change(change, tiles.clone(), |tile| [(tile - tiles.start) * w.shape.cols(), w.corner(one, tile)]);
     }
 
+    /// Transforms squares, given where each lies in both.
     #[inline(always)]
     #[allow(unsafe_code)]
-    fn change(&self, change: &Change<'_, T>) {
-        // SAFETY: `Program::new` checked every view against its slot and `run` the slots' lengths, so squares of values lie inside, as
-        // those of points do in their rooms, and channels fill vectors; no other thread writes these values.
-        unsafe { T::change(self.matmul.simd, change) }
+    fn change(&self, change: Change<'_, T>, squares: Range<usize>, lies: impl Fn(usize) -> [usize; 2]) {
+        for start in squares.clone().step_by(BLOCK) {
+            let mut at = [[0; 2]; BLOCK];
+            let count = BLOCK.min(squares.end - start);
+            for (i, at) in at[..count].iter_mut().enumerate() {
+                *at = lies(start + i);
+            }
+            // SAFETY: `Program::new` checked every view against its slot and `run` the slots' lengths, so squares of values lie
+            // inside, as those of points do in their rooms, and channels fill vectors; no other thread writes these values.
+            unsafe { T::change(self.matmul.simd, &Change { at: &at[..count], ..change.clone() }) }
+        }
     }
 
-    /// The product of a point: rows of `a`, so far apart, by one panel of `b`, to one of `out`, whose rows are a panel's width apart.
+    /// The product of a point: so many rows of `a`, so far apart, by one panel of `b`, to one of `out`, whose rows are a panel's width
+    /// apart.
     #[allow(clippy::too_many_arguments, reason = "a product has three matrices and three sizes")]
     #[inline(always)]
     #[allow(unsafe_code)]
-    fn product(&self, a: *mut T, step: usize, rows: Range<usize>, b: *mut T, len: usize, lanes: usize, out: *mut T, add: bool) {
+    fn product(&self, a: *mut T, step: usize, rows: usize, b: *mut T, len: usize, lanes: usize, out: *mut T, add: bool) {
         let Winograd { shape, at, .. } = self.winograd;
         let most = shape.lanes;
-        for first in rows.clone().step_by(shape.rows) {
-            let count = shape.rows.min(rows.end - first);
+        for first in (0..rows).step_by(shape.rows) {
+            let count = shape.rows.min(rows - first);
             let mut from = [a.cast_const(); TALL];
             let mut to = [out; TALL];
             for (i, (from, to)) in from.iter_mut().zip(&mut to).enumerate() {
