@@ -605,6 +605,55 @@ proptest! {
     }
 }
 
+/// In f32, convolutions by transforms are about as exact as direct ones (the portable set's): relative errors by root mean squares.
+#[test]
+fn transforms_cost_few_digits() {
+    for [channels, side] in [[16, 32], [64, 8]] {
+        let (line, row) = (side * channels, (side + 2) * channels);
+        let loops = |l: char| match l {
+            'n' => [(side + 2) * row, side * line, 0, 2],
+            'y' => [row, line, 0, side],
+            'x' => [channels, channels, 0, side],
+            'k' => [0, 1, channels * 9, channels],
+            'c' => [1, 0, 9, channels],
+            'p' => [row, 0, 3, 3],
+            _ => [channels, 0, 1, 3],
+        };
+        let len = |one: usize| 1 + LOOPS[one].chars().map(|l| loops(l)[one] * (loops(l)[3] - 1)).sum::<usize>();
+        for out in 0..3 {
+            let [a, b, total] = [(out + 1) % 3, (out + 2) % 3, out].map(len);
+            let data = [noise(a, 1), noise(b, 2)].map(|x| x.iter().map(|&v| v as f32).collect::<Vec<_>>());
+            let exact = [0, 1].map(|i| data[i].iter().map(|&v| f64::from(v)).collect::<Vec<_>>());
+            let zero = Command::Map(Nest {
+                dims: vec![total],
+                body: Body(vec![Instr::Const(0.0)]),
+                inputs: vec![],
+                out: View::new(2, 0, &[1]),
+            });
+            let slots = vec![Slot::Input(a), Slot::Input(b), Slot::Output { len: total, wide: false }];
+            let product = Command::MatMul(convolution(out, false, false, 1.0, &loops));
+            let program = Program::new(slots, vec![zero, product]).expect("a program");
+            let mut want = vec![0.0; total];
+            Reference::new(program.clone()).run(&[&exact[0], &exact[1]], &mut [Out::Real(&mut want)]).expect("a run");
+            let error = |simd: Simd| {
+                let mut got = vec![0.0f32; total];
+                let mut cpu = Cpu::<f32>::with(program.clone(), 1, simd);
+                cpu.run(&[&data[0], &data[1]], &mut [Out::Real(&mut got)]).expect("a run");
+                let squares = got.iter().zip(&want).map(|(&g, w)| (f64::from(g) - w).powi(2));
+                (squares.sum::<f64>() / want.iter().map(|w| w * w).sum::<f64>()).sqrt()
+            };
+            let direct = error(Simd::portable());
+            for simd in Simd::available() {
+                assert!(
+                    error(simd) <= 2.0 * direct,
+                    "{channels} channels, {out}, {simd}: {:e} beside {direct:e}",
+                    error(simd)
+                );
+            }
+        }
+    }
+}
+
 /// Products that are added to rows which overlap, evenly spaced: no tile may hold two of them at once.
 #[test]
 fn products_are_added_to_overlapping_rows() {

@@ -106,22 +106,21 @@ unsafe fn change<T: Real, V: Vector<T>, S: Side<IN, OUT>, const IN: usize, const
                 // Loops, since closures are not compiled for the instruction set.
                 let zero = V::splat(T::zero());
                 let mut half = [[zero; OUT]; IN];
-                for i in 0..IN {
+                for (i, half) in half.iter_mut().enumerate() {
                     let mut values = [zero; IN];
-                    for j in 0..IN {
-                        values[j] = V::load(from.wrapping_add(i * row + j * col));
+                    for (j, value) in values.iter_mut().enumerate() {
+                        *value = V::load(from.wrapping_add(i * row + j * col));
                     }
-                    half[i] = S::times(values);
+                    *half = S::times(values);
                 }
                 for j in 0..OUT {
                     let mut values = [zero; IN];
-                    for i in 0..IN {
-                        values[i] = half[i][j];
+                    for (value, half) in values.iter_mut().zip(&half) {
+                        *value = half[j];
                     }
-                    let points: [V; OUT] = S::times(values);
-                    for i in 0..OUT {
+                    for (i, &result) in S::times(values).iter().enumerate() {
                         let to = to.wrapping_add(i * to_row + j * to_col);
-                        let value = if c.add { V::load(to).add(points[i]) } else { points[i] };
+                        let value = if c.add { V::load(to).add(result) } else { result };
                         value.store(to);
                     }
                 }

@@ -6,21 +6,20 @@
 //! each point between the transforms of the other two, then transformed back by the transposed matrix. Channels lie innermost, and
 //! are the vectors' lanes.
 //!
-//! Sums of up to four values in front of products and of nine behind cost digits relative to the largest of a tile's, not to each
-//! result's own: fair in f32, but who asks for f64 wants them all, so there products are direct.
+//! Errors are those of direct products by their mean square, but each is relative to the largest values of its tile, not to its own:
+//! fair in f32, but who asks for f64 wants all digits, so there products are direct.
 
-use std::ops::Range;
+mod part;
 
 use super::MatMul;
 use crate::cpu::Source;
-use crate::cpu::change::{Change, Matrix};
-use crate::cpu::pack::{Offsets, Panels, Runs, cut, pack};
-use crate::cpu::simd::{Simd, Work};
+use crate::cpu::pack::{Offsets, Panels, Runs, cut};
+use crate::cpu::simd::Simd;
 use crate::cpu::team::Place;
-use crate::cpu::tile::{Shape, Tile, reads_in_place};
+use crate::cpu::tile::{Shape, reads_in_place};
 use crate::memory::Buffer;
-use crate::nest::offset;
 use crate::{Product, Real, View};
+use part::{Part, Roomy};
 
 /// Points of a transform.
 const POINTS: usize = 16;
@@ -30,9 +29,6 @@ const BLOCK: usize = 64;
 
 /// Bytes that the transforms of a block's windows and places may have: they stay in the second cache.
 const ROOM: usize = 1 << 18;
-
-/// Most rows of a tile.
-const TALL: usize = 8;
 
 /// The three that make a convolution: windows of images, places of what it yields, taps of its weights.
 const WINDOWS: usize = 0;
@@ -124,7 +120,7 @@ fn matching(taps: &[Loop], places: &[Loop], windows: usize) -> Option<[(Vec<Loop
     let find = |skip: Option<usize>| {
         let fits = |tap: &Loop, place: &Loop| {
             let step = tap.steps[windows];
-            tap.extent == 3 && place.extent % 2 == 0 && step > 0 && place.steps[windows] == step
+            tap.extent == 3 && place.extent.is_multiple_of(2) && step > 0 && place.steps[windows] == step
         };
         let pairs = (0..taps.len()).flat_map(|t| (0..places.len()).map(move |p| (t, p)));
         pairs.into_iter().find(|&(t, p)| Some(t) != skip && fits(&taps[t], &places[p]))
@@ -171,7 +167,7 @@ impl Winograd {
                 return None;
             }
             let sides = [offsets(&from, windows), offsets(others, places)];
-            let whole = |side: &Offsets| side.step() == Some(1) && side.len() % shape.lanes == 0;
+            let whole = |side: &Offsets| side.step() == Some(1) && side.len().is_multiple_of(shape.lanes);
             if !sides.iter().all(whole) {
                 return None;
             }
@@ -230,7 +226,8 @@ impl Winograd {
 
     /// Whether it costs less than a direct product, in rough cycles.
     fn repays(&self) -> bool {
-        let [tiles, c, k, lanes] = [self.tiles(), self.channels[0], self.channels[1], self.shape.lanes].map(|x| x as f64);
+        let [tiles, c, k, lanes] =
+            [self.tiles(), self.channels[0], self.channels[1], self.shape.lanes].map(|x| x as f64);
         let products = tiles * c * k / lanes;
         let changes = tiles * (50.0 * c + 30.0 * k) / lanes + c * k * (60.0 / lanes + 1.0);
         18.0 * products + changes < 36.0 * products
@@ -311,227 +308,91 @@ fn reach(l: &Loop, view: usize) -> usize {
     (l.extent - 1) * l.steps[view]
 }
 
-/// What one thread computes.
-struct Part<'p, T> {
-    winograd: &'p Winograd,
-    matmul: &'p MatMul,
-    source: Source<'p, T>,
-    products: Range<usize>,
-    tiles: Range<usize>,
-    /// Of places, if taps are the result.
-    channels: Range<usize>,
-    place: Place<T>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The same, with room to do it in.
-struct Roomy<'p, T> {
-    part: Part<'p, T>,
-    scratch: &'p mut Buffer<T>,
-}
-
-/// Where the three lie, and the transforms of each.
-#[derive(Debug, Clone, Copy)]
-struct Three<T> {
-    values: [*mut T; 3],
-    points: [*mut T; 3],
-}
-
-impl<T: Real> Work for Roomy<'_, T> {
-    #[inline(always)]
-    fn run(self) {
-        let Roomy { part, scratch } = self;
-        let (w, m) = (part.winograd, part.matmul);
-        let rooms = w.rooms();
-        let (transforms, taps) = scratch[..w.scratch()].split_at_mut(rooms[..3].iter().sum());
-        let base = transforms.as_mut_ptr();
-        let points = [base, base.wrapping_add(rooms[0]), base.wrapping_add(rooms[0] + rooms[1])];
-        for p in part.products.clone() {
-            let operands = [&m.a, &m.b, &m.out];
-            let start = w.views.map(|view| operands[view].offset + offset(p, &m.batch, &operands[view].batch));
-            let values = [0, 1, 2].map(|one| match w.views[one] {
-                2 => part.place.at(start[one]),
-                view => part.source.slot(operands[view].slot)[start[one]..].as_ptr().cast_mut(),
-            });
-            let three = Three { values, points };
-            match &w.weights {
-                Weights::Read(panels, runs) => {
-                    let data = &part.source.slot(operands[w.views[TAPS]].slot)[start[TAPS]..];
-                    part.convolve(three, (panels, runs), data, taps);
-                }
-                Weights::Written(offsets) => part.correlate(three, offsets, taps),
-            }
+    /// Places from windows: `[n, y, x, k]` of `[n, y + p, x + q, c]` and `[k, c, p, q]`.
+    fn forward(n: usize, side: usize, [c, k]: [usize; 2], step: usize) -> Product {
+        let row = (step * side + 2) * c;
+        let image = (step * side + 2) * row;
+        Product {
+            rows: vec![n, side, side],
+            inner: vec![c, 3, 3],
+            cols: vec![k],
+            scale: 1.0,
+            a: View::new(0, 0, &[image, step * row, step * c, 1, row, c]),
+            b: View::new(1, 0, &[9, 3, 1, 9 * c]),
+            out: View::new(2, 0, &[side * side * k, side * k, k, 1]),
+            ..Product::default()
         }
     }
-}
 
-impl<T: Real> Part<'_, T> {
-    /// Places from windows, or what places add to windows.
-    #[inline(always)]
-    fn convolve(&self, three: Three<T>, (panels, runs): (&Panels, &Runs), data: &[T], taps: &mut [T]) {
-        let w = self.winograd;
-        let (width, [c, k]) = (w.shape.cols(), w.channels);
-        let (from, to) = if w.views[PLACES] == 2 { (WINDOWS, PLACES) } else { (PLACES, WINDOWS) };
-        let (depth, lanes) = if to == PLACES { (c, k) } else { (k, c) };
-        for panel in 0..lanes.div_ceil(width) {
-            pack(self.matmul.simd, data, panels, panel..panel + 1, width, runs, 0..9 * depth, taps);
-            let change = Change {
-                matrix: Matrix::Taps,
-                from: taps.as_ptr(),
-                to: three.points[TAPS].wrapping_add(panel * w.rooms[TAPS].panel),
-                at: &[],
-                steps: [[3 * width, width, 0], w.rooms[TAPS].steps()],
-                channels: 0..width.min(lanes - panel * width),
-                add: false,
+    fn found<T: Real>(product: &Product) -> Option<[usize; 3]> {
+        Winograd::new::<T>(product, Simd::best()).map(|winograd| winograd.views)
+    }
+
+    #[test]
+    fn convolutions_that_it_repays_are_found_whichever_the_result_is() {
+        if !reads_in_place(Simd::best()) {
+            return;
+        }
+        for (n, side, channels) in [(4, 32, [16, 16]), (4, 16, [32, 32]), (1, 8, [64, 64]), (16, 6, [96, 128])] {
+            let product = forward(n, side, channels, 1);
+            assert_eq!(found::<f32>(&product), Some([0, 2, 1]), "{product:?}");
+            assert_eq!(found::<f64>(&product), None);
+            let [c, k] = channels;
+            let Product { a: windows, out: places, .. } = product;
+            let [image, row, col] = [windows.strides[0], windows.strides[1], c];
+            let weights = Product {
+                rows: vec![k],
+                inner: vec![n, side, side],
+                cols: vec![c, 3, 3],
+                scale: 1.0,
+                a: View::new(0, 0, &[1, side * side * k, side * k, k]),
+                b: View::new(1, 0, &[image, row, col, 1, row, col]),
+                out: View::new(2, 0, &[9 * c, 9, 3, 1]),
+                ..Product::default()
             };
-            self.change(change, 0..depth, |i| [i * 9 * width, i * width]);
-        }
-        for start in self.tiles.clone().step_by(w.block) {
-            let tiles = start..self.tiles.end.min(start + w.block);
-            self.there(three, from, tiles.clone(), 0..w.channels[from]);
-            for point in 0..POINTS {
-                let at = |one: usize| three.points[one].wrapping_add(point * w.rooms[one].point);
-                for panel in 0..lanes.div_ceil(width) {
-                    let lanes = lanes - panel * width;
-                    let b = at(TAPS).wrapping_add(panel * w.rooms[TAPS].panel);
-                    let out = at(to).wrapping_add(panel * w.rooms[to].panel);
-                    self.product(at(from), width, tiles.len(), b, depth, lanes, out, false);
-                }
-            }
-            self.back(three, to, tiles);
-        }
-    }
-
-    /// Taps from windows and places.
-    #[inline(always)]
-    #[allow(unsafe_code)]
-    fn correlate(&self, three: Three<T>, offsets: &[Offsets; 2], taps: &mut [T]) {
-        let w = self.winograd;
-        let (width, c, own) = (w.shape.cols(), w.channels[WINDOWS], self.channels.clone());
-        for start in self.tiles.clone().step_by(w.block) {
-            let tiles = start..self.tiles.end.min(start + w.block);
-            self.there(three, WINDOWS, tiles.clone(), 0..c);
-            self.there(three, PLACES, tiles.clone(), own.clone());
-            for point in 0..POINTS {
-                let at = |one: usize| three.points[one].wrapping_add(point * w.rooms[one].point);
-                for panel in 0..c.div_ceil(width) {
-                    for side in own.start / width..own.end.div_ceil(width) {
-                        let rows = own.start.max(side * width)..own.end.min(side * width + width);
-                        let a = at(PLACES).wrapping_add(side * w.rooms[PLACES].panel + rows.start % width);
-                        let b = at(WINDOWS).wrapping_add(panel * w.rooms[WINDOWS].panel);
-                        let out = at(TAPS).wrapping_add(panel * w.rooms[TAPS].panel + rows.start * width);
-                        self.product(a, 1, rows.len(), b, tiles.len(), c - panel * width, out, start > self.tiles.start);
-                    }
-                }
-            }
-        }
-        let (add, [down, across]) = (self.matmul.accumulate, w.steps[TAPS]);
-        let change = |to: *mut T, [down, across]: [usize; 2], add: bool| Change {
-            matrix: Matrix::Untaps,
-            from: three.points[TAPS].cast_const(),
-            to,
-            at: &[],
-            steps: [w.rooms[TAPS].steps(), [down, across, width]],
-            channels: 0..c,
-            add,
-        };
-        if offsets[0].step() == Some(1) {
-            let change = change(three.values[TAPS], w.steps[TAPS], add);
-            return self.change(change, own, |channel| [channel * width, offsets[1].at(channel)]);
-        }
-        // Channels of windows lie apart: by way of a room where they do not.
-        for channel in own {
-            self.change(change(taps.as_mut_ptr(), [3 * c, c], false), channel..channel + 1, |channel| [channel * width, 0]);
-            let to = three.values[TAPS].wrapping_add(offsets[1].at(channel));
-            for (tap, values) in taps[..9 * c].chunks_exact(c).enumerate() {
-                let to = to.wrapping_add(tap / 3 * down + tap % 3 * across);
-                for (from, &value) in values.iter().enumerate() {
-                    // SAFETY: `Program::new` and `run` checked that results lie inside; no other thread has these.
-                    let to = unsafe { &mut *to.wrapping_add(offsets[0].at(from)) };
-                    *to = if add { *to + value } else { value };
-                }
-            }
-        }
-    }
-
-    /// Values of tiles to points.
-    #[inline(always)]
-    fn there(&self, three: Three<T>, one: usize, tiles: Range<usize>, channels: Range<usize>) {
-        let w = self.winograd;
-        let change = Change {
-            matrix: if one == WINDOWS { Matrix::Window } else { Matrix::Place },
-            from: three.values[one],
-            to: three.points[one],
-            at: &[],
-            steps: [w.values(one), w.rooms[one].steps()],
-            channels,
-            add: false,
-        };
-        self.change(change, tiles.clone(), |tile| [w.corner(one, tile), (tile - tiles.start) * w.shape.cols()]);
-    }
-
-    /// Points to values of tiles.
-    #[inline(always)]
-    fn back(&self, three: Three<T>, one: usize, tiles: Range<usize>) {
-        let w = self.winograd;
-        let change = Change {
-            matrix: if one == WINDOWS { Matrix::Unwindow } else { Matrix::Unplace },
-            from: three.points[one],
-            to: three.values[one],
-            at: &[],
-            steps: [w.rooms[one].steps(), w.values(one)],
-            channels: 0..w.channels[one],
-            add: self.matmul.accumulate,
-        };
-        self.change(change, tiles.clone(), |tile| [(tile - tiles.start) * w.shape.cols(), w.corner(one, tile)]);
-    }
-
-    /// Transforms squares, given where each lies in both.
-    #[inline(always)]
-    #[allow(unsafe_code)]
-    fn change(&self, change: Change<'_, T>, squares: Range<usize>, lies: impl Fn(usize) -> [usize; 2]) {
-        for start in squares.clone().step_by(BLOCK) {
-            let mut at = [[0; 2]; BLOCK];
-            let count = BLOCK.min(squares.end - start);
-            for (i, at) in at[..count].iter_mut().enumerate() {
-                *at = lies(start + i);
-            }
-            // SAFETY: `Program::new` checked every view against its slot and `run` the slots' lengths, so squares of values lie
-            // inside, as those of points do in their rooms, and channels fill vectors; no other thread writes these values.
-            unsafe { T::change(self.matmul.simd, &Change { at: &at[..count], ..change.clone() }) }
-        }
-    }
-
-    /// The product of a point: so many rows of `a`, so far apart, by one panel of `b`, to one of `out`, whose rows are a panel's width
-    /// apart.
-    #[allow(clippy::too_many_arguments, reason = "a product has three matrices and three sizes")]
-    #[inline(always)]
-    #[allow(unsafe_code)]
-    fn product(&self, a: *mut T, step: usize, rows: usize, b: *mut T, len: usize, lanes: usize, out: *mut T, add: bool) {
-        let Winograd { shape, at, .. } = self.winograd;
-        let most = shape.lanes;
-        for first in (0..rows).step_by(shape.rows) {
-            let count = shape.rows.min(rows - first);
-            let mut from = [a.cast_const(); TALL];
-            let mut to = [out; TALL];
-            for (i, (from, to)) in from.iter_mut().zip(&mut to).enumerate() {
-                *from = from.wrapping_add((first + i) * step);
-                *to = to.wrapping_add((first + i) * shape.cols());
-            }
-            let tile = Tile {
-                rows: &from[..count],
-                b: [b.cast_const(), b.cast_const().wrapping_add(most)],
-                lanes: [most.min(lanes), most.min(lanes.saturating_sub(most))],
-                len,
-                at,
-                packed: [false, true],
-                c: &to[..count],
-                columns: [0, most],
-                scale: T::narrow(self.matmul.scale),
-                add,
+            assert_eq!(found::<f32>(&weights), Some([1, 0, 2]));
+            let inputs = Product {
+                rows: vec![n, side, side],
+                inner: vec![k],
+                cols: vec![c, 3, 3],
+                scale: 1.0,
+                a: View { slot: 0, strides: [&places.strides[..3], &[1]].concat(), ..places },
+                b: View::new(1, 0, &[9 * c, 9, 3, 1]),
+                out: View::new(2, 0, &[image, row, col, 1, row, col]),
+                accumulate: true,
+                ..Product::default()
             };
-            // SAFETY: rows and panels are of rooms whose sizes `Room` gives, apart from each other and this thread's alone; `at` has as
-            // many offsets as there are inner indices.
-            unsafe { T::tile(self.matmul.simd, &tile) }
+            assert_eq!(found::<f32>(&inputs), Some([2, 0, 1]));
         }
+    }
+
+    #[test]
+    fn what_is_none_or_does_not_repay_is_left_alone() {
+        // Odd places, channels that fill no vectors, strides, one tile.
+        for (n, side, channels, step) in
+            [(4, 7, [32, 32], 1), (4, 8, [20, 32], 1), (4, 8, [32, 33], 1), (4, 8, [32, 32], 2), (1, 2, [64, 64], 1)]
+        {
+            assert_eq!(found::<f32>(&forward(n, side, channels, step)), None, "{n} {side} {channels:?} {step}");
+        }
+        let mut taps = forward(4, 8, [32, 32], 1);
+        taps.inner[2] = 2;
+        assert_eq!(found::<f32>(&taps), None);
+        let mut across = forward(4, 8, [32, 32], 1);
+        across.out.strides = vec![64 * 32, 8, 1, 64];
+        assert_eq!(found::<f32>(&across), None);
+        let plain = Product {
+            rows: vec![64],
+            inner: vec![64],
+            cols: vec![64],
+            a: View::new(0, 0, &[64, 1]),
+            b: View::new(1, 0, &[64, 1]),
+            out: View::new(2, 0, &[64, 1]),
+            ..Product::default()
+        };
+        assert_eq!(found::<f32>(&plain), None);
     }
 }
