@@ -256,7 +256,7 @@ impl<T: Real> MomentsProgram<T> {
         self.sized(params, along, batch)?;
         into.clear();
         if let Some(chunk) = self.whole() {
-            return chunk.run(params, along, batch, 0, into, [None, None]);
+            return chunk.run(params, along, batch, 0, into, [None, None], false).map(drop);
         }
         self.each_lane(params, along, batch, |total| into.merge(total)).inspect_err(|_| into.clear())
     }
@@ -313,8 +313,8 @@ impl<T: Real> Lane<T> {
         let Some([part, total]) = &mut self.own else { return };
         total.clear();
         for from in (self.from..self.to).step_by(self.chunk.n) {
-            let done = self.chunk.run(params, along, batch, from, part, [None, None]);
-            if let Err(error) = done.and_then(|()| total.merge(part)) {
+            let done = self.chunk.run(params, along, batch, from, part, [None, None], false);
+            if let Err(error) = done.and_then(|_| total.merge(part)) {
                 self.failed = Some(error);
                 return;
             }
@@ -430,7 +430,8 @@ impl<T: Real> Chunk<T> {
     }
 
     /// The moments of `n` examples from row `from` on; `into` is overwritten. Sums of gradients and of products go to `vectors`, if
-    /// those are given, else to `into`.
+    /// those are given, else to `into`. Tells whether all that the program made is finite, if it is to look.
+    #[allow(clippy::too_many_arguments, reason = "what a run is given and what it fills")]
     fn run(
         &mut self,
         params: &[T],
@@ -439,7 +440,8 @@ impl<T: Real> Chunk<T> {
         from: usize,
         into: &mut Moments<T>,
         vectors: [Option<&mut [T]>; 2],
-    ) -> Result<()> {
+        look: bool,
+    ) -> Result<bool> {
         let n = self.n;
         into.losses.resize(n, 0.0);
         let mut outputs: [Out<'_, T>; 6] = std::array::from_fn(|_| Out::Real(&mut []));
@@ -465,12 +467,14 @@ impl<T: Real> Chunk<T> {
             push(Out::Wide(&mut self.scalars.factors));
         }
         let (program, outputs, rows) = (&mut self.program, &mut outputs[..used], from..from + n);
-        match along {
-            Some(v) => {
-                batch.feed_rows(rows, [In::Real(params), In::Real(v)], |inputs| program.run_flat(inputs, outputs))?;
-            }
-            None => batch.feed_rows(rows, [In::Real(params)], |inputs| program.run_flat(inputs, outputs))?,
-        }
+        let run = |inputs: &[In<'_, T>]| match look {
+            true => program.run_finite(inputs, outputs),
+            false => program.run_flat(inputs, outputs).map(|()| true),
+        };
+        let finite = match along {
+            Some(v) => batch.feed_rows(rows, [In::Real(params), In::Real(v)], run)?,
+            None => batch.feed_rows(rows, [In::Real(params)], run)?,
+        };
         into.count_losses();
         let scalars = &self.scalars;
         for (kind, sums) in [(Kind::GradientNorm, &mut into.gradient), (Kind::HvpNorm, &mut into.hvp)] {
@@ -494,7 +498,7 @@ impl<T: Real> Chunk<T> {
                 }
             }
         }
-        Ok(())
+        Ok(finite)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Compiled functions: a program, an executor, and the buffers between them and the user.
 
-use osculate_kernels::{Cpu, Out, Real, Reference, Simd, Slot, Sweep};
+use osculate_kernels::{Cpu, Out, Real, Reference, Simd, Slot, Sweep, finite};
 
 use crate::func::filled;
 use crate::graph::Graph;
@@ -250,6 +250,16 @@ impl<T: Real, P: Signature, D: Signature, O: Signature> Program<T, P, D, O> {
     /// # Errors
     /// A buffer of the wrong kind or length, or an index out of range; nothing is computed then.
     pub fn run_flat(&mut self, inputs: &[In<'_, T>], outputs: &mut [Out<'_, T>]) -> Result<()> {
+        self.go(inputs, outputs, false).map(drop)
+    }
+
+    /// The same, and whether all that the outputs hold then is finite.
+    pub(crate) fn run_finite(&mut self, inputs: &[In<'_, T>], outputs: &mut [Out<'_, T>]) -> Result<bool> {
+        self.go(inputs, outputs, true)
+    }
+
+    /// Runs, and tells whether outputs are finite if that is to be looked at.
+    fn go(&mut self, inputs: &[In<'_, T>], outputs: &mut [Out<'_, T>], look: bool) -> Result<bool> {
         if inputs.len() != self.reads.len() {
             return Err(Error::Signature {
                 path: "inputs".into(),
@@ -282,10 +292,18 @@ impl<T: Real, P: Signature, D: Signature, O: Signature> Program<T, P, D, O> {
         }
         let table = &table[..inputs.len()];
         match &mut self.executor {
+            Executor::Cpu(cpu) if look => return Ok(cpu.run_finite(table, outputs)?),
             Executor::Cpu(cpu) => cpu.run(table, outputs)?,
             Executor::Reference(reference) => in_f64(reference, table, outputs)?,
         }
-        Ok(())
+        Ok(!look || outputs.iter().all(are_finite))
+    }
+}
+
+fn are_finite<T: Real>(out: &Out<'_, T>) -> bool {
+    match out {
+        Out::Real(values) => finite(values),
+        Out::Wide(values) => finite(values),
     }
 }
 

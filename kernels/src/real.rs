@@ -30,7 +30,7 @@ pub trait Real:
     #[doc(hidden)]
     fn prepare(program: Program, threads: usize, simd: Simd) -> Cpu<Self>;
     #[doc(hidden)]
-    fn run(cpu: &mut Cpu<Self>, inputs: &[&[Self]], outputs: &mut [Out<'_, Self>]);
+    fn run(cpu: &mut Cpu<Self>, inputs: &[&[Self]], outputs: &mut [Out<'_, Self>], look: bool) -> bool;
     /// Computes a tile of a matrix product.
     ///
     /// # Safety
@@ -105,8 +105,8 @@ macro_rules! real {
             fn prepare(program: Program, threads: usize, simd: Simd) -> Cpu<Self> {
                 Cpu::prepared(program, threads, simd)
             }
-            fn run(cpu: &mut Cpu<Self>, inputs: &[&[Self]], outputs: &mut [Out<'_, Self>]) {
-                cpu.run_all(inputs, outputs);
+            fn run(cpu: &mut Cpu<Self>, inputs: &[&[Self]], outputs: &mut [Out<'_, Self>], look: bool) -> bool {
+                cpu.run_all(inputs, outputs, look)
             }
             #[inline]
             #[allow(unsafe_code)]

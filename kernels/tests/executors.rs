@@ -685,6 +685,33 @@ fn products_are_added_to_overlapping_rows() {
     }
 }
 
+/// One number that is not finite is found wherever it is, in either kind of output; what is finite is not taken for it.
+#[test]
+fn outputs_are_looked_at() {
+    for len in [1, 15, 64, 1000, 3 * (1 << 15) + 5] {
+        let copy = |out: usize| {
+            let view = |slot: usize| View::new(slot, 0, &[1]);
+            Command::Map(Nest { dims: vec![len], body: Body::product(1), inputs: vec![view(0)], out: view(out) })
+        };
+        let slots = vec![Slot::Input(len), Slot::Output { len, wide: false }, Slot::Output { len, wide: true }];
+        let program = Program::new(slots, vec![copy(1), copy(2)]).expect("a program");
+        for threads in 1..4 {
+            let mut cpu = Cpu::<f32>::with(program.clone(), threads, Simd::best());
+            let (mut x, mut real, mut wide) = (vec![-1e38f32; len], vec![0.0f32; len], vec![0.0; len]);
+            let mut run =
+                |x: &[f32]| cpu.run_finite(&[x], &mut [Out::Real(&mut real), Out::Wide(&mut wide)]).expect("a run");
+            assert!(run(&x));
+            for at in [0, len / 3, len / 2, len - 1] {
+                for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                    x[at] = bad;
+                    assert!(!run(&x), "{bad} at {at} of {len}, {threads} threads");
+                    x[at] = 1.0;
+                }
+            }
+        }
+    }
+}
+
 /// The same bits from 1, 2 and 4 threads, on work large enough to be split.
 #[test]
 fn threads_do_not_change_a_bit() {

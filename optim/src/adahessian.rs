@@ -151,12 +151,11 @@ fn draw<T: Real>(seed: u64, step: u64, signs: &mut [T]) {
 impl<T: Real> Optimizer<T> for AdaHessian<T> {
     fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
         check_len(self.gradient.len(), params.len())?;
-        let loss = oracle.gradient(params, &mut self.gradient)?;
+        let (loss, known) = oracle.checked_gradient(params, &mut self.gradient)?;
         draw(self.config.seed, self.steps, &mut self.signs);
         oracle.hvp(params, &self.signs, &mut self.product)?;
-        let lost = Report::new(Status::NonFinite, loss, 0.0);
-        if !loss.is_finite() {
-            return Ok(lost);
+        if !known || !finite(&self.product) {
+            return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
         // Signs do not matter: |z ⊙ Hz| = |Hz|; what is squared need not be positive.
         for segment in oracle.layout().segments().iter().filter(|segment| segment.shape.len() > 2) {
@@ -171,9 +170,7 @@ impl<T: Real> Optimizer<T> for AdaHessian<T> {
         let power = |decay: f64| 1.0 - decay.powf(steps as f64);
         let scalars = [rate, 1.0 / power(self.config.momentum), 1.0 / power(self.config.second)];
         let changed = [params, &mut self.mean, &mut self.squares];
-        if !self.rule.run_finite(scalars, changed, [&self.gradient, &self.product])? {
-            return Ok(lost);
-        }
+        self.rule.run(scalars, changed, [&self.gradient, &self.product])?;
         self.steps = steps;
         Ok(Report::new(Status::Stepped, loss, rate))
     }

@@ -8,7 +8,7 @@
 //! ```
 
 use osculate_engine::store::Store;
-use osculate_engine::{Real, dot, finite};
+use osculate_engine::{Real, dot};
 
 use crate::base::finite_state;
 use crate::error::positive;
@@ -110,9 +110,9 @@ impl<T: Real> Armijo<T> {
 impl<T: Real> Optimizer<T> for Armijo<T> {
     fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
         check_len(self.gradient.len(), params.len())?;
-        let loss = oracle.gradient(params, &mut self.gradient)?;
+        let (loss, known) = oracle.checked_gradient(params, &mut self.gradient)?;
         let squared = dot(&self.gradient, &self.gradient);
-        if !loss.is_finite() || !finite(&self.gradient) || !squared.is_finite() {
+        if !known || !squared.is_finite() {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
         let mut rate = (self.rate * self.config.growth.powf(1.0 / self.config.epoch as f64)).min(self.config.most);

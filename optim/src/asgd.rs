@@ -164,22 +164,18 @@ impl<T: Real> Asgd<T> {
 impl<T: Real> Optimizer<T> for Asgd<T> {
     fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
         check_len(self.gradient.len(), params.len())?;
-        let loss = oracle.gradient(params, &mut self.gradient)?;
-        let lost = Report::new(Status::NonFinite, loss, 0.0);
-        if !loss.is_finite() || self.steps == 0 && !finite(&self.gradient) {
-            return Ok(lost);
+        let (loss, finite) = oracle.checked_gradient(params, &mut self.gradient)?;
+        if !finite {
+            return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
         if self.steps == 0 {
             self.kept[0].copy_from_slice(params);
         }
         let (trust, g) = (self.config.trust, &self.gradient[..]);
-        let done = match (&mut self.rule, &mut self.kept[..]) {
-            (Rule::Spread(rule), [a, b, c, d]) => rule.run_finite([trust], [params, a, b, c, d], [g])?,
-            (Rule::Confident(rule), [a, b, c, d, e]) => rule.run_finite([trust], [params, a, b, c, d, e], [g])?,
-            _ => true, // there are as many vectors as the rule was traced for
-        };
-        if !done {
-            return Ok(lost);
+        match (&mut self.rule, &mut self.kept[..]) {
+            (Rule::Spread(rule), [a, b, c, d]) => rule.run([trust], [params, a, b, c, d], [g])?,
+            (Rule::Confident(rule), [a, b, c, d, e]) => rule.run([trust], [params, a, b, c, d, e], [g])?,
+            _ => {} // there are as many vectors as the rule was traced for
         }
         self.steps += 1;
         Ok(Report::new(Status::Stepped, loss, trust))

@@ -243,20 +243,20 @@ impl<T: Real> Worker<T> {
         Ok(Worker { base, steps: 0, buffers: vec![vec![T::zero(); len]; base.buffers()], rule })
     }
 
-    /// One step, if all of g is finite; whether it is. If not, nothing is changed.
-    pub fn run(&mut self, x: &mut [T], g: &[T], with: Use) -> Result<bool> {
+    /// One step; g is finite.
+    pub fn run(&mut self, x: &mut [T], g: &[T], with: Use) -> Result<()> {
         let steps = self.steps + 1;
         let power = |decay: f64| 1.0 - decay.powf(steps as f64);
         let corrections = [1.0 / power(self.base.momentum), 1.0 / power(self.base.second).sqrt()];
         let scalars = [with.keep, with.scale, with.clip, with.decay, corrections[0], corrections[1]];
-        let done = match (&mut self.rule, &mut self.buffers[..]) {
-            (Rule::None(rule), _) => rule.run_finite(scalars, [x], [g])?,
-            (Rule::One(rule), [a]) => rule.run_finite(scalars, [x, a], [g])?,
-            (Rule::Two(rule), [a, b]) => rule.run_finite(scalars, [x, a, b], [g])?,
-            _ => true, // there are as many buffers as the rule was traced for
-        };
-        self.steps += u64::from(done);
-        Ok(done)
+        match (&mut self.rule, &mut self.buffers[..]) {
+            (Rule::None(rule), _) => rule.run(scalars, [x], [g])?,
+            (Rule::One(rule), [a]) => rule.run(scalars, [x, a], [g])?,
+            (Rule::Two(rule), [a, b]) => rule.run(scalars, [x, a, b], [g])?,
+            _ => {} // there are as many buffers as the rule was traced for
+        }
+        self.steps = steps;
+        Ok(())
     }
 
     /// The debiased average of the gradients (of `average` and `adam`), as a vector and what it is to be multiplied by.

@@ -111,20 +111,19 @@ impl<T: Real> FirstOrder<T> {
 impl<T: Real> Optimizer<T> for FirstOrder<T> {
     fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
         check_len(self.gradient.len(), params.len())?;
-        let loss = oracle.gradient(params, &mut self.gradient)?;
+        let (loss, finite) = oracle.checked_gradient(params, &mut self.gradient)?;
         let norm = self.config.clip.map(|clip| (clip, dot(&self.gradient, &self.gradient).sqrt()));
         let clip = norm.map_or(1.0, |(clip, norm)| if norm > clip { clip / norm } else { 1.0 });
-        let lost = Report::new(Status::NonFinite, loss, 0.0);
         // A norm that overflows would stop everything silently.
-        if !loss.is_finite() || norm.is_some_and(|(_, norm)| !norm.is_finite()) {
-            return Ok(lost);
+        if !finite || norm.is_some_and(|(_, norm)| !norm.is_finite()) {
+            return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
         let Config { weight_decay, decoupled, .. } = self.config;
         let rate = self.config.rate * self.config.schedule.factor(self.worker.steps());
         let (shrink, decay) = if decoupled { (rate * weight_decay, 0.0) } else { (0.0, weight_decay) };
         let with = Use { keep: 1.0 - shrink, scale: -rate, clip, decay };
-        let done = self.worker.run(params, &self.gradient, with)?;
-        Ok(if done { Report::new(Status::Stepped, loss, rate) } else { lost })
+        self.worker.run(params, &self.gradient, with)?;
+        Ok(Report::new(Status::Stepped, loss, rate))
     }
 
     fn save(&self) -> Store {

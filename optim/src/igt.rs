@@ -130,17 +130,19 @@ impl<T: Real> Optimizer<T> for Igt<T> {
         let weight = self.config.weight(steps);
         let factor = if steps == 0 { 0.0 } else { weight / (1.0 - weight) };
         self.shift.run([factor], [&mut self.shifted], [params, &self.before])?;
-        let loss = oracle.gradient(&self.shifted, &mut self.gradient)?;
-        if !loss.is_finite() || !finite(&self.gradient) {
-            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        let (loss, known) = oracle.checked_gradient(&self.shifted, &mut self.gradient)?;
+        let lost = Report::new(Status::NonFinite, loss, 0.0);
+        if !known {
+            return Ok(lost);
         }
         self.mix.run([weight, 1.0 - weight], [&mut self.gradient], [&self.average])?;
         self.shifted.copy_from_slice(params);
         let rate = self.config.rate * self.config.schedule.factor(steps);
         // Averages of what is finite need not be: with a tail they are not between what they are of.
-        if !self.worker.run(params, &self.gradient, Use::scaled(-rate))? {
-            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        if !finite(&self.gradient) {
+            return Ok(lost);
         }
+        self.worker.run(params, &self.gradient, Use::scaled(-rate))?;
         std::mem::swap(&mut self.average, &mut self.gradient);
         std::mem::swap(&mut self.before, &mut self.shifted);
         Ok(Report { gain: Some(1.0 - weight), ..Report::new(Status::Stepped, loss, rate) })

@@ -116,19 +116,16 @@ fn predicted([xh, hh]: [f64; 2], rate: f64, process_noise: f64) -> [f64; 2] {
 impl<T: Real> Optimizer<T> for KalmanDescent<T> {
     fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
         check_len(self.gradient.len(), params.len())?;
-        let loss = oracle.gradient(params, &mut self.gradient)?;
-        let lost = Report::new(Status::NonFinite, loss, 0.0);
-        if !loss.is_finite() {
-            return Ok(lost);
+        let (loss, finite) = oracle.checked_gradient(params, &mut self.gradient)?;
+        if !finite {
+            return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
         let Config { rate, schedule, process_noise, noise, .. } = self.config;
         let rate = rate * schedule.factor(self.steps);
         let [xh, hh] = self.covariance;
         let total = hh + noise;
         let gains = [xh / total, hh / total];
-        if !self.rule.run_finite([gains[0], gains[1], rate], [params, &mut self.filtered], [&self.gradient])? {
-            return Ok(lost);
-        }
+        self.rule.run([gains[0], gains[1], rate], [params, &mut self.filtered], [&self.gradient])?;
         self.covariance = predicted([xh * (noise / total), hh * (noise / total)], rate, process_noise);
         self.steps += 1;
         Ok(Report { gain: Some(gains[1]), ..Report::new(Status::Stepped, loss, rate) })

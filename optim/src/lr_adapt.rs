@@ -172,12 +172,13 @@ impl<T: Real> LrAdapt<T> {
 impl<T: Real> Optimizer<T> for LrAdapt<T> {
     fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
         check_len(self.gradient.len(), params.len())?;
-        let loss = oracle.gradient(params, &mut self.gradient)?;
+        let (loss, finite) = oracle.checked_gradient(params, &mut self.gradient)?;
         let (config, rate) = (self.config, self.rate);
         let evaluates = config.evaluates(self.worker.steps());
-        if !loss.is_finite() || !self.worker.run(&mut self.velocity, &self.gradient, Use::scaled(rate))? {
+        if !finite {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
+        self.worker.run(&mut self.velocity, &self.gradient, Use::scaled(rate))?;
         let phi = dot(&self.gradient, &self.velocity);
         self.trial = Trial { phi, after: f64::NAN, ratio: f64::NAN };
         let descends = phi > 0.0 && phi.is_finite();

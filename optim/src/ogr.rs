@@ -250,8 +250,8 @@ impl<T: Real> Ogr<T> {
 impl<T: Real> Optimizer<T> for Ogr<T> {
     fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
         check_len(self.gradient.len(), params.len())?;
-        let loss = oracle.gradient(params, &mut self.gradient)?;
-        if !loss.is_finite() || !finite(&self.gradient) {
+        let (loss, known) = oracle.checked_gradient(params, &mut self.gradient)?;
+        if !known {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
         let Config { variant, warm_up, trust, clip, rate, .. } = self.config;

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 
 use osculate_engine::{
     Batch, Device, Func, In, Layout, MeansProgram, Moments, MomentsProgram, Out, Program, Real, Request, Signature,
-    Spec,
+    Spec, finite,
 };
 
 use crate::{Error, Result};
@@ -32,6 +32,17 @@ pub trait Oracle<T: Real> {
     /// # Errors
     /// Vectors of wrong lengths, indices out of range.
     fn gradient(&mut self, at: &[T], into: &mut [T]) -> Result<f64>;
+
+    /// Mean loss, and whether it and all of the mean gradient, which goes to `into`, are finite: no step is taken otherwise.
+    ///
+    /// Who knows it without looking once more says so here.
+    ///
+    /// # Errors
+    /// Vectors of wrong lengths, indices out of range.
+    fn checked_gradient(&mut self, at: &[T], into: &mut [T]) -> Result<(f64, bool)> {
+        let loss = self.gradient(at, into)?;
+        Ok((loss, loss.is_finite() && finite(into)))
+    }
 
     /// The mean Hessian-vector product goes to `into`.
     ///
@@ -201,17 +212,17 @@ impl<D: Signature, T: Real> On<'_, D, T> {
         ready(slot, || loss.as_ref().map_err(Clone::clone)?.means(batch.count(), request, device))
     }
 
-    fn mean_gradient(
+    fn checked(
         loss: &osculate_engine::Result<Func<Vec<Spec>, D, Spec>>,
         batch: &Batch<T>,
         device: &Device,
         programs: &mut HashMap<usize, Programs<D, T>>,
         at: &[T],
         into: &mut [T],
-    ) -> Result<f64> {
+    ) -> Result<(f64, bool)> {
         let slot = &mut compiled(programs, batch.count()).gradient;
         let program = Self::means(loss, batch, device, slot, Request::gradient())?;
-        Ok(program.run(at, None, batch, Some(into), None)?)
+        Ok(program.run_finite(at, None, batch, Some(into), None)?)
     }
 }
 
@@ -234,7 +245,11 @@ impl<T: Real, D: Signature> Oracle<T> for On<'_, D, T> {
     }
 
     fn gradient(&mut self, at: &[T], into: &mut [T]) -> Result<f64> {
-        Self::mean_gradient(self.loss, self.batch, self.device, self.programs, at, into)
+        Ok(self.checked_gradient(at, into)?.0)
+    }
+
+    fn checked_gradient(&mut self, at: &[T], into: &mut [T]) -> Result<(f64, bool)> {
+        Self::checked(self.loss, self.batch, self.device, self.programs, at, into)
     }
 
     fn hvp(&mut self, at: &[T], along: &[T], into: &mut [T]) -> Result<()> {
@@ -300,6 +315,6 @@ impl<T: Real, D: Signature> Oracle<T> for On<'_, D, T> {
         let Some(whole) = self.whole else {
             return Err(Error::Oracle { what: "the gradient of all the data", instead: WHOLE });
         };
-        Self::mean_gradient(self.loss, whole, self.device, self.programs, at, into)
+        Ok(Self::checked(self.loss, whole, self.device, self.programs, at, into)?.0)
     }
 }

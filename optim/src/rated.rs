@@ -81,14 +81,13 @@ impl<T: Real, R: Rule> Rated<T, R> {
 impl<T: Real, R: Rule> Optimizer<T> for Rated<T, R> {
     fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
         check_len(self.gradient.len(), params.len())?;
-        let loss = oracle.gradient(params, &mut self.gradient)?;
+        let (loss, known) = oracle.checked_gradient(params, &mut self.gradient)?;
         let g = &self.gradient;
         let (squared, previous) = (dot(g, g), dot(g, &self.direction));
-        if !loss.is_finite() || !squared.is_finite() {
+        if !known || !squared.is_finite() {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
         let steps = self.worker.steps();
-        // All of g is finite, as its square is.
         self.worker.run(&mut self.direction, g, Use::scaled(1.0))?;
         let slope = match self.worker.mean() {
             Some((mean, correction)) => correction * dot(mean, &self.direction),

@@ -107,10 +107,11 @@ impl<T: Real> Optimizer<T> for Svrg<T> {
     fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
         check_len(self.gradient.len(), params.len())?;
         let steps = self.worker.steps();
-        let loss = oracle.gradient(params, &mut self.gradient)?;
+        let (loss, known) = oracle.checked_gradient(params, &mut self.gradient)?;
+        let lost = Report::new(Status::NonFinite, loss, 0.0);
         // All the data are not looked at for a step that cannot be taken.
-        if !loss.is_finite() || !finite(&self.gradient) {
-            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        if !known {
+            return Ok(lost);
         }
         let look = steps.is_multiple_of(self.config.every);
         match look {
@@ -118,7 +119,7 @@ impl<T: Real> Optimizer<T> for Svrg<T> {
             false => oracle.gradient(&self.snapshot, &mut self.there)?,
         };
         if !finite(&self.there) {
-            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+            return Ok(lost);
         }
         if look {
             // Here g(θ) = g(s).
@@ -130,8 +131,11 @@ impl<T: Real> Optimizer<T> for Svrg<T> {
         }
         let rate = self.config.rate * self.config.schedule.factor(steps);
         // Sums of what is finite need not be.
-        let done = self.worker.run(params, &self.gradient, Use::scaled(-rate))?;
-        Ok(if done { Report::new(Status::Stepped, loss, rate) } else { Report::new(Status::NonFinite, loss, 0.0) })
+        if !finite(&self.gradient) {
+            return Ok(lost);
+        }
+        self.worker.run(params, &self.gradient, Use::scaled(-rate))?;
+        Ok(Report::new(Status::Stepped, loss, rate))
     }
 
     fn save(&self) -> Store {

@@ -27,11 +27,6 @@ impl<T: Real, const M: usize, const R: usize, const S: usize> Vectors<T, M, R, S
     pub fn run(&mut self, scalars: [f64; S], mut changed: [&mut [T]; M], read: [&[T]; R]) -> Result<()> {
         Ok(self.0.run(&scalars.map(T::narrow), &mut changed, &read).map_err(osculate_engine::Error::from)?)
     }
-
-    /// The same if all that is read is finite; whether it is. If not, nothing is changed.
-    pub fn run_finite(&mut self, scalars: [f64; S], mut changed: [&mut [T]; M], read: [&[T]; R]) -> Result<bool> {
-        Ok(self.0.run_finite(&scalars.map(T::narrow), &mut changed, &read).map_err(osculate_engine::Error::from)?)
-    }
 }
 
 #[cfg(test)]

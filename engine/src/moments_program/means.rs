@@ -1,6 +1,6 @@
 //! Means alone: what an optimizer's step wants, in chunks like moments.
 
-use osculate_kernels::Real;
+use osculate_kernels::{Real, finite as are_finite};
 
 use super::{Budget, MomentsProgram};
 use crate::program::Device;
@@ -86,18 +86,44 @@ impl<T: Real> MeansProgram<T> {
         gradient: Option<&mut [T]>,
         hvp: Option<&mut [T]>,
     ) -> Result<f64> {
+        Ok(self.go(params, along, batch, [gradient, hvp], false)?.0)
+    }
+
+    /// The same, and whether the loss and all that it filled is finite: the threads that made it look.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn run_finite(
+        &mut self,
+        params: &[T],
+        along: Option<&[T]>,
+        batch: &Batch<T>,
+        gradient: Option<&mut [T]>,
+        hvp: Option<&mut [T]>,
+    ) -> Result<(f64, bool)> {
+        self.go(params, along, batch, [gradient, hvp], true)
+    }
+
+    /// The mean loss, and whether all is finite if that is to be looked at.
+    fn go(
+        &mut self,
+        params: &[T],
+        along: Option<&[T]>,
+        batch: &Batch<T>,
+        mut vectors: [Option<&mut [T]>; 2],
+        look: bool,
+    ) -> Result<(f64, bool)> {
         let MeansProgram { program, losses } = self;
         let Request { gradient: wants_gradient, hvp: wants_hvp, .. } = program.request;
-        if [gradient.is_some(), hvp.is_some(), along.is_some()] != [wants_gradient, wants_hvp, wants_hvp] {
+        if [vectors[0].is_some(), vectors[1].is_some(), along.is_some()] != [wants_gradient, wants_hvp, wants_hvp] {
             let why = "a gradient, a product and its direction are given exactly when they were asked for";
             return Err(Error::State(why.into()));
         }
         program.sized(params, along, batch)?;
         losses.clear();
-        let mut vectors = [gradient, hvp];
         if let Some(chunk) = program.whole() {
-            chunk.run(params, along, batch, 0, losses, vectors)?;
-            return Ok(losses.losses().iter().sum());
+            let finite = chunk.run(params, along, batch, 0, losses, vectors, look)?;
+            return Ok((losses.losses().iter().sum(), finite));
         }
         let want = program.layout.len();
         for vector in vectors.iter_mut().flatten() {
@@ -116,6 +142,7 @@ impl<T: Real> MeansProgram<T> {
             losses.join_losses(total);
             Ok(())
         })?;
-        Ok(losses.losses().iter().sum())
+        let finite = || are_finite(losses.losses()) && vectors.iter().flatten().all(|vector| are_finite(vector));
+        Ok((losses.losses().iter().sum(), !look || finite()))
     }
 }

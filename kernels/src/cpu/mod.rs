@@ -33,7 +33,7 @@ use std::mem::take;
 use std::time::{Duration, Instant};
 
 use block::Registers;
-use team::Team;
+use team::{MOST, Team};
 
 use crate::memory::{Buffer, allocate, check};
 use crate::{Command, Error, Out, Program, Real, Slot};
@@ -233,16 +233,44 @@ impl<T: Real> Cpu<T> {
     /// Wrong numbers or lengths of buffers; nothing is written then.
     pub fn run(&mut self, inputs: &[&[T]], outputs: &mut [Out<'_, T>]) -> Result<(), Error> {
         check(&self.program, inputs, outputs)?;
-        T::run(self, inputs, outputs);
+        T::run(self, inputs, outputs, false);
         Ok(())
     }
 
-    /// Of buffers that were checked.
-    pub(crate) fn run_all(&mut self, inputs: &[&[T]], outputs: &mut [Out<'_, T>]) {
-        match self.threads {
-            1 => self.run_by(&Team::one(), inputs, outputs),
-            threads => Team::gather(threads, ALONE, &mut |team| self.run_by(team, inputs, outputs)),
+    /// The same, and whether all that the outputs hold then is finite: the threads that made it look, while they are awake.
+    ///
+    /// ```
+    /// # use osculate_kernels::*;
+    /// # let body = Body(vec![Instr::Load(0), Instr::Load(0), Instr::Mul(0, 1)]);
+    /// # let square = Nest { dims: vec![2], body, inputs: vec![View::new(0, 0, &[1])], out: View::new(1, 0, &[1]) };
+    /// # let program = Program::new(vec![Slot::Input(2), Slot::Output { len: 2, wide: false }], vec![Command::Map(square)])?;
+    /// // out = x²
+    /// let (mut cpu, mut out) = (Cpu::<f32>::new(program), [0.0; 2]);
+    /// assert!(cpu.run_finite(&[&[1.0, 2.0]], &mut [Out::Real(&mut out)])?);
+    /// assert!(!cpu.run_finite(&[&[1.0, 1e30]], &mut [Out::Real(&mut out)])?);
+    /// assert_eq!(out, [1.0, f32::INFINITY]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As above.
+    pub fn run_finite(&mut self, inputs: &[&[T]], outputs: &mut [Out<'_, T>]) -> Result<bool, Error> {
+        check(&self.program, inputs, outputs)?;
+        Ok(T::run(self, inputs, outputs, true))
+    }
+
+    /// Of buffers that were checked; whether outputs are finite, if that is to be looked at.
+    pub(crate) fn run_all(&mut self, inputs: &[&[T]], outputs: &mut [Out<'_, T>], look: bool) -> bool {
+        let (mut finite, threads) = (true, self.threads);
+        let mut run = |team: &Team| {
+            self.run_by(team, inputs, outputs);
+            finite = !look || are_finite(self.scratch.simd, team, outputs);
+        };
+        match threads {
+            1 => run(&Team::one()),
+            threads => Team::gather(threads, ALONE, &mut run),
         }
+        finite
     }
 
     fn run_by(&mut self, team: &Team, inputs: &[&[T]], outputs: &mut [Out<'_, T>]) {
@@ -272,4 +300,20 @@ impl<T: Real> Cpu<T> {
             }
         }
     }
+}
+
+/// Whether all elements are finite; threads share them.
+fn are_finite<T: Real>(simd: Simd, team: &Team, outputs: &[Out<'_, T>]) -> bool {
+    let mut finite = [true; MOST];
+    let threads = team.threads(outputs.iter().map(Out::len).sum());
+    team.parts(&mut finite[..threads], |part, finite| {
+        let share = |len: usize| len * part / threads..len * (part + 1) / threads;
+        for out in outputs {
+            *finite &= match out {
+                Out::Real(values) => T::finite(simd, &values[share(values.len())]),
+                Out::Wide(values) => f64::finite(simd, &values[share(values.len())]),
+            };
+        }
+    });
+    finite.iter().all(|&finite| finite)
 }

@@ -15,8 +15,7 @@ const SHARED: usize = 1 << 17;
 
 /// A program of elementwise commands, run over vectors of any length: some are replaced by the results, all in one pass.
 ///
-/// Every element is read once (by [`run_finite`](Sweep::run_finite) what is only read twice) and written once, so a step of an
-/// optimizer costs what its vectors' bytes cost.
+/// Every element is read once and written once, so a step of an optimizer costs what its vectors' bytes cost.
 ///
 /// ```
 /// # use osculate_kernels::*;
@@ -52,8 +51,6 @@ struct Room<T> {
     stored: Vec<Block<T>>,
     /// The ends of the vectors, in whole steps.
     ends: Vec<Same<T>>,
-    /// Whether what it is to read is finite.
-    finite: bool,
 }
 
 impl<T: Real> Sweep<T> {
@@ -78,7 +75,6 @@ impl<T: Real> Sweep<T> {
             args: Box::new([Lanes::NONE; ARGS]),
             stored: vec![Block([T::zero(); BLOCK]); code.stored],
             ends: vec![Same([T::zero(); STEP]); replaced + code.inputs.len()],
-            finite: true,
         };
         Ok(Sweep {
             simd,
@@ -97,32 +93,6 @@ impl<T: Real> Sweep<T> {
     /// # Errors
     /// Wrong numbers or lengths; nothing is written then.
     pub fn run(&mut self, scalars: &[T], replaced: &mut [&mut [T]], read: &[&[T]]) -> Result<(), Error> {
-        self.go(scalars, replaced, read, false).map(drop)
-    }
-
-    /// The same if all elements of the vectors to read are finite: tells whether they are, and replaces nothing if not.
-    ///
-    /// ```
-    /// # use osculate_kernels::*;
-    /// # let body = Body(vec![Instr::Load(0), Instr::Load(1), Instr::Add(0, 1)]);
-    /// # let map = Nest { dims: vec![2], body, inputs: vec![View::new(1, 0, &[1]), View::new(2, 0, &[1])], out: View::new(3, 0, &[1]) };
-    /// # let slots = vec![Slot::Input(0), Slot::Input(2), Slot::Input(2), Slot::Output { len: 2, wide: false }];
-    /// // x ← x + g
-    /// # let mut sweep = Sweep::new(&Program::new(slots, vec![Command::Map(map)])?, 1, Simd::best())?;
-    /// let mut x = [1.0, 2.0];
-    /// assert!(!sweep.run_finite(&[], &mut [&mut x], &[&[1.0, f64::NAN]])?);
-    /// assert_eq!(x, [1.0, 2.0]);
-    /// # Ok::<(), Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As above.
-    pub fn run_finite(&mut self, scalars: &[T], replaced: &mut [&mut [T]], read: &[&[T]]) -> Result<bool, Error> {
-        self.go(scalars, replaced, read, true)
-    }
-
-    /// Runs, once what is to be read was found finite if that is wanted: the threads that look stay for the work.
-    fn go(&mut self, scalars: &[T], replaced: &mut [&mut [T]], read: &[&[T]], look: bool) -> Result<bool, Error> {
         let [first, more] = self.vectors;
         if scalars.len() != self.scalars || replaced.len() != first || read.len() != more {
             let want = format!("{} scalars, {first} vectors to replace and {more} to read", self.scalars);
@@ -162,9 +132,6 @@ impl<T: Real> Sweep<T> {
             let from = if part == 0 { 0 } else { head + part * share };
             from..len.min(head + part * share + share)
         };
-        let seen = |part: usize, room: &mut Room<T>| {
-            room.finite = read.iter().all(|vector| T::finite(*simd, &vector[range(part)]));
-        };
         let part = |part: usize, room: &mut Room<T>| {
             let Range { start, end } = range(part);
             let head = if part == 0 { head } else { 0 };
@@ -172,17 +139,8 @@ impl<T: Real> Sweep<T> {
             room.step(*simd, code, args, start..start + head);
             room.run(*simd, code, args, start + head..end);
         };
-        let mut finite = true;
-        Team::gather(rooms.len(), 0, &mut |team| {
-            if look {
-                team.parts(rooms, seen);
-                finite = rooms.iter().all(|room| room.finite);
-            }
-            if finite {
-                team.parts(rooms, part);
-            }
-        });
-        Ok(finite)
+        Team::gather(rooms.len(), 0, &mut |team| team.parts(rooms, part));
+        Ok(())
     }
 }
 
@@ -205,7 +163,7 @@ impl<T: Real> Room<T> {
             for (to, arg) in self.args.iter_mut().zip(args).take(vectors).filter(|(_, arg)| !arg.same) {
                 to.at = arg.at.wrapping_add(start);
             }
-            // SAFETY: `Sweep::go` checked that all vectors hold the range, which no other thread has; each is replaced once what lies
+            // SAFETY: `Sweep::run` checked that all vectors hold the range, which no other thread has; each is replaced once what lies
             // there was read.
             unsafe { stretches(simd, code, &self.args, 0..whole, whole) };
             self.step(simd, code, args, start + whole..start + len);

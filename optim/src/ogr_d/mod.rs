@@ -365,8 +365,8 @@ impl<T: Real> OgrD<T> {
 impl<T: Real> Optimizer<T> for OgrD<T> {
     fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
         check_len(self.gradient.len(), params.len())?;
-        let loss = oracle.gradient(params, &mut self.gradient)?;
-        if !loss.is_finite() || !finite(&self.gradient) {
+        let (loss, known) = oracle.checked_gradient(params, &mut self.gradient)?;
+        if !known {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
         let (d, Config { divisor, cut, rate, .. }) = (self.d, self.config);
