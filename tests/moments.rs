@@ -334,6 +334,28 @@ fn means_of_chunks() {
     }
 }
 
+/// Whether loss and gradient are finite is told of one program, of chunks with a rest, and on the reference device.
+#[test]
+fn means_that_are_not_finite() {
+    // The gradient of √w is infinite at 0, its value is not.
+    let loss = Func::trace(spec([3]), spec([3]), |_, w, x| (w.sqrt() * x).sum()).expect("a trace");
+    for n in [1, 4, 19] {
+        let x = Array::from_fn([n, 3], |i| 1.0 + i as f64);
+        let batch = Examples::<_, f64>::new(spec([3]), x).and_then(|examples| examples.all()).expect("a batch");
+        for (device, budget) in [Device::cpu(), Device::Reference].map(|d| [(d, 48), (d, 0)]).concat() {
+            let budget = Budget::mib(budget);
+            let mut means = loss.means_within::<f64>(n, Request::gradient(), &device, budget).expect("means");
+            let mut g = [0.0; 3];
+            let mut run = |w: [f64; 3]| means.run_finite(&w, None, &batch, Some(&mut g), None).expect("a run");
+            assert!(run([1.0, 4.0, 9.0]).1);
+            let (value, finite) = run([1.0, 0.0, 4.0]);
+            assert!(value.is_finite() && !finite, "{n} {device:?} {budget:?}");
+            assert!(!run([f64::NAN, 1.0, 1.0]).1);
+            assert!(run([1.0, 1.0, 1e300]).1);
+        }
+    }
+}
+
 tree! { struct Shared { kernel, gain, shift, mix, head } }
 
 /// Convolution, normalisation, a residual, a weight used at every step of an unrolled recurrence and once more, a dense head: the
