@@ -121,7 +121,7 @@ fn products(c: &mut Criterion) {
 /// 3×3 convolutions of padded square images, eight at once, with both gradients.
 fn convolutions(c: &mut Criterion) {
     let n = 8;
-    for [from, to, side] in [[16, 16, 32], [32, 32, 16], [64, 64, 8], [64, 96, 12]] {
+    for [from, to, side] in [[16, 16, 32], [32, 32, 16], [64, 64, 8], [64, 96, 12], [256, 256, 8]] {
         let taps = from * 9;
         let (image, result) = ((side + 2) * (side + 2) * from, to * side * side);
         // Channels lie innermost, as the planner has them: steps of a row, and of one of results.

@@ -96,7 +96,7 @@ pub enum Command {
 /// Batched matrix products `out = scale · a b`, one for every index of `batch`.
 ///
 /// Rows, inner and columns are groups of loops, so that an operand may be any strided view: the windows of a convolution are one
-/// with overlapping strides. What executors pack of one is a block at a time, never the whole.
+/// with overlapping strides. What executors pack of them is a block at a time, and of the weights of some convolutions a few MiB.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Product {
     /// Loops of separate products.

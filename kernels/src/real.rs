@@ -7,8 +7,10 @@ use std::ops::{AddAssign, MulAssign, Range};
 use num_traits::Float;
 
 #[cfg(target_arch = "x86_64")]
+use crate::cpu::change;
+#[cfg(target_arch = "x86_64")]
 use crate::cpu::vector::x86;
-use crate::cpu::{ARGS, Change, LANES, Lanes, Level, Op, Tile, change, join, machine, tile};
+use crate::cpu::{ARGS, Change, LANES, Lanes, Level, Op, Tile, join, machine, tile};
 use crate::{Cpu, Out, Program, Scalar, Simd, math};
 
 /// `f32` or `f64`: what buffers hold.
@@ -134,7 +136,7 @@ macro_rules! real {
             #[allow(unsafe_code)]
             unsafe fn change(simd: Simd, c: &Change<'_, Self>) {
                 match simd.level() {
-                    Level::Portable => _ = c,
+                    Level::Portable => debug_assert!(false, "{c:?}"),
                     // SAFETY: such a `Simd` exists only where the features do; the rest is the caller's contract.
                     #[cfg(target_arch = "x86_64")]
                     Level::Avx2 => unsafe { change::$avx2(c) },

@@ -288,7 +288,7 @@ pub(crate) fn order(c: &Contract, args: &[Value]) -> Option<Vec<usize>> {
 
 /// Emits a batched matrix product.
 ///
-/// Operands may be any views (the windows of a convolution); what executors pack of them is a block at a time.
+/// Operands may be any views (the windows of a convolution), of which executors make no matrix.
 fn matmul(cx: &mut Lowering, coef: f64, a: Operand, b: Operand, out: &[u8], dims: &[usize], place: Place<'_>) -> Value {
     let roles = Roles::new([&a.1, &b.1], out);
     let lies = roles.order([&a, &b], out, dims);

@@ -1,7 +1,6 @@
 //! The transforms of Winograd's products: squares of values to squares of points, and back.
 //!
-//! All six multiply a square by a small matrix from both sides, for a vector of channels at a time; see
-//! [`winograd`](super::matmul).
+//! All six multiply a square by a small matrix from both sides, for a vector of channels at a time; `matmul/winograd` says why.
 
 // Registers and raw pointers all through; what makes them sound is the contract of `Real::change`.
 #![allow(unsafe_code)]
@@ -13,13 +12,12 @@ use std::ops::Range;
 #[cfg(target_arch = "x86_64")]
 use super::tile::VECTORS;
 #[cfg(target_arch = "x86_64")]
-use super::vector::Vector;
+use super::vector::Masked;
 #[cfg(target_arch = "x86_64")]
 use crate::Real;
 
-/// Which matrix is on both sides (A, B and G of Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016, eq. 9),
-/// and so what squares are read and written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which matrix is on both sides (A, B and G are those of Lavin and Gray for F(2, 3)), and so what squares are read and written.
+#[derive(Debug, Clone, Copy)]
 pub enum Matrix {
     /// Bᵀ: a window of 4×4 values to as many points.
     Window,
@@ -56,7 +54,7 @@ pub struct Change<'r, T> {
 trait Side<const IN: usize, const OUT: usize> {
     /// # Safety
     /// The machine has the instructions.
-    unsafe fn times<T: Real, V: Vector<T>>(x: [V; IN]) -> [V; OUT];
+    unsafe fn times<T: Real, V: Masked<T>>(x: [V; IN]) -> [V; OUT];
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -65,7 +63,7 @@ macro_rules! side {
         struct $name;
         impl Side<$in, $out> for $name {
             #[inline(always)]
-            unsafe fn times<T: Real, V: Vector<T>>([$($x),*]: [V; $in]) -> [V; $out] {
+            unsafe fn times<T: Real, V: Masked<T>>([$($x),*]: [V; $in]) -> [V; $out] {
                 // SAFETY: the trait's contract.
                 unsafe {
                     let $half = V::splat(T::narrow(0.5));
@@ -93,7 +91,7 @@ side!(Untaps, 4, 3, [a, b, c, d], half => [a.add(half.mul(b.add(c))), half.mul(b
 /// The contract of `Real::change`.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-unsafe fn change<T: Real, V: Vector<T>, S: Side<IN, OUT>, const IN: usize, const OUT: usize>(c: &Change<'_, T>) {
+unsafe fn change<T: Real, V: Masked<T>, S: Side<IN, OUT>, const IN: usize, const OUT: usize>(c: &Change<'_, T>) {
     let [[row, col, panel], [to_row, to_col, to_panel]] = c.steps;
     let width = VECTORS * V::LANES;
     for &[from, to] in c.at {

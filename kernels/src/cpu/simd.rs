@@ -4,7 +4,8 @@ use crate::Error;
 
 /// An instruction set that this machine has.
 ///
-/// Elementwise results have the same bits with every set; products may differ in the last digits, for want of fused multiply-adds.
+/// Elementwise results have the same bits with every set; products may differ in the last digits, for want of fused multiply-adds and,
+/// in f32, of convolutions by transforms.
 ///
 /// ```
 /// use osculate_kernels::Simd;

@@ -1,7 +1,8 @@
 //! Matrix products of strided views, by tiles: at most one operand read in place, the other packed into panels.
 //!
 //! What costs less is decided once, from the strides. The windows of a convolution are thus never a matrix: they are read where they
-//! lie, or packed a block at a time. Small plain products are loops.
+//! lie, or packed a block at a time. Small plain products are loops; convolutions of 3×3 taps, which are also found by their strides,
+//! go by way of transforms.
 
 mod part;
 mod tiles;
@@ -228,11 +229,14 @@ impl MatMul {
         let (tall, wide) = match &self.kind {
             Kind::Loops(_) => (1, n),
             Kind::Tiles(tiles) => (tiles.shape.rows, tiles.panels()),
-            Kind::Winograd(winograd) => return winograd.run(self, source, scratch, place),
+            Kind::Winograd(_) => (1, 1), // shared otherwise
         };
         let first = self.batch.first().copied().unwrap_or(1);
         let mut threads = source.team.threads(self.work()).min(scratch.len());
         let by_product = if self.distinct { first >= 2 * threads } else { self.apart && first > 1 };
+        if let Kind::Winograd(winograd) = &self.kind {
+            return winograd.run(self, source, &mut scratch[..threads], place, by_product);
+        }
         let by_column = wide >= m.div_ceil(tall);
         if !self.distinct && !by_product {
             threads = 1;

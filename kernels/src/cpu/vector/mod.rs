@@ -22,7 +22,6 @@ pub(super) trait Vector<T>: Copy {
     unsafe fn load(from: *const T) -> Self;
     unsafe fn store(self, to: *mut T);
     unsafe fn add(self, other: Self) -> Self;
-    unsafe fn sub(self, other: Self) -> Self;
     unsafe fn mul(self, other: Self) -> Self;
     unsafe fn div(self, other: Self) -> Self;
     unsafe fn sqrt(self) -> Self;
@@ -34,7 +33,7 @@ pub(super) trait Vector<T>: Copy {
     unsafe fn pick(test: Self::Test, a: Self, b: Self) -> Self;
 }
 
-/// One that can be read and written in part.
+/// One that can be read and written in part, and does what only loops for such machines need.
 ///
 /// # Safety
 /// As above; pointers are to as many elements as a mask takes.
@@ -46,6 +45,7 @@ pub(super) trait Masked<T>: Vector<T> {
     unsafe fn mask(lanes: usize) -> Self::Mask;
     unsafe fn load_some(from: *const T, mask: Self::Mask) -> Self;
     unsafe fn store_some(self, to: *mut T, mask: Self::Mask);
+    unsafe fn sub(self, other: Self) -> Self;
     /// `self · x + y`, rounded once.
     unsafe fn mul_add(self, x: Self, y: Self) -> Self;
 }
@@ -137,10 +137,6 @@ impl<T: Real> Vector<T> for Array<T> {
     #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
         self.each(other, |x, y| x + y)
-    }
-    #[inline(always)]
-    unsafe fn sub(self, other: Self) -> Self {
-        self.each(other, |x, y| x - y)
     }
     #[inline(always)]
     unsafe fn mul(self, other: Self) -> Self {

@@ -37,10 +37,6 @@ macro_rules! vector {
                 unsafe { $add(self, other) }
             }
             #[inline(always)]
-            unsafe fn sub(self, other: Self) -> Self {
-                unsafe { $sub(self, other) }
-            }
-            #[inline(always)]
             unsafe fn mul(self, other: Self) -> Self {
                 unsafe { $mul(self, other) }
             }
@@ -88,6 +84,10 @@ macro_rules! vector {
             #[inline(always)]
             unsafe fn store_some(self, to: *mut $type, mask: $mask) {
                 unsafe { $store_some(to, mask, self) }
+            }
+            #[inline(always)]
+            unsafe fn sub(self, other: Self) -> Self {
+                unsafe { $sub(self, other) }
             }
             #[inline(always)]
             unsafe fn mul_add(self, x: Self, y: Self) -> Self {

@@ -1,13 +1,14 @@
 //! Convolutions of 3×3 taps, and both their gradients, by Winograd's F(2×2, 3×3): 16 products a tile of 2×2 places instead of 36.
 //!
-//! Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2016), eq. 8: with d the 4×4 window of a tile, g the taps and
-//! y its 2×2 places, `y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A`, summed over channels. So Σ y·(d ∗ g) is, over 16 points apart, a sum over tiles and
+//! Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2016): with d the 4×4 window of a tile, g the taps and y its
+//! 2×2 places, `y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A`, summed over channels. So Σ y·(d ∗ g) is, over 16 points apart, a sum over tiles and
 //! both kinds of channels of products of three transforms; whichever of the three is the result, what is left is a matrix product for
 //! each point between the transforms of the other two, then transformed back by the transposed matrix. Channels lie innermost, and
 //! are the vectors' lanes.
 //!
 //! Errors are those of direct products by their mean square, but each is relative to the largest values of its tile, not to its own:
-//! fair in f32, but who asks for f64 wants all digits, so there products are direct.
+//! fair in f32, but who asks for f64 wants all digits, so there products are direct. So a place whose own window is zero may come out
+//! as rounding, and a value that is not finite spoils all places of its tile (of its example alone).
 
 mod part;
 
@@ -27,8 +28,17 @@ const POINTS: usize = 16;
 /// Most tiles of a block, and squares of a transform.
 const BLOCK: usize = 64;
 
-/// Bytes that the transforms of a block's windows and places may have: they stay in the second cache.
+/// Fewest, if there are as many: each block reads all transforms of weights.
+const FEWEST: usize = 32;
+
+/// Bytes that the transforms of a block's windows and places are to have: so they stay in the second cache.
 const ROOM: usize = 1 << 18;
+
+/// Most bytes of transforms of weights, which every thread holds whole.
+const LARGEST: usize = 4 << 20;
+
+/// Channels that threads share weights by: tiles of all sets are about as high, and whole vectors are made of so many.
+const SHARE: usize = 8;
 
 /// The three that make a convolution: windows of images, places of what it yields, taps of its weights.
 const WINDOWS: usize = 0;
@@ -161,9 +171,8 @@ impl Winograd {
         roles.into_iter().find_map(|([windows, taps, places], [around_taps, around_places, others])| {
             let [(from, taps_loops), (images, place_loops)] = matching(around_taps, around_places, windows)?;
             let views = [windows, places, taps];
-            let overlaps = product.out.overlaps(&product.dims()[2]);
-            // What is folded back is added up; else every result is one place.
-            if (windows == out) != overlaps || windows == out && !product.accumulate {
+            // Windows that are folded back are added to one after the other, all else is written at once.
+            if windows != out && product.out.overlaps(&product.dims()[2]) {
                 return None;
             }
             let sides = [offsets(&from, windows), offsets(others, places)];
@@ -184,16 +193,19 @@ impl Winograd {
                 Weights::Read(panels, Runs::new(&dims, &steps))
             };
             let steps = [(windows, taps_loops), (places, place_loops), (taps, taps_loops)];
-            let within: usize = from.iter().chain(&place_loops).chain(&taps_loops).map(|l| reach(l, windows)).sum();
+            let image: usize = from.iter().chain(&place_loops).chain(&taps_loops).map(|l| reach(l, windows)).sum();
             let apart = match &images[..] {
                 [] => true,
-                [one] => one.steps[windows] > within,
+                [one] => one.steps[windows] > image,
                 _ => false,
             };
             let grid = place_loops.map(|l| l.extent / 2);
             let images = [windows, places].map(|view| offsets(&images, view));
-            let fit = ROOM / (POINTS * (c + k) * size_of::<T>());
-            let block = (fit / shape.rows * shape.rows).clamp(shape.rows, BLOCK);
+            if POINTS * c * k * size_of::<T>() > LARGEST {
+                return None;
+            }
+            let fit = (ROOM / (POINTS * (c + k) * size_of::<T>())).clamp(FEWEST, BLOCK);
+            let block = fit / shape.rows * shape.rows;
             let depth = if windows == out { k } else { c };
             let width = shape.cols();
             let room = if taps == out { [k, c] } else { [depth, c + k - depth] };
@@ -224,7 +236,8 @@ impl Winograd {
         self.images[0].len() * self.grid[0] * self.grid[1]
     }
 
-    /// Whether it costs less than a direct product, in rough cycles.
+    /// Whether it costs less than a direct product, in rough cycles: 16 multiply-adds of vectors instead of 36, which shorter sums
+    /// make 18; the loads, sums and stores of a vector's transforms, there and back; and weights, which are packed, too.
     fn repays(&self) -> bool {
         let [tiles, c, k, lanes] =
             [self.tiles(), self.channels[0], self.channels[1], self.shape.lanes].map(|x| x as f64);
@@ -243,7 +256,7 @@ impl Winograd {
     }
 
     /// Elements of transforms of the three, and of taps before or after.
-    fn rooms(&self) -> [usize; 4] {
+    fn lengths(&self) -> [usize; 4] {
         let [windows, places, taps] = self.rooms.map(Room::len);
         let squares = match self.weights {
             Weights::Read(..) => self.at.len(),
@@ -254,7 +267,7 @@ impl Winograd {
 
     /// Elements of room that one thread needs.
     pub fn scratch(&self) -> usize {
-        self.rooms().iter().sum()
+        self.lengths().iter().sum()
     }
 
     /// The offset of a tile's corner, among windows or among places.
@@ -271,32 +284,32 @@ impl Winograd {
         [self.steps[one][0], self.steps[one][1], self.shape.cols()]
     }
 
-    pub fn run<T: Real>(&self, matmul: &MatMul, source: Source<'_, T>, scratch: &mut [Buffer<T>], place: Place<T>) {
+    /// Runs on so many threads, by products if those write elements of their own.
+    pub fn run<T: Real>(
+        &self,
+        matmul: &MatMul,
+        source: Source<'_, T>,
+        scratch: &mut [Buffer<T>],
+        place: Place<T>,
+        by_product: bool,
+    ) {
         let count: usize = matmul.batch.iter().product();
         let first = matmul.batch.first().copied().unwrap_or(1);
-        let threads = source.team.threads(matmul.work()).min(scratch.len());
-        let [lanes, images, places] = [self.shape.lanes, self.images[0].len(), self.channels[PLACES]];
-        let within = self.tiles() / images;
-        let by_product = if matmul.distinct { first >= 2 * threads } else { matmul.apart && first > 1 };
-        // Parts write elements of their own: whole products, tiles or images, or channels of places.
-        let units = match &self.weights {
-            _ if by_product => first,
-            Weights::Written(_) => places / lanes,
-            Weights::Read(..) if self.views[PLACES] == 2 => self.tiles(),
-            Weights::Read(..) if self.apart && matmul.batch.is_empty() => images,
-            Weights::Read(..) => 1,
+        let (tiles, images, channels) = (self.tiles(), self.images[0].len(), self.channels[PLACES]);
+        // What parts are shared by, so that they write elements of their own: how many there are, and of how many each is made.
+        let [products, all, places] = [0, 1, 2];
+        let (by, units, unit) = match &self.weights {
+            _ if by_product => (products, first, count / first),
+            Weights::Written(_) => (places, channels / SHARE, SHARE),
+            Weights::Read(..) if self.views[PLACES] == 2 => (all, tiles, 1),
+            Weights::Read(..) if self.apart && count == 1 => (all, images, tiles / images),
+            Weights::Read(..) => (all, 1, tiles),
         };
-        let threads = threads.min(units);
+        let threads = scratch.len().min(units);
         source.team.parts(&mut scratch[..threads], |part, scratch| {
-            let share = |unit: usize| units * part / threads * unit..units * (part + 1) / threads * unit;
-            let (mut products, mut tiles, mut channels) = (0..count, 0..self.tiles(), 0..places);
-            match &self.weights {
-                _ if by_product => products = share(count / first),
-                Weights::Written(_) => channels = share(lanes),
-                Weights::Read(..) if self.views[PLACES] == 2 => tiles = share(1),
-                Weights::Read(..) if units > 1 => tiles = share(within),
-                Weights::Read(..) => {}
-            }
+            let mut ranges = [0..count, 0..tiles, 0..channels];
+            ranges[by] = units * part / threads * unit..units * (part + 1) / threads * unit;
+            let [products, tiles, channels] = ranges;
             let part = Part { winograd: self, matmul, source, products, tiles, channels, place };
             matmul.simd.run(Roomy { part, scratch });
         });
@@ -381,6 +394,11 @@ mod tests {
         let mut taps = forward(4, 8, [32, 32], 1);
         taps.inner[2] = 2;
         assert_eq!(found::<f32>(&taps), None);
+        // Weights too large to be held, and places that lie on each other.
+        assert_eq!(found::<f32>(&forward(4, 8, [288, 256], 1)), None);
+        let mut over = Product { accumulate: true, ..forward(4, 8, [32, 32], 1) };
+        over.out.strides[0] = 0;
+        assert_eq!(found::<f32>(&over), None);
         let mut across = forward(4, 8, [32, 32], 1);
         across.out.strides = vec![64 * 32, 8, 1, 64];
         assert_eq!(found::<f32>(&across), None);

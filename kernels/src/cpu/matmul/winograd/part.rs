@@ -47,7 +47,7 @@ impl<T: Real> Work for Roomy<'_, T> {
     fn run(self) {
         let Roomy { part, scratch } = self;
         let (w, m) = (part.winograd, part.matmul);
-        let rooms = w.rooms();
+        let rooms = w.lengths();
         let (transforms, taps) = scratch[..w.scratch()].split_at_mut(rooms[..3].iter().sum());
         let base = transforms.as_mut_ptr();
         let points = [base, base.wrapping_add(rooms[0]), base.wrapping_add(rooms[0] + rooms[1])];
@@ -116,7 +116,8 @@ impl<T: Real> Part<'_, T> {
         for start in self.tiles.clone().step_by(w.block) {
             let tiles = start..self.tiles.end.min(start + w.block);
             self.there(three, WINDOWS, tiles.clone(), 0..c);
-            self.there(three, PLACES, tiles.clone(), own.clone());
+            let lanes = w.shape.lanes;
+            self.there(three, PLACES, tiles.clone(), own.start / lanes * lanes..own.end.next_multiple_of(lanes));
             for point in 0..POINTS {
                 let at = |one: usize| three.points[one].wrapping_add(point * w.rooms[one].point);
                 for panel in 0..c.div_ceil(width) {
