@@ -212,17 +212,15 @@ impl<D: Signature, T: Real> On<'_, D, T> {
         ready(slot, || loss.as_ref().map_err(Clone::clone)?.means(batch.count(), request, device))
     }
 
-    fn checked(
+    /// Of mean gradients of minibatches as large as this.
+    fn gradients<'p>(
         loss: &osculate_engine::Result<Func<Vec<Spec>, D, Spec>>,
         batch: &Batch<T>,
         device: &Device,
-        programs: &mut HashMap<usize, Programs<D, T>>,
-        at: &[T],
-        into: &mut [T],
-    ) -> Result<(f64, bool)> {
+        programs: &'p mut HashMap<usize, Programs<D, T>>,
+    ) -> Result<&'p mut MeansProgram<T>> {
         let slot = &mut compiled(programs, batch.count()).gradient;
-        let program = Self::means(loss, batch, device, slot, Request::gradient())?;
-        Ok(program.run_finite(at, None, batch, Some(into), None)?)
+        Self::means(loss, batch, device, slot, Request::gradient())
     }
 }
 
@@ -245,11 +243,13 @@ impl<T: Real, D: Signature> Oracle<T> for On<'_, D, T> {
     }
 
     fn gradient(&mut self, at: &[T], into: &mut [T]) -> Result<f64> {
-        Ok(self.checked_gradient(at, into)?.0)
+        let program = Self::gradients(self.loss, self.batch, self.device, self.programs)?;
+        Ok(program.run(at, None, self.batch, Some(into), None)?)
     }
 
     fn checked_gradient(&mut self, at: &[T], into: &mut [T]) -> Result<(f64, bool)> {
-        Self::checked(self.loss, self.batch, self.device, self.programs, at, into)
+        let program = Self::gradients(self.loss, self.batch, self.device, self.programs)?;
+        Ok(program.run_finite(at, None, self.batch, Some(into), None)?)
     }
 
     fn hvp(&mut self, at: &[T], along: &[T], into: &mut [T]) -> Result<()> {
@@ -315,6 +315,7 @@ impl<T: Real, D: Signature> Oracle<T> for On<'_, D, T> {
         let Some(whole) = self.whole else {
             return Err(Error::Oracle { what: "the gradient of all the data", instead: WHOLE });
         };
-        Ok(Self::checked(self.loss, whole, self.device, self.programs, at, into)?.0)
+        let program = Self::gradients(self.loss, whole, self.device, self.programs)?;
+        Ok(program.run(at, None, whole, Some(into), None)?)
     }
 }
