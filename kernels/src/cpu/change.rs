@@ -156,3 +156,74 @@ changes!(f64_avx512, "avx512f", f64, __m512d);
 changes!(f32_avx2, "avx2,fma", f32, __m256);
 #[cfg(target_arch = "x86_64")]
 changes!(f64_avx2, "avx2,fma", f64, __m256d);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::tile::Shape;
+    use crate::{Real, Simd};
+
+    /// Each matrix, row by row.
+    const MATRICES: [(Matrix, &[&[f64]]); 6] = [
+        (Matrix::Window, &[&[1., 0., -1., 0.], &[0., 1., 1., 0.], &[0., -1., 1., 0.], &[0., 1., 0., -1.]]),
+        (Matrix::Unwindow, &[&[1., 0., 0., 0.], &[0., 1., -1., 1.], &[-1., 1., 1., 0.], &[0., 0., 0., -1.]]),
+        (Matrix::Place, &[&[1., 0.], &[1., 1.], &[1., -1.], &[0., -1.]]),
+        (Matrix::Unplace, &[&[1., 1., 1., 0.], &[0., 1., -1., -1.]]),
+        (Matrix::Taps, &[&[1., 0., 0.], &[0.5, 0.5, 0.5], &[0.5, -0.5, 0.5], &[0., 0., 1.]]),
+        (Matrix::Untaps, &[&[1., 0.5, 0.5, 0.], &[0., 0.5, -0.5, 0.], &[0., 0.5, 0.5, 1.]]),
+    ];
+
+    /// Two squares of two panels and a vector more of channels, in whole numbers: all sums are exact.
+    #[allow(unsafe_code)]
+    fn exact<T: Real>(simd: Simd) {
+        let width = Shape::new::<T>(simd).cols();
+        let channels = 16..2 * width + 16;
+        for (matrix, rows) in MATRICES {
+            for add in [false, true] {
+                // From the last square on; what is written lies the other way round, in panels.
+                let (size, step) = (channels.end + 3, [rows[0].len(), rows.len()]);
+                let value = |at: usize| ((at * 7919) % 23) as f64 * 2.0 - 22.0;
+                let from: Vec<T> = (0..2 * 16 * size).map(|at| T::narrow(value(at))).collect();
+                let (panel, point) = (width * 5, 5 * width * 5);
+                let mut to = vec![T::narrow(0.25); 2 * 16 * point];
+                let change = Change {
+                    matrix,
+                    from: from.as_ptr(),
+                    to: to.as_mut_ptr(),
+                    at: &[[16 * size, width], [0, 0]],
+                    steps: [[step[0] * size, size, width], [step[1] * point, point, panel]],
+                    channels: channels.clone(),
+                    add,
+                };
+                // SAFETY: squares of at most 16 such steps, with all channels, lie inside both.
+                unsafe { T::change(simd, &change) };
+                let mut want = vec![0.25; to.len()];
+                for (square, start) in [(16 * size, width), (0, 0)] {
+                    for channel in channels.clone() {
+                        for (i, a) in rows.iter().enumerate() {
+                            for (j, b) in rows.iter().enumerate() {
+                                let mut sum = 0.0;
+                                for (k, x) in a.iter().enumerate() {
+                                    for (l, y) in b.iter().enumerate() {
+                                        sum += x * y * value(square + (k * step[0] + l) * size + channel);
+                                    }
+                                }
+                                let at = start + (i * step[1] + j) * point + channel / width * panel + channel % width;
+                                want[at] = sum + if add { want[at] } else { 0.0 };
+                            }
+                        }
+                    }
+                }
+                assert!(to.iter().zip(&want).all(|(to, want)| to.wide() == *want), "{matrix:?} {simd} {add}");
+            }
+        }
+    }
+
+    #[test]
+    fn both_sides_are_multiplied() {
+        for simd in Simd::available().into_iter().filter(|&simd| simd != Simd::portable()) {
+            exact::<f32>(simd);
+            exact::<f64>(simd);
+        }
+    }
+}
