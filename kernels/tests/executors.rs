@@ -620,21 +620,26 @@ proptest! {
     }
 }
 
+/// Loops of square images of as many channels as are made of them, those innermost, without gaps.
+fn square(n: usize, channels: usize, side: usize) -> impl Fn(char) -> [usize; 4] {
+    let (line, row) = (side * channels, (side + 2) * channels);
+    move |l: char| match l {
+        'n' => [(side + 2) * row, side * line, 0, n],
+        'y' => [row, line, 0, side],
+        'x' => [channels, channels, 0, side],
+        'k' => [0, 1, channels * 9, channels],
+        'c' => [channels, 0, channels * 9, 1],
+        'd' => [1, 0, 9, channels],
+        'p' => [row, 0, 3, 3],
+        _ => [channels, 0, 1, 3],
+    }
+}
+
 /// In f32, convolutions by transforms are about as exact as direct ones (the portable set's): relative errors by root mean squares.
 #[test]
 fn transforms_cost_few_digits() {
     for [channels, side] in [[16, 32], [64, 8]] {
-        let (line, row) = (side * channels, (side + 2) * channels);
-        let loops = |l: char| match l {
-            'n' => [(side + 2) * row, side * line, 0, 2],
-            'y' => [row, line, 0, side],
-            'x' => [channels, channels, 0, side],
-            'k' => [0, 1, channels * 9, channels],
-            'c' => [channels, 0, channels * 9, 1],
-            'd' => [1, 0, 9, channels],
-            'p' => [row, 0, 3, 3],
-            _ => [channels, 0, 1, 3],
-        };
+        let loops = square(2, channels, side);
         for out in 0..3 {
             let len = |one: usize| 1 + "nyxkcdpq".chars().map(|l| loops(l)[one] * (loops(l)[3] - 1)).sum::<usize>();
             let [a, b] = operands(out, false).map(len);
@@ -660,18 +665,7 @@ fn transforms_cost_few_digits() {
 /// Values and gradients of a tile that are far from each other keep to their example: what is not finite spoils its own image alone.
 #[test]
 fn transforms_keep_to_their_image() {
-    let (channels, side) = (16, 8);
-    let (line, row) = (side * channels, (side + 2) * channels);
-    let loops = |l: char| match l {
-        'n' => [(side + 2) * row, side * line, 0, 3],
-        'y' => [row, line, 0, side],
-        'x' => [channels, channels, 0, side],
-        'k' => [0, 1, channels * 9, channels],
-        'c' => [channels, 0, channels * 9, 1],
-        'd' => [1, 0, 9, channels],
-        'p' => [row, 0, 3, 3],
-        _ => [channels, 0, 1, 3],
-    };
+    let loops = square(3, 16, 8);
     let len = |one: usize| 1 + "nyxkcdpq".chars().map(|l| loops(l)[one] * (loops(l)[3] - 1)).sum::<usize>();
     for out in 0..2 {
         let [a, b] = operands(out, false);
