@@ -540,19 +540,20 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
     }
 
     /// The function as one pass over vectors of any length, in place: the parameters are numbers, the data vectors of one length (which
-    /// is traced with any above 1), and the results replace the first of these.
+    /// is traced with any above 1), and the results replace the first of these. Results beyond so many are added up instead.
     ///
     /// ```
     /// use osculate_engine::{spec, Func, Spec};
-    /// // v ← v/2 + g, x ← x − s v
+    /// // v ← v/2 + g, x ← x − s v, and ‖v‖²
     /// let step = Func::<Spec, Vec<Spec>, Vec<Spec>>::trace_tree(spec([1]), vec![spec([2]); 3], |_, s, vectors| {
     ///     let (x, v, g) = (vectors[0], vectors[1], vectors[2]);
     ///     let v = 0.5 * v + g;
-    ///     vec![x - s.at(0, 0) * v, v]
+    ///     vec![x - s.at(0, 0) * v, v, v * v]
     /// })?;
     /// let mut step = step.sweep::<f32>(2)?;
     /// let (mut x, mut v) = ([1.0, 2.0, 3.0], [0.0, 2.0, 4.0]);
-    /// step.run(&[0.5], &mut [&mut x, &mut v], &[&[1.0, 1.0, 0.0]])?;
+    /// let sums = step.run(&[0.5], &mut [&mut x, &mut v], &[&[1.0, 1.0, 0.0]])?;
+    /// assert_eq!(sums, [9.0]);
     /// assert_eq!((x, v), ([0.5, 1.0, 2.0], [1.0, 2.0, 2.0]));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

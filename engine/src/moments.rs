@@ -399,7 +399,8 @@ impl<T: Real> Moments<T> {
         let finite = |sums: &Option<Sums<T>>| {
             sums.as_ref().is_none_or(|s| {
                 s.squares.iter().all(|q| q.is_finite())
-                    && s.sum.iter().chain(s.elementwise.iter().flatten()).all(|x| x.is_finite())
+                    && osculate_kernels::finite(&s.sum)
+                    && s.elementwise.as_deref().is_none_or(osculate_kernels::finite)
             })
         };
         let inner = self.inner.iter().flat_map(|i| [&i.slopes, &i.crossings, &i.curvatures]);

@@ -98,7 +98,7 @@ impl Lowered {
 }
 
 /// The function of a graph as one pass over vectors: one buffer of parameters holds all its numbers, the data are vectors of one
-/// length, of which the first `replaced` give way to the results.
+/// length, of which the first `replaced` give way to as many results; the others are added up.
 pub(crate) fn sweep<T: Real>(
     graph: &Graph,
     params: &impl Signature,

@@ -110,6 +110,18 @@ fn same<T: Real>(a: T, b: T) -> bool {
     (a.is_nan() && b.is_nan()) || a.wide().to_bits() == b.wide().to_bits()
 }
 
+/// A sum with what its additions lose added in the end.
+fn exactly(values: impl Iterator<Item = f64>) -> f64 {
+    let (mut sum, mut lost) = (0.0f64, 0.0);
+    for value in values {
+        let next = sum + value;
+        let (large, small) = if sum.abs() >= value.abs() { (sum, value) } else { (value, sum) };
+        lost += (large - next) + small;
+        sum = next;
+    }
+    sum + lost
+}
+
 fn check<T: Real>(body: &Body, picks: &[usize], len: usize, seed: u64) -> Result<(), String> {
     let vectors: Vec<Vec<T>> = (0..VECTORS as u64).map(|v| values(len, seed ^ (v << 7))).collect();
     let numbers: Vec<T> = values(NUMBERS, seed ^ 99);
@@ -144,6 +156,25 @@ fn check<T: Real>(body: &Body, picks: &[usize], len: usize, seed: u64) -> Result
         let read: Vec<&[T]> = read.iter().map(|v| &v[..]).collect();
         let mut sweep = Sweep::new(&program(2)?, results.len(), simd).map_err(|e| e.to_string())?;
         sweep.run(&numbers, &mut replaced, &read).map_err(|e| e.to_string())?;
+        // The same results, but the first alone replaces a vector; the others are added up.
+        let mut first = vectors.clone();
+        let (replaced, read) = first.split_at_mut(1);
+        let read: Vec<&[T]> = read.iter().map(|v| &v[..]).collect();
+        let mut sweep = Sweep::new(&program(2)?, 1, simd).map_err(|e| e.to_string())?;
+        let sums = sweep.run(&numbers, &mut [&mut replaced[0]], &read).map_err(|e| e.to_string())?;
+        for (&result, &sum) in results[1..].iter().zip(sums) {
+            let values = || want.iter().map(|registers| registers[result].wide());
+            let (exact, size) = (exactly(values()), values().map(f64::abs).sum::<f64>());
+            let fits = size < T::max_value().wide();
+            let near = (sum - exact).abs() <= 32.0 * T::epsilon().wide() * size;
+            // What is not finite stays so; what overflows on the way may.
+            if if fits { !near } else { !values().all(f64::is_finite) && sum.is_finite() } {
+                return Err(format!("{simd}, a sum of {len}: {sum}, not {exact}"));
+            }
+        }
+        if (0..len).any(|at| !same(first[0][at], swept[0][at])) || sums.len() != results.len() - 1 {
+            return Err(format!("{simd}: sums change what is replaced"));
+        }
         for at in 0..len {
             for (k, &result) in results.iter().enumerate() {
                 let (want, map, swept) = (want[at][result], got[k * len + at], swept[k][at]);
@@ -211,7 +242,7 @@ fn what_is_no_sweep_is_refused() {
     let copy = |input: View, out: View| Command::Map(nest(&[2], input, out));
     assert!(refused(2, copy(View::new(1, 1, &[0]), View::new(2, 0, &[1]))).contains("known"));
     assert!(refused(2, copy(View::new(1, 0, &[0]), View::new(2, 0, &[1]))).contains("known"));
-    assert!(refused(4, copy(View::new(1, 0, &[1]), View::new(2, 0, &[2]))).contains("one length"));
+    assert!(refused(4, copy(View::new(1, 0, &[1]), View::new(2, 0, &[2]))).contains("written whole"));
     let sum = Command::Reduce {
         nest: nest(&[], View::new(1, 0, &[1]), View::new(2, 0, &[])),
         over: vec![2],

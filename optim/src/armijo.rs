@@ -74,6 +74,7 @@ pub struct Armijo<T> {
     gradient: Vec<T>,
     trial: Vec<T>,
     advance: Vectors<T, 1, 2, 1>,
+    accept: Vectors<T, 1, 1, 1>,
 }
 
 impl<T: Real> Armijo<T> {
@@ -102,6 +103,7 @@ impl<T: Real> Armijo<T> {
             gradient: vec![T::zero(); len],
             trial: vec![T::zero(); len],
             advance: Vectors::new(|[rate], [_], [x, g]| [x - rate * g])?,
+            accept: Vectors::new(|[rate], [x], [g]| [x - rate * g])?,
             config,
         })
     }
@@ -121,7 +123,8 @@ impl<T: Real> Optimizer<T> for Armijo<T> {
             let after = oracle.loss(&self.trial)?;
             // A loss that is not a number is no descent.
             if after <= loss - self.config.part * rate * squared {
-                params.copy_from_slice(&self.trial);
+                // The trial's very digits, for no more than a copy of it.
+                self.accept.run([rate], [params], [&self.gradient])?;
                 self.rate = rate;
                 let ratio = (squared > 0.0).then(|| (loss - after) / (rate * squared));
                 return Ok(Report { ratio, ..Report::new(Status::Stepped, loss, rate) });

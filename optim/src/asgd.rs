@@ -175,8 +175,8 @@ impl<T: Real> Optimizer<T> for Asgd<T> {
         match (&mut self.rule, &mut self.kept[..]) {
             (Rule::Spread(rule), [a, b, c, d]) => rule.run([trust], [params, a, b, c, d], [g])?,
             (Rule::Confident(rule), [a, b, c, d, e]) => rule.run([trust], [params, a, b, c, d, e], [g])?,
-            _ => {} // there are as many vectors as the rule was traced for
-        }
+            _ => [], // there are as many vectors as the rule was traced for
+        };
         self.steps += 1;
         Ok(Report::new(Status::Stepped, loss, trust))
     }

@@ -102,6 +102,11 @@ impl Base {
         positive("epsilon", self.epsilon)
     }
 
+    /// Whether its first buffer is an average of gradients.
+    fn averages(&self) -> bool {
+        matches!(self.rule, Base::AVERAGE | Base::ADAM)
+    }
+
     /// Vectors that are kept from step to step.
     fn buffers(&self) -> usize {
         match self.rule {
@@ -196,13 +201,14 @@ impl Use {
     }
 }
 
-/// A base direction at work: its buffers, and its rule as one pass over all vectors.
+/// A base direction at work: its buffers, and its rule as one pass over all vectors, with the first `K` of the sums ⟨g, x⟩ of the new
+/// x, and ⟨m, x⟩ with the new average of gradients (which [`Worker::correction`] debiases; g if the direction keeps none).
 #[derive(Debug, Clone)]
-pub(crate) struct Worker<T> {
+pub(crate) struct Worker<T, const K: usize = 0> {
     base: Base,
     steps: u64,
     buffers: Vec<Vec<T>>,
-    rule: Rule<T>,
+    rule: Rule<T, K>,
 }
 
 /// Scalars of a rule: those of [`Use`], and two corrections.
@@ -210,17 +216,20 @@ const SCALARS: usize = 6;
 
 /// By the number of buffers.
 #[derive(Debug, Clone)]
-enum Rule<T> {
-    None(Vectors<T, 1, 1, SCALARS>),
-    One(Vectors<T, 2, 1, SCALARS>),
-    Two(Vectors<T, 3, 1, SCALARS>),
+enum Rule<T, const K: usize> {
+    None(Vectors<T, 1, 1, SCALARS, K>),
+    One(Vectors<T, 2, 1, SCALARS, K>),
+    Two(Vectors<T, 3, 1, SCALARS, K>),
 }
 
-impl<T: Real> Worker<T> {
-    pub fn new(base: Base, form: Form, len: usize) -> Result<Worker<T>> {
+impl<T: Real, const K: usize> Worker<T, K> {
+    pub fn new(base: Base, form: Form, len: usize) -> Result<Worker<T, K>> {
         base.check()?;
-        fn traced<T: Real, const M: usize>(base: Base, form: Form) -> Result<Vectors<T, M, 1, SCALARS>> {
-            Vectors::new(move |[keep, scale, clip, decay, first, second], changed: [Expr<'_>; M], [g]| {
+        fn traced<T: Real, const M: usize, const K: usize>(
+            base: Base,
+            form: Form,
+        ) -> Result<Vectors<T, M, 1, SCALARS, K>> {
+            Vectors::summing(move |[keep, scale, clip, decay, first, second], changed: [Expr<'_>; M], [g]| {
                 let (x, kept) = (changed[0], &changed[1..]);
                 let g = if form == Form::Decayed { clip * g + decay * x } else { g };
                 let (direction, new) = base.direct(g, kept, first, second);
@@ -232,7 +241,8 @@ impl<T: Real> Worker<T> {
                     Form::Decayed => keep * x + step,
                 };
                 results[1..].copy_from_slice(&new);
-                results
+                let mean = if base.averages() { new[0] } else { g };
+                (results, std::array::from_fn(|i| if i == 0 { g } else { mean } * results[0]))
             })
         }
         let rule = match base.buffers() {
@@ -244,26 +254,31 @@ impl<T: Real> Worker<T> {
     }
 
     /// One step; g is finite.
-    pub fn run(&mut self, x: &mut [T], g: &[T], with: Use) -> Result<()> {
+    pub fn run(&mut self, x: &mut [T], g: &[T], with: Use) -> Result<[f64; K]> {
         let steps = self.steps + 1;
         let power = |decay: f64| 1.0 - decay.powf(steps as f64);
         let corrections = [1.0 / power(self.base.momentum), 1.0 / power(self.base.second).sqrt()];
         let scalars = [with.keep, with.scale, with.clip, with.decay, corrections[0], corrections[1]];
-        match (&mut self.rule, &mut self.buffers[..]) {
+        let sums = match (&mut self.rule, &mut self.buffers[..]) {
             (Rule::None(rule), _) => rule.run(scalars, [x], [g])?,
             (Rule::One(rule), [a]) => rule.run(scalars, [x, a], [g])?,
             (Rule::Two(rule), [a, b]) => rule.run(scalars, [x, a, b], [g])?,
-            _ => {} // there are as many buffers as the rule was traced for
-        }
+            _ => [0.0; K], // there are as many buffers as the rule was traced for
+        };
         self.steps = steps;
-        Ok(())
+        Ok(sums)
     }
 
-    /// The debiased average of the gradients (of `average` and `adam`), as a vector and what it is to be multiplied by.
-    pub fn mean(&self) -> Option<(&[T], f64)> {
-        let has = matches!(self.base.rule, Base::AVERAGE | Base::ADAM) && self.steps > 0;
-        let correction = 1.0 / (1.0 - self.base.momentum.powf(self.steps as f64));
-        self.buffers.first().filter(|_| has).map(|mean| (&mean[..], correction))
+    /// What debiases the average of the gradients (of `average` and `adam`; 1 if none is kept).
+    pub fn correction(&self) -> f64 {
+        if self.base.averages() { 1.0 / (1.0 - self.base.momentum.powf(self.steps as f64)) } else { 1.0 }
+    }
+
+    /// A step of a direction that is g itself, scaled by 1, which whoever has g need not have written once more.
+    pub fn run_plain(&mut self) -> bool {
+        let plain = self.base.rule == Base::SGD;
+        self.steps += u64::from(plain);
+        plain
     }
 
     /// Steps that were taken.

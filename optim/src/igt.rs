@@ -92,8 +92,8 @@ pub struct Igt<T> {
     worker: Worker<T>,
     /// θ + f(θ − θ₋).
     shift: Vectors<T, 1, 2, 1>,
-    /// γv + (1 − γ)g.
-    mix: Vectors<T, 1, 1, 2>,
+    /// γv + (1 − γ)g and a copy of θ, with the size of the former.
+    mix: Vectors<T, 2, 2, 2, 1>,
 }
 
 impl<T: Real> Igt<T> {
@@ -117,7 +117,10 @@ impl<T: Real> Igt<T> {
             shifted: zeros(),
             worker: Worker::new(config.base, Form::Step, len)?,
             shift: Vectors::new(|[factor], [_], [x, before]| [x + factor * (x - before)])?,
-            mix: Vectors::new(|[old, new], [g], [v]| [old * v + new * g])?,
+            mix: Vectors::summing(|[old, new], [g, _], [v, x]| {
+                let mixed = old * v + new * g;
+                ([mixed, x], [mixed.abs()])
+            })?,
             config,
         })
     }
@@ -135,11 +138,11 @@ impl<T: Real> Optimizer<T> for Igt<T> {
         if !known {
             return Ok(lost);
         }
-        self.mix.run([weight, 1.0 - weight], [&mut self.gradient], [&self.average])?;
-        self.shifted.copy_from_slice(params);
+        let changed = [&mut self.gradient[..], &mut self.shifted];
+        let [size] = self.mix.run([weight, 1.0 - weight], changed, [&self.average, params])?;
         let rate = self.config.rate * self.config.schedule.factor(steps);
         // Averages of what is finite need not be: with a tail they are not between what they are of.
-        if !finite(&self.gradient) {
+        if !size.is_finite() && !finite(&self.gradient) {
             return Ok(lost);
         }
         self.worker.run(params, &self.gradient, Use::scaled(-rate))?;

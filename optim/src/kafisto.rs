@@ -24,7 +24,7 @@
 use std::ops::Range;
 
 use osculate_engine::store::Store;
-use osculate_engine::{Real, Request, dot, finite};
+use osculate_engine::{Expr, Real, Request, dot, finite};
 
 use crate::base::finite_state;
 use crate::error::{decay, not_negative, number, positive};
@@ -168,12 +168,17 @@ pub struct Kafisto<T> {
     momentum: Vec<T>,
     /// x̄; empty if qx does not adapt.
     average: Vec<T>,
-    /// x − x̄, then x̂.
+    len: usize,
+    /// x̂; empty if it is x.
     position: Vec<T>,
     /// Arrays with an innovation of their own, found when a layout is first seen.
     blocks: Vec<Block<T>>,
-    /// x − x̄ and x + p.
-    add: Vectors<T, 1, 2, 1>,
+    /// x + p.
+    add: Vectors<T, 1, 2, 0>,
+    /// ‖x − x̄‖².
+    distance: Vectors<T, 0, 2, 0, 1>,
+    /// Both.
+    predict: Vectors<T, 1, 3, 0, 1>,
     /// x̄ = 0.9 x̄ + 0.1 x.
     follow: Vectors<T, 1, 1, 1>,
 }
@@ -187,11 +192,21 @@ struct Block<T> {
     residual: f64,
 }
 
-/// x and p from the gradient's sum: scalars 1/n, λ, α, and the factors of the gradient in both.
+/// x and p, and the x̄ that follows x, from the gradient's sum: scalars 1/n, λ, α, the factors of the gradient in both, and how much
+/// nearer x̄ comes.
 #[derive(Debug, Clone)]
 enum Update<T> {
-    Vanilla(Vectors<T, 1, 1, 5>),
-    Dynamics(Vectors<T, 2, 1, 5>),
+    Vanilla(Vectors<T, 1, 1, 6>),
+    Dynamics(Vectors<T, 2, 1, 6>),
+    Following(Vectors<T, 3, 1, 6>),
+}
+
+/// The new x and p of the filter with dynamics.
+fn dynamics<'t>(scalars: [Expr<'t>; 6], x: Expr<'t>, p: Expr<'t>, g: Expr<'t>) -> [Expr<'t>; 2] {
+    let [each, decay, alpha, by_x, by_p, _] = scalars;
+    let x = x + p;
+    let g = each * g + decay * x;
+    [x + by_x * g, alpha * p + by_p * g]
 }
 
 impl<T: Real> Kafisto<T> {
@@ -222,9 +237,12 @@ impl<T: Real> Kafisto<T> {
             filter: Filter::default(),
             momentum: zeros(config.dynamics),
             average: zeros(config.adaptive_position_noise),
-            position: zeros(true),
+            len,
+            position: zeros(config.dynamics),
             blocks: Vec::new(),
-            add: Vectors::new(|[factor], [_], [x, y]| [x + factor * y])?,
+            add: Vectors::new(|[], [_], [x, p]| [x + p])?,
+            distance: Vectors::summing(|[], [], [x, mean]| ([], [(x - mean) * (x - mean)]))?,
+            predict: Vectors::summing(|[], [_], [x, p, mean]| ([x + p], [(x - mean) * (x - mean)]))?,
             follow: Vectors::new(|[part], [mean], [x]| [mean + part * (x - mean)])?,
             config,
         })
@@ -242,20 +260,21 @@ impl<T: Real> Kafisto<T> {
 
     /// The arrays that have innovations of their own.
     fn find_blocks(&mut self, oracle: &dyn Oracle<T>) -> Result<()> {
-        check_len(self.position.len(), oracle.layout().len())?;
+        check_len(self.len, oracle.layout().len())?;
         let ranges: Vec<Range<usize>> = match self.config.by_layer {
             true => oracle.layout().segments().iter().map(|segment| segment.range()).collect(),
-            false => std::iter::once(0..self.position.len()).collect(),
+            false => std::iter::once(0..self.len).collect(),
         };
         for range in ranges.into_iter().filter(|range| !range.is_empty()) {
-            let update = match self.config.dynamics {
-                false => Update::Vanilla(Vectors::new(|[each, decay, _, by_x, _], [x], [g]| {
+            let update = match (self.config.dynamics, self.follows()) {
+                (false, _) => Update::Vanilla(Vectors::new(|[each, decay, _, by_x, _, _], [x], [g]| {
                     [x + by_x * (each * g + decay * x)]
                 })?),
-                true => Update::Dynamics(Vectors::new(|[each, decay, alpha, by_x, by_p], [x, p], [g]| {
-                    let x = x + p;
-                    let g = each * g + decay * x;
-                    [x + by_x * g, alpha * p + by_p * g]
+                (true, false) => Update::Dynamics(Vectors::new(|scalars, [x, p], [g]| dynamics(scalars, x, p, g))?),
+                (true, true) => Update::Following(Vectors::new(|scalars, [x, p, mean], [g]| {
+                    let follows = mean + scalars[5] * (x - mean);
+                    let [x, p] = dynamics(scalars, x, p, g);
+                    [x, p, follows]
                 })?),
             };
             self.blocks.push(Block { range, update, squared: 0.0, residual: 0.0 });
@@ -263,27 +282,31 @@ impl<T: Real> Kafisto<T> {
         Ok(())
     }
 
-    /// qx of this step, without touching x̄: the average that follows x is 0.9 times as far from it.
-    fn position_noise(&mut self, params: &[T]) -> Result<f64> {
+    /// Whether x̄ follows x before the step.
+    fn follows(&self) -> bool {
+        self.config.adaptive_position_noise && !self.config.koala_compat
+    }
+
+    /// qx of this step from ‖x − x̄‖², without touching x̄: the average that follows x is 0.9 times as far from it.
+    fn position_noise(&self, squared: f64) -> f64 {
+        let len = self.len as f64;
         if !self.config.adaptive_position_noise {
-            return Ok(self.config.position_noise);
+            return self.config.position_noise;
         }
         if self.steps == 0 && !self.config.koala_compat {
-            return Ok(0.0);
+            return 0.0;
         }
-        self.add.run([-1.0], [&mut self.position], [params, &self.average])?;
-        let (squared, len) = (dot(&self.position, &self.position), params.len() as f64);
         if !self.config.koala_compat {
-            return Ok(DECAY * DECAY * squared / len);
+            return DECAY * DECAY * squared / len;
         }
         let before = if self.steps == 0 { 0.01 } else { self.filter.position_noise };
-        Ok(DECAY * before + (1.0 - DECAY) * squared.sqrt() / len)
+        DECAY * before + (1.0 - DECAY) * squared.sqrt() / len
     }
 }
 
 impl<T: Real> Optimizer<T> for Kafisto<T> {
     fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
-        check_len(self.position.len(), params.len())?;
+        check_len(self.len, params.len())?;
         let Config { alpha, weight_decay, momentum_noise, .. } = self.config;
         if self.blocks.is_empty() {
             self.find_blocks(oracle)?;
@@ -294,18 +317,24 @@ impl<T: Real> Optimizer<T> for Kafisto<T> {
             (true, true) => [self.config.variance, 0.0, self.config.variance],
             (true, false) => [self.config.variance, 0.0, 0.0],
         };
-        let qx = self.position_noise(params)?;
+        let adaptive = self.config.adaptive_position_noise;
+        let [squared] = match (self.config.dynamics, adaptive) {
+            (true, true) => self.predict.run([], [&mut self.position], [params, &self.momentum, &self.average])?,
+            (true, false) => {
+                self.add.run([], [&mut self.position], [params, &self.momentum])?;
+                [0.0]
+            }
+            (false, true) => self.distance.run([], [], [params, &self.average])?,
+            (false, false) => [0.0],
+        };
+        let position = if self.config.dynamics { &self.position[..] } else { &*params };
+        let qx = self.position_noise(squared);
         let predicted @ [px, pc, _] = match self.config.dynamics {
             true => [sx + 2.0 * sc + sp + qx, alpha * (sc + sp), alpha * alpha * sp + momentum_noise],
             false => [sx + qx, 0.0, 0.0],
         };
-        match self.config.dynamics {
-            true => self.add.run([1.0], [&mut self.position], [params, &self.momentum])?,
-            false => self.position.copy_from_slice(params),
-        }
-
         let n = oracle.count() as f64;
-        let moments = oracle.moments(&self.position, None, Request::gradient().means())?;
+        let moments = oracle.moments(position, None, Request::gradient().means())?;
         let loss = moments.loss();
         let g = &moments.gradient()?.sum;
         let least = self.config.below.map_or(self.config.least_loss, |below| loss - below);
@@ -315,12 +344,12 @@ impl<T: Real> Optimizer<T> for Kafisto<T> {
             true => DECAY * start + (1.0 - DECAY) * squares / n,
             false => start,
         };
-        if !(loss.is_finite() && noise.is_finite() && finite(g) && predicted.iter().all(|x| x.is_finite())) {
+        if !(loss.is_finite() && noise.is_finite() && predicted.iter().all(|x| x.is_finite())) {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
         let (mut most, mut innovation) = (0.0f64, noise);
         for block in &mut self.blocks {
-            let (g, w) = (&g[block.range.clone()], &self.position[block.range.clone()]);
+            let (g, w) = (&g[block.range.clone()], &position[block.range.clone()]);
             let mut residual = loss - least;
             block.squared = dot(g, g) / (n * n);
             if weight_decay > 0.0 {
@@ -329,6 +358,7 @@ impl<T: Real> Optimizer<T> for Kafisto<T> {
                 residual += 0.5 * weight_decay * weights;
             }
             block.residual = if self.config.clamp { residual.max(0.0) } else { residual };
+            // It is not where the gradient is not.
             if !block.squared.is_finite() {
                 return Ok(Report::new(Status::NonFinite, loss, 0.0));
             }
@@ -341,10 +371,14 @@ impl<T: Real> Optimizer<T> for Kafisto<T> {
 
         let rate = self.config.rate * self.config.schedule.factor(self.steps);
         let mut step = 0.0f64;
-        if self.config.adaptive_position_noise && first && !self.config.koala_compat {
+        // At first it is where x is.
+        let mut nearer = 1.0 - DECAY;
+        if self.follows() && first {
             self.average.copy_from_slice(params);
-        } else if self.config.adaptive_position_noise && !self.config.koala_compat {
-            self.follow.run([1.0 - DECAY], [&mut self.average], [params])?;
+            nearer = 0.0;
+        }
+        if self.follows() && !self.config.dynamics {
+            self.follow.run([nearer], [&mut self.average], [params])?;
         }
         for block in &mut self.blocks {
             let range = block.range.clone();
@@ -353,14 +387,18 @@ impl<T: Real> Optimizer<T> for Kafisto<T> {
                 false => 0.0,
             };
             step = step.max((factor * px).abs());
-            let scalars = [1.0 / n, weight_decay, alpha, factor * px, factor * pc];
+            let scalars = [1.0 / n, weight_decay, alpha, factor * px, factor * pc, nearer];
             let (x, g) = (&mut params[range.clone()], &g[range.clone()]);
             match &mut block.update {
                 Update::Vanilla(update) => update.run(scalars, [x], [g])?,
                 Update::Dynamics(update) => update.run(scalars, [x, &mut self.momentum[range]], [g])?,
-            }
+                Update::Following(update) => {
+                    let (p, mean) = (&mut self.momentum[range.clone()], &mut self.average[range]);
+                    update.run(scalars, [x, p, mean], [g])?
+                }
+            };
         }
-        if self.config.adaptive_position_noise && self.config.koala_compat {
+        if adaptive && self.config.koala_compat {
             self.follow.run([1.0 - DECAY], [&mut self.average], [params])?;
         }
         let [px, pc, pp] = predicted;

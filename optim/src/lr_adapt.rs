@@ -16,8 +16,8 @@
 //! though another decrease is expected, φ(t − t²/2) with t = 2Δf/(φ + R); `generalised_ratio` divides by that. `epoch` steps to an epoch
 //! make the cheap schedule of Sec. 4.4: f⁺ is evaluated in epochs 1, 2, 4, 8, … only.
 
+use osculate_engine::Real;
 use osculate_engine::store::Store;
-use osculate_engine::{Real, dot};
 
 use crate::base::{Base, Form, Use, Worker, finite_state};
 use crate::error::{not_negative, number, positive};
@@ -119,9 +119,10 @@ pub struct LrAdapt<T> {
     velocity: Vec<T>,
     /// θ before the step, for steps that are taken back.
     before: Vec<T>,
-    worker: Worker<T>,
+    worker: Worker<T, 1>,
     /// θ − tv.
-    advance: Vectors<T, 1, 1, 1>,
+    /// θ − tv, and θ as it was.
+    advance: Vectors<T, 2, 1, 1>,
 }
 
 impl<T: Real> LrAdapt<T> {
@@ -149,7 +150,7 @@ impl<T: Real> LrAdapt<T> {
             velocity: zeros(),
             before: zeros(),
             worker: Worker::new(config.base, Form::Direction, len)?,
-            advance: Vectors::new(|[t], [x], [v]| [x - t * v])?,
+            advance: Vectors::new(|[t], [x, _], [v]| [x - t * v, x])?,
             config,
         })
     }
@@ -178,8 +179,7 @@ impl<T: Real> Optimizer<T> for LrAdapt<T> {
         if !finite {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
-        self.worker.run(&mut self.velocity, &self.gradient, Use::scaled(rate))?;
-        let phi = dot(&self.gradient, &self.velocity);
+        let [phi] = self.worker.run(&mut self.velocity, &self.gradient, Use::scaled(rate))?;
         self.trial = Trial { phi, after: f64::NAN, ratio: f64::NAN };
         let descends = phi > 0.0 && phi.is_finite();
         let noise = if config.exact_gaussian { 4.0 * config.noise } else { config.noise };
@@ -194,8 +194,7 @@ impl<T: Real> Optimizer<T> for LrAdapt<T> {
             self.velocity.fill(T::zero()); // an infinity would stay
             return Ok(Report::new(Status::NoDescent, loss, 0.0));
         }
-        self.before.copy_from_slice(params);
-        self.advance.run([part], [params], [&self.velocity])?;
+        self.advance.run([part], [params, &mut self.before], [&self.velocity])?;
         let mut report = Report::new(Status::Stepped, loss, rate);
         if !evaluates {
             return Ok(report);

@@ -16,7 +16,7 @@
 //! the step between, which `raw_warm_up` does).
 
 use osculate_engine::store::Store;
-use osculate_engine::{Real, dot, finite};
+use osculate_engine::{Real, dot, dots, finite};
 
 use crate::base::finite_state;
 use crate::error::{decay, not_negative, positive};
@@ -168,8 +168,8 @@ pub struct Ogr<T> {
     /// t since the origin moved, for 1dc: the steps along the direction added up, which cannot cancel.
     moved: f64,
     last: [f64; 2],
-    /// θ + a v̂ − ηg and γv + g.
-    advance: Vectors<T, 2, 2, 3>,
+    /// θ + a v̂ − ηg and γv + g, with the latter's ‖·‖².
+    advance: Vectors<T, 2, 2, 3, 1>,
     /// v̂ = v/‖v‖.
     normalise: Vectors<T, 1, 1, 1>,
 }
@@ -194,10 +194,10 @@ impl<T: Real> Ogr<T> {
             next: along(config.variant == Config::DS),
             moved: 0.0,
             last: [0.0; 2],
-            advance: Vectors::new(move |[a, eta, beta], [x, v], [u, g]| {
+            advance: Vectors::summing(move |[a, eta, beta], [x, v], [u, g]| {
                 // Warm-up steps along the new velocity: β is 1, else 0.
                 let new = gamma * v + g;
-                [x + a * u - eta * g - beta * new, new]
+                ([x + a * u - eta * g - beta * new, new], [new * new])
             })?,
             normalise: Vectors::new(|[each], [_], [v]| [each * v])?,
         })
@@ -213,14 +213,15 @@ impl<T: Real> Ogr<T> {
         self.last[1]
     }
 
-    /// Makes the velocity's direction the one to learn for.
-    fn turn(&mut self) -> Result<()> {
-        let length = dot(&self.velocity, &self.velocity).sqrt();
+    /// Makes the velocity's direction the one to learn for, given its ‖v‖².
+    fn turn(&mut self, squared: f64) -> Result<()> {
+        let length = squared.sqrt();
         if !(length > 0.0 && length.is_finite()) {
             return Ok(()); // the old one stays
         }
         let unit = if self.next.unit.is_empty() { &mut self.now.unit } else { &mut self.next.unit };
-        self.normalise.run([1.0 / length], [unit], [&self.velocity])
+        self.normalise.run([1.0 / length], [unit], [&self.velocity])?;
+        Ok(())
     }
 
     /// What is done before the gradient of a step is used.
@@ -234,13 +235,13 @@ impl<T: Real> Ogr<T> {
                     std::mem::swap(&mut self.now, &mut self.next);
                 }
                 self.next.line = Line::new(self.config.decay);
-                self.turn()
+                self.turn(dot(&self.velocity, &self.velocity))
             }
             Config::DC => {
                 // The first origin is 0.
                 self.now.line.shift(if after == 0 { dot(params, &self.now.unit) } else { self.moved });
                 self.moved = 0.0;
-                self.turn()
+                self.turn(dot(&self.velocity, &self.velocity))
             }
             _ => Ok(()),
         }
@@ -259,12 +260,13 @@ impl<T: Real> Optimizer<T> for Ogr<T> {
         let g = &self.gradient;
         let warming = self.steps < 2 * warm_up;
         let (mut step, mut status) = (0.0, Status::Stepped);
-        let slope = dot(g, &self.now.unit);
+        let [slope, place] = dots([[&g[..], &self.now.unit], [params, &self.now.unit]]);
         if self.steps >= warm_up && !(warming && self.config.raw_warm_up) {
-            let t = if variant == Config::DC && !warming { self.moved } else { dot(params, &self.now.unit) };
+            let t = if variant == Config::DC && !warming { self.moved } else { place };
             self.now.line.add(t, slope);
             if !self.next.unit.is_empty() && !warming {
-                self.next.line.add(dot(params, &self.next.unit), dot(g, &self.next.unit));
+                let [t, slope] = dots([[&*params, &self.next.unit], [g, &self.next.unit]]);
+                self.next.line.add(t, slope);
             }
             self.moved = t;
         }
@@ -291,19 +293,20 @@ impl<T: Real> Optimizer<T> for Ogr<T> {
                 [step + rate * slope, rate, 0.0]
             }
         };
-        self.advance.run(scalars, [params, &mut self.velocity], [&self.now.unit, &self.gradient])?;
+        let changed = [&mut *params, &mut self.velocity];
+        let [squared] = self.advance.run(scalars, changed, [&self.now.unit, &self.gradient])?;
         if warming && self.config.raw_warm_up && self.steps >= warm_up {
             self.now.line.add(dot(params, &self.now.unit), slope);
         }
         self.steps += 1;
         // The first direction; from then on that of Algorithm 1 turns at every step.
         if self.steps == warm_up {
-            self.turn()?;
+            self.turn(squared)?;
             if variant == Config::DS {
                 std::mem::swap(&mut self.now.unit, &mut self.next.unit);
             }
         } else if variant == 0 && !warming {
-            self.turn()?;
+            self.turn(squared)?;
         }
         Ok(Report::new(status, loss, if warming { self.config.first_rate } else { step.abs() }))
     }

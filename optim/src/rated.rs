@@ -1,7 +1,7 @@
 //! What optimizers have in common that choose one number a step: how far to go along a base direction.
 
 use osculate_engine::store::Store;
-use osculate_engine::{Real, dot, finite};
+use osculate_engine::{Real, dots, finite};
 
 use crate::base::{Base, Form, Use, Worker, finite_state};
 use crate::optimizer::{check_len, some_parameters};
@@ -53,7 +53,7 @@ pub struct Rated<T, R> {
     next: Vec<f64>,
     gradient: Vec<T>,
     direction: Vec<T>,
-    worker: Worker<T>,
+    worker: Worker<T, 2>,
     advance: Vectors<T, 1, 1, 1>,
 }
 
@@ -82,16 +82,18 @@ impl<T: Real, R: Rule> Optimizer<T> for Rated<T, R> {
     fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
         check_len(self.gradient.len(), params.len())?;
         let (loss, known) = oracle.checked_gradient(params, &mut self.gradient)?;
-        let g = &self.gradient;
-        let (squared, previous) = (dot(g, g), dot(g, &self.direction));
+        let g = &self.gradient[..];
+        let [squared, previous] = dots([[g, g], [g, &self.direction]]);
         if !known || !squared.is_finite() {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
         let steps = self.worker.steps();
-        self.worker.run(&mut self.direction, g, Use::scaled(1.0))?;
-        let slope = match self.worker.mean() {
-            Some((mean, correction)) => correction * dot(mean, &self.direction),
-            None => dot(g, &self.direction),
+        let slope = if self.worker.run_plain() {
+            std::mem::swap(&mut self.direction, &mut self.gradient);
+            squared
+        } else {
+            let [_, slope] = self.worker.run(&mut self.direction, g, Use::scaled(1.0))?;
+            self.worker.correction() * slope
         };
         self.next.copy_from_slice(&self.state);
         let rate = self.rule.rate(&mut self.next, &Seen { steps, loss, squared, previous, slope });

@@ -4,9 +4,9 @@ use osculate_engine::{Expr, Func, Real, Spec, Sweep, spec};
 
 use crate::Result;
 
-/// A rule that turns `S` scalars and, element by element, `M` vectors and `R` more into new values of the `M`.
+/// A rule that turns `S` scalars and, element by element, `M` vectors and `R` more into new values of the `M`, and `K` sums.
 #[derive(Debug, Clone)]
-pub(crate) struct Vectors<T, const M: usize, const R: usize, const S: usize>(Sweep<T>);
+pub(crate) struct Vectors<T, const M: usize, const R: usize, const S: usize, const K: usize = 0>(Sweep<T>);
 
 impl<T: Real, const M: usize, const R: usize, const S: usize> Vectors<T, M, R, S> {
     /// Traces a rule: given the scalars, the vectors to change and those to read.
@@ -14,18 +14,33 @@ impl<T: Real, const M: usize, const R: usize, const S: usize> Vectors<T, M, R, S
     where
         F: for<'t> Fn([Expr<'t>; S], [Expr<'t>; M], [Expr<'t>; R]) -> [Expr<'t>; M],
     {
+        Vectors::summing(|scalars, changed, read| (rule(scalars, changed, read), []))
+    }
+}
+
+impl<T: Real, const M: usize, const R: usize, const S: usize, const K: usize> Vectors<T, M, R, S, K> {
+    /// The same of a rule that says besides what is to be added up over all elements.
+    pub fn summing<F>(rule: F) -> Result<Vectors<T, M, R, S, K>>
+    where
+        F: for<'t> Fn([Expr<'t>; S], [Expr<'t>; M], [Expr<'t>; R]) -> ([Expr<'t>; M], [Expr<'t>; K]),
+    {
         let vectors = vec![spec([2]); M + R];
-        let func = Func::<Spec, Vec<Spec>, Vec<Spec>>::trace_tree(spec([S]), vectors, |_, scalars, vectors| {
+        let func = Func::<Spec, Vec<Spec>, Vec<Spec>>::trace_tree(spec([S.max(1)]), vectors, |_, scalars, vectors| {
             let scalars = std::array::from_fn(|i| scalars.at(0, i));
             let (changed, read) = vectors.split_at(M);
-            rule(scalars, std::array::from_fn(|i| changed[i]), std::array::from_fn(|i| read[i])).to_vec()
+            let (new, sums) = rule(scalars, std::array::from_fn(|i| changed[i]), std::array::from_fn(|i| read[i]));
+            new.into_iter().chain(sums).collect()
         })?;
         Ok(Vectors(func.sweep(M)?))
     }
 
-    /// Changes the vectors, all of one length.
-    pub fn run(&mut self, scalars: [f64; S], mut changed: [&mut [T]; M], read: [&[T]; R]) -> Result<()> {
-        Ok(self.0.run(&scalars.map(T::narrow), &mut changed, &read).map_err(osculate_engine::Error::from)?)
+    /// Changes the vectors, all of one length; the sums.
+    pub fn run(&mut self, scalars: [f64; S], mut changed: [&mut [T]; M], read: [&[T]; R]) -> Result<[f64; K]> {
+        let scalars = scalars.map(T::narrow);
+        // A rule without scalars was traced with one that it does not look at: there are no buffers of no elements.
+        let scalars = if S == 0 { &[T::zero()][..] } else { &scalars };
+        let sums = self.0.run(scalars, &mut changed, &read).map_err(osculate_engine::Error::from)?;
+        Ok(std::array::from_fn(|i| sums[i]))
     }
 }
 
@@ -48,5 +63,40 @@ mod tests {
             Ok::<(), crate::Error>(())
         })
         .expect("a rule");
+    }
+
+    #[test]
+    fn sums_are_of_what_was_computed_however_many_threads_there_are() {
+        let sums = |threads: usize, len: usize, at: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+            pool.install(|| {
+                // x ← x + s·g with ⟨x', g⟩ and Σ x of the old ones.
+                let mut rule: Vectors<f32, 1, 1, 1, 2> =
+                    Vectors::summing(|[s], [x], [g]| ([x + s * g], [(x + s * g) * g, x]))?;
+                let vector = |seed: usize| (0..len).map(|i| ((i * 7919 + seed) as f32).sin()).collect::<Vec<f32>>();
+                // The same wherever the vectors lie.
+                let (x, g) = (vector(1), vector(2));
+                let mut placed = vec![0.0; len + 16];
+                placed[at..at + len].copy_from_slice(&x);
+                let sums = rule.run([0.5], [&mut placed[at..at + len]], [&g])?;
+                let new: Vec<f32> = x.iter().zip(&g).map(|(x, g)| x + 0.5 * g).collect();
+                assert_eq!(placed[at..at + len], new);
+                let exact: f64 = new.iter().zip(&g).map(|(x, g)| f64::from(x * g)).sum();
+                let old: f64 = x.iter().map(|&x| f64::from(x)).sum();
+                let size = len as f64;
+                assert!((sums[0] - exact).abs() < 1e-6 * size && (sums[1] - old).abs() < 1e-6 * size, "{len}");
+                // Again, with the same room.
+                assert_eq!(
+                    rule.run([0.0], [&mut placed[at..at + len]], [&g])?,
+                    rule.run([0.0], [&mut new.clone()], [&g])?
+                );
+                Ok::<_, crate::Error>(sums)
+            })
+            .expect("a rule")
+        };
+        for len in [1, 15, 16, 17, 1023, 1024, 1025, 4097, 1 << 17, 3 * (1 << 17) + 77] {
+            let one = sums(1, len, 0);
+            assert!(sums(3, len, 0) == one && sums(2, len, 7) == one, "{len}");
+        }
     }
 }

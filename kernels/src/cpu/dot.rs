@@ -5,15 +5,16 @@ use super::join::halve;
 use super::simd::{Simd, Work};
 use crate::Real;
 
-/// Elements added up in the type of the vectors.
+/// Elements added up in the type of the vectors; the first cache holds as many of several vectors.
 const BLOCK: usize = 512;
 
-/// Elements from which threads share a search.
+/// Elements from which threads share.
 const SHARED: usize = 1 << 17;
 
 /// ⟨a, b⟩ with f64 sums across blocks of 512 elements; the shorter length counts.
 ///
-/// Rounding within a block is as harmless as in f64 throughout, and the order is fixed, so the result is the same every time.
+/// Rounding within a block is as harmless as in f64 throughout, and the order is fixed, so the result is the same every time, however
+/// many threads there are.
 ///
 /// ```
 /// let a = vec![0.1f32; 1_000_000];
@@ -21,34 +22,69 @@ const SHARED: usize = 1 << 17;
 /// assert!((osculate_kernels::dot(&a, &a) - exact).abs() < 1e-6 * exact);
 /// ```
 pub fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
-    let len = a.len().min(b.len());
-    let (a, b) = (&a[..len], &b[..len]);
-    let mut total = 0.0;
-    Simd::best().run(Dot { a, b, total: &mut total });
-    total
+    let [dot] = dots([[a, b]]);
+    dot
 }
 
-struct Dot<'w, T> {
-    a: &'w [T],
-    b: &'w [T],
-    total: &'w mut f64,
+/// The [`dot`]s of several pairs in one pass over memory: a vector that is in more than one is read once. The shortest length counts.
+///
+/// ```
+/// use osculate_kernels::dots;
+/// let (a, b) = ([1.0f32, 2.0], [3.0, 4.0]);
+/// assert_eq!(dots([[&a, &a], [&a, &b]]), [5.0, 11.0]);
+/// ```
+pub fn dots<T: Real, const N: usize>(pairs: [[&[T]; 2]; N]) -> [f64; N] {
+    let len = pairs.iter().flatten().map(|vector| vector.len()).min().unwrap_or(0);
+    shared(pairs.map(|pair| pair.map(|vector| &vector[..len])), len)
 }
 
-impl<T: Real> Work for Dot<'_, T> {
+/// Of vectors of one length, by halves: where they are cut depends on nothing else.
+fn shared<T: Real, const N: usize>(pairs: [[&[T]; 2]; N], len: usize) -> [f64; N] {
+    if len < SHARED {
+        let mut totals = [0.0; N];
+        Simd::best().run(Dots { pairs, len, totals: &mut totals });
+        return totals;
+    }
+    let half = (len / 2).next_multiple_of(BLOCK);
+    let (left, right) = rayon::join(
+        || shared(pairs.map(|pair| pair.map(|vector| &vector[..half])), half),
+        || shared(pairs.map(|pair| pair.map(|vector| &vector[half..])), len - half),
+    );
+    std::array::from_fn(|i| left[i] + right[i])
+}
+
+struct Dots<'w, T, const N: usize> {
+    pairs: [[&'w [T]; 2]; N],
+    len: usize,
+    totals: &'w mut [f64; N],
+}
+
+impl<T: Real, const N: usize> Work for Dots<'_, T, N> {
     #[inline(always)]
     fn run(self) {
-        for (a, b) in self.a.chunks(BLOCK).zip(self.b.chunks(BLOCK)) {
-            let mut sums = [T::zero(); STEP];
-            let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<STEP>(), b.as_chunks::<STEP>());
-            for (a, b) in a.iter().zip(b) {
-                for lane in 0..STEP {
-                    sums[lane] += a[lane] * b[lane];
-                }
+        for at in (0..self.len).step_by(BLOCK) {
+            let end = self.len.min(at + BLOCK);
+            for ([a, b], total) in self.pairs.iter().zip(self.totals.iter_mut()) {
+                *total += block(&a[at..end], &b[at..end]);
             }
-            sums.iter_mut().zip(a_rest.iter().zip(b_rest)).for_each(|(sum, (&x, &y))| *sum += x * y);
-            *self.total += halve(sums, |x, y| x + y).wide();
         }
     }
+}
+
+/// Of one block.
+#[inline(always)]
+fn block<T: Real>(a: &[T], b: &[T]) -> f64 {
+    let mut sums = [T::zero(); STEP];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<STEP>(), b.as_chunks::<STEP>());
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..STEP {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    for ((sum, &x), &y) in sums.iter_mut().zip(a_rest).zip(b_rest) {
+        *sum += x * y;
+    }
+    halve(sums, |x, y| x + y).wide()
 }
 
 /// Whether all elements are finite.
@@ -69,6 +105,25 @@ pub fn finite<T: Real>(vector: &[T]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dots_of_any_number_and_length_are_those_in_f64() {
+        for len in [0, 1, 15, 16, 17, 511, 512, 513, 1025, SHARED - 1, SHARED, SHARED + 1, 3 * SHARED + 7] {
+            // Of few digits, so that every sum is exact in both types.
+            let vector = |seed: usize| (0..len).map(move |i| ((i * 7919 + seed) % 61) as f64 / 32.0 - 1.0);
+            let (a, b): (Vec<f64>, Vec<f64>) = (vector(1).collect(), vector(5).collect());
+            let narrow = |v: &[f64]| v.iter().map(|&x| x as f32).collect::<Vec<f32>>();
+            let (c, d) = (narrow(&a), narrow(&b));
+            let exact = [&a, &b].map(|other| a.iter().zip(other).map(|(x, y)| x * y).sum::<f64>());
+            assert_eq!(dots([[&a, &a], [&a, &b]]), exact, "{len}");
+            assert_eq!(dots([[&c, &c], [&c, &d]]), exact, "{len} in f32");
+            assert_eq!([dot(&a, &b), dot(&c, &d)], [exact[1]; 2], "{len} one at a time");
+            let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
+            let (p, q): (Vec<f32>, Vec<f32>) = (0..len).map(|i| ((i as f32).sin(), (i as f32).cos())).unzip();
+            assert_eq!(alone.install(|| dot(&p, &q)), dot(&p, &q), "one thread is as several, {len}");
+        }
+        assert_eq!(dots([[&[1.0, 2.0][..], &[3.0]], [&[1.0], &[1.0, 5.0, 9.0]]]), [3.0, 1.0]);
+    }
 
     #[test]
     fn one_infinity_is_found_wherever_it_is() {

@@ -30,6 +30,11 @@ pub struct Lanes<T> {
 impl<T> Lanes<T> {
     /// Nowhere.
     pub(super) const NONE: Lanes<T> = Lanes { at: std::ptr::null_mut(), same: false };
+
+    /// Whether there is one lane an element.
+    pub(super) fn is_vector(&self) -> bool {
+        !self.same && !self.at.is_null()
+    }
 }
 
 // SAFETY: whoever dereferences an address sees to it that no other thread uses the elements.

@@ -21,7 +21,7 @@ mod walk;
 
 pub use change::Change;
 pub use code::{ARGS, Op};
-pub use dot::{dot, finite};
+pub use dot::{dot, dots, finite};
 pub use join::LANES;
 pub use machine::Lanes;
 pub(crate) use simd::Level;

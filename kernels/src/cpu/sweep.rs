@@ -1,19 +1,23 @@
-//! Elementwise work on flat vectors, in place: several results, one pass over memory.
+//! Elementwise work on flat vectors, in place: several results and sums of others, one pass over memory.
 
 use std::ops::Range;
 
 use super::block::{BLOCK, Block, STEP, Same, stretches};
 use super::code::{ARGS, Code, RESULTS};
+use super::join::{LANES, halve};
 use super::machine::Lanes;
 use super::simd::Simd;
 use super::team::{MOST, Team};
-use crate::body::REGISTERS;
 use crate::{Body, Command, Error, Instr, Nest, Program, Real, Slot, View};
+
+/// Most instructions of all commands together: as many as can be told apart.
+const MOST_INSTRUCTIONS: usize = ARGS - 2 * RESULTS;
 
 /// Elements from which threads share the work.
 const SHARED: usize = 1 << 17;
 
-/// A program of elementwise commands, run over vectors of any length: some are replaced by the results, all in one pass.
+/// A program of elementwise commands, run over vectors of any length: some are replaced by the results, all in one pass; further
+/// results are added up as they are computed, and go nowhere else.
 ///
 /// Every element is read once and written once, so a step of an optimizer costs what its vectors' bytes cost.
 ///
@@ -41,21 +45,25 @@ pub struct Sweep<T> {
     args: Box<[Lanes<T>; ARGS]>,
     same: Vec<Same<T>>,
     rooms: Vec<Room<T>>,
+    /// Of the results that replace nothing.
+    totals: Vec<f64>,
 }
 
 /// A thread's own.
 #[derive(Debug, Clone)]
 struct Room<T> {
     args: Box<[Lanes<T>; ARGS]>,
-    /// What is stored on the way.
-    stored: Vec<Block<T>>,
+    /// What is added up, then what is stored on the way.
+    blocks: Vec<Block<T>>,
     /// The ends of the vectors, in whole steps.
     ends: Vec<Same<T>>,
+    /// Of every block, a sum for each of what is added up.
+    sums: Vec<f64>,
 }
 
 impl<T: Real> Sweep<T> {
     /// Of a program of maps over vectors of one length, with one input for all scalars, one for each vector (those that are replaced
-    /// come first), and one output that holds as many results as vectors are replaced.
+    /// come first), and one output that holds a result for each vector that is replaced, then those that are added up.
     ///
     /// # Errors
     /// [`Error::Signature`] if the program is not of this form or does more than one body can.
@@ -64,17 +72,22 @@ impl<T: Real> Sweep<T> {
         let inputs = program.inputs();
         let len = slots.get(1).map_or(0, Slot::len);
         let alike = inputs > replaced && len > 1 && slots[1..inputs].iter().all(|slot| slot.len() == len);
-        let out = Some(Slot::Output { len: replaced.saturating_mul(len), wide: false });
-        if !alike || program.outputs() != 1 || slots.get(inputs) != out.as_ref() || !(1..=RESULTS).contains(&replaced) {
+        let results = match slots.get(inputs) {
+            Some(&Slot::Output { len: out, wide: false }) if out.is_multiple_of(len.max(1)) => out / len.max(1),
+            _ => 0,
+        };
+        if !alike || program.outputs() != 1 || results < replaced.max(1) || results > RESULTS {
             let why = "a sweep has an input for its scalars, vectors of one length above 1, and one output";
             return Err(Error::Signature(format!("{why} of 1 to {RESULTS} of them, in their type")));
         }
-        let (body, results) = Joined::of(program, len)?.finish(replaced)?;
+        let (body, results) = Joined::of(program, len)?.finish(results)?;
         let code = Code::of(&body, &results, replaced);
+        let summed = code.results - replaced;
         let room = Room {
             args: Box::new([Lanes::NONE; ARGS]),
-            stored: vec![Block([T::zero(); BLOCK]); code.stored],
-            ends: vec![Same([T::zero(); STEP]); replaced + code.inputs.len()],
+            blocks: vec![Block([T::zero(); BLOCK]); summed + code.stored],
+            ends: vec![Same([T::zero(); STEP]); code.results + code.inputs.len()],
+            sums: Vec::new(),
         };
         Ok(Sweep {
             simd,
@@ -83,24 +96,29 @@ impl<T: Real> Sweep<T> {
             args: Box::new([Lanes::NONE; ARGS]),
             same: vec![Same([T::zero(); STEP]); code.inputs.len() + code.constants.len()],
             rooms: vec![room; rayon::current_num_threads().clamp(1, MOST)],
+            totals: vec![0.0; summed],
             code,
         })
     }
 
-    /// Replaces some vectors by the results of a program of them, of those to read, and of scalars; allocates nothing. Threads share
-    /// long vectors; results do not depend on how many there are.
+    /// Replaces some vectors by the results of a program of them, of those to read, and of scalars; the sums of its further results, if
+    /// there are any, which are in the vectors' type within blocks of 1024 elements and in f64 across them.
+    ///
+    /// Threads share long vectors; results and sums do not depend on how many there are. Nothing is allocated but room for the sums of
+    /// longer vectors than there were before.
     ///
     /// # Errors
     /// Wrong numbers or lengths; nothing is written then.
-    pub fn run(&mut self, scalars: &[T], replaced: &mut [&mut [T]], read: &[&[T]]) -> Result<(), Error> {
+    pub fn run(&mut self, scalars: &[T], replaced: &mut [&mut [T]], read: &[&[T]]) -> Result<&[f64], Error> {
         let [first, more] = self.vectors;
         if scalars.len() != self.scalars || replaced.len() != first || read.len() != more {
             let want = format!("{} scalars, {first} vectors to replace and {more} to read", self.scalars);
             let got = format!("{}, {} and {}", scalars.len(), replaced.len(), read.len());
             return Err(Error::Signature(format!("the sweep wants {want}, not {got}")));
         }
-        let len = replaced[0].len();
-        let lengths = replaced.iter().map(|v| v.len()).chain(read.iter().map(|v| v.len()));
+        let lengths = || replaced.iter().map(|v| v.len()).chain(read.iter().map(|v| v.len()));
+        let len = lengths().next().unwrap_or(0);
+        let lengths = lengths();
         if let Some((index, got)) = lengths.enumerate().find(|&(_, got)| got != len) {
             return Err(Error::Length { what: "vector", index, got, want: len });
         }
@@ -112,7 +130,8 @@ impl<T: Real> Sweep<T> {
             None => Err(read[input - first].as_ptr().cast_mut()),
         });
         let constants = self.code.constants.iter().map(|&value| Ok(T::narrow(value)));
-        for ((arg, same), value) in self.args[first..].iter_mut().zip(&mut self.same).zip(values.chain(constants)) {
+        let given = self.args[self.code.results..].iter_mut().zip(&mut self.same);
+        for ((arg, same), value) in given.zip(values.chain(constants)) {
             *arg = match value {
                 Err(at) => Lanes { at, same: false },
                 Ok(value) => {
@@ -121,9 +140,9 @@ impl<T: Real> Sweep<T> {
                 }
             };
         }
-        let Sweep { simd, code, args, rooms, .. } = self;
-        // From where the first vector is at a whole step of memory: large ones mostly lie alike.
-        let head = replaced[0].as_ptr().align_offset(STEP * size_of::<T>());
+        let Sweep { simd, code, args, rooms, totals, .. } = self;
+        // From where the first vector is at a whole step of memory: large ones mostly lie alike. Sums have the same blocks wherever.
+        let head = if totals.is_empty() { replaced[0].as_ptr().align_offset(STEP * size_of::<T>()) } else { 0 };
         let head = if head < STEP { head.min(len) } else { 0 };
         let threads = if len < SHARED { 1 } else { rooms.len() };
         let share = (len - head).div_ceil(threads).next_multiple_of(BLOCK);
@@ -135,38 +154,57 @@ impl<T: Real> Sweep<T> {
         let part = |part: usize, room: &mut Room<T>| {
             let Range { start, end } = range(part);
             let head = if part == 0 { head } else { 0 };
-            room.begin(code, args);
+            room.begin(code, args, first);
             room.step(*simd, code, args, start..start + head);
             room.run(*simd, code, args, start + head..end);
         };
         Team::gather(rooms.len(), 0, &mut |team| team.parts(rooms, part));
-        Ok(())
+        // Block by block, whoever had it.
+        totals.fill(0.0);
+        let each = totals.len().max(1);
+        for sums in rooms.iter().flat_map(|room| room.sums.chunks(each)) {
+            totals.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
+        }
+        Ok(totals)
     }
 }
 
 impl<T: Real> Room<T> {
     /// To be called before anything is run: where what is not a vector lies.
-    fn begin(&mut self, code: &Code, args: &[Lanes<T>; ARGS]) {
+    fn begin(&mut self, code: &Code, args: &[Lanes<T>; ARGS], replaced: usize) {
         self.args.copy_from_slice(args);
-        for (arg, block) in self.args[code.given()..].iter_mut().zip(&mut self.stored) {
-            *arg = Lanes { at: block.0.as_mut_ptr(), same: false };
+        let places = (replaced..code.results).chain(code.given()..);
+        for (place, block) in places.zip(&mut self.blocks) {
+            self.args[place] = Lanes { at: block.0.as_mut_ptr(), same: false };
         }
+        self.sums.clear();
     }
 
     /// Runs the body over a range of elements, a block at a time.
     #[allow(unsafe_code)]
     fn run(&mut self, simd: Simd, code: &Code, args: &[Lanes<T>; ARGS], range: Range<usize>) {
         let vectors = code.results + code.inputs.len();
+        let summed = self.blocks.len() - code.stored;
+        self.sums.reserve(summed * range.len().div_ceil(BLOCK));
         for start in range.clone().step_by(BLOCK) {
             let len = BLOCK.min(range.end - start);
             let whole = len / STEP * STEP;
-            for (to, arg) in self.args.iter_mut().zip(args).take(vectors).filter(|(_, arg)| !arg.same) {
+            for (to, arg) in self.args.iter_mut().zip(args).take(vectors).filter(|(_, arg)| arg.is_vector()) {
                 to.at = arg.at.wrapping_add(start);
             }
             // SAFETY: `Sweep::run` checked that all vectors hold the range, which no other thread has; each is replaced once what lies
             // there was read.
             unsafe { stretches(simd, code, &self.args, 0..whole, whole) };
+            let first = self.sums.len();
+            for block in &self.blocks[..summed] {
+                let mut lanes = [0.0; LANES];
+                T::add_up(simd, &block.0[..whole], &mut lanes);
+                self.sums.push(halve(lanes, |x, y| x + y));
+            }
             self.step(simd, code, args, start + whole..start + len);
+            for (sum, block) in self.sums[first..].iter_mut().zip(&self.blocks) {
+                *sum += block.0[..len - whole].iter().map(|x| x.wide()).sum::<f64>();
+            }
         }
     }
 
@@ -177,7 +215,8 @@ impl<T: Real> Room<T> {
         if range.is_empty() {
             return;
         }
-        for ((arg, end), from) in self.args.iter_mut().zip(&mut self.ends).zip(args).filter(|(_, from)| !from.same) {
+        let given = self.args.iter_mut().zip(&mut self.ends).zip(args);
+        for ((arg, end), from) in given.filter(|(_, from)| from.is_vector()) {
             let from = from.at.wrapping_add(range.start);
             // SAFETY: the vectors hold the range, which is shorter than a step.
             unsafe { std::ptr::copy_nonoverlapping(from, end.0.as_mut_ptr(), range.len()) };
@@ -185,7 +224,7 @@ impl<T: Real> Room<T> {
         }
         // SAFETY: all arguments have a whole step now.
         unsafe { stretches(simd, code, &self.args, 0..STEP, range.len()) };
-        for (to, end) in args.iter().zip(&self.ends).take(code.results) {
+        for (to, end) in args.iter().zip(&self.ends).take(code.results).filter(|(to, _)| to.is_vector()) {
             // SAFETY: as above.
             unsafe { std::ptr::copy_nonoverlapping(end.0.as_ptr(), to.at.wrapping_add(range.start), range.len()) };
         }
@@ -221,14 +260,15 @@ impl Joined {
         Ok(joined)
     }
 
-    /// The body, and the registers of all results.
-    fn finish(self, replaced: usize) -> Result<(Body, Vec<usize>), Error> {
+    /// The body, and the registers of so many results.
+    fn finish(self, results: usize) -> Result<(Body, Vec<usize>), Error> {
         let result = |result: usize| self.known((self.output, result * self.len, true));
-        let results: Option<Vec<usize>> = (0..replaced).map(result).collect();
+        let results: Option<Vec<usize>> = (0..results).map(result).collect();
         let results = results.ok_or_else(|| Error::Signature("a sweep writes each of its results whole".into()))?;
         let count = self.body.live(&results).iter().filter(|&&live| live).count();
-        if count > REGISTERS {
-            return Err(Error::Signature(format!("a sweep has at most {REGISTERS} instructions, not {count}")));
+        if count > MOST_INSTRUCTIONS {
+            let why = format!("a sweep has at most {MOST_INSTRUCTIONS} instructions, not {count}");
+            return Err(Error::Signature(why));
         }
         Ok((self.body, results))
     }

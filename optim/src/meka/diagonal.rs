@@ -3,15 +3,13 @@
 //! They are formed in the type of the program: where a coordinate's mean is more than a thousand times its deviation, f32 leaves no digit.
 
 use osculate_engine::store::Store;
-use osculate_engine::{Device, Expr, Func, In, Moments, Out, Program, Real, Request, Spec, finite, spec};
+use osculate_engine::{Expr, Moments, Real, Request, finite};
 
 use super::config::{Direction, Init, MekaConfig};
 use super::model::{Filtered, Model, Seen};
 use crate::Result;
 use crate::base::finite_state;
-
-/// m and d, P and Σ, and the means of the diagonals of K, P, Σ, Q.
-type Filters = ((Spec, Spec), (Spec, Spec), Spec);
+use crate::vectors::Vectors;
 
 /// A number a coordinate.
 #[derive(Debug, Clone)]
@@ -23,8 +21,11 @@ pub(super) struct Diagonal<T> {
     /// Debiases the average of Σ.
     weight: f64,
     zero: Vec<T>,
-    update: Program<T, Spec, Vec<Spec>, Filters>,
-    extent: Program<T, Spec, Vec<Spec>, Spec>,
+    /// The new m and d, P and Σ from m, the sums of b and g and of their squares, P, Σ and δ; with δᵀPδ and δᵀQδ, δ·b, d·d and d·m, and
+    /// the sums of the diagonals of K, P, Σ, Q.
+    update: Vectors<T, 4, 8, 4, 9>,
+    /// vᵀPv and vᵀQv.
+    extent: Vectors<T, 0, 4, 2, 2>,
 }
 
 /// What is left of a variance after rounding: not below 0.
@@ -37,17 +38,17 @@ impl<T: Real> Diagonal<T> {
         let beta = config.gradient_decay;
         let adaptive = config.direction;
         // The unbiased variance of the minibatch mean, from sums over examples; `c` is 1/((n − 1)ν).
-        let update = Func::<_, _, Filters>::trace_tree(spec([4]), vec![spec([len]); 7], |tape, s, v| {
-            let [m, b, g, bb, gg, p, sigma] = std::array::from_fn(|i| v[i]);
-            let [each, c, debias, trust] = std::array::from_fn(|i| s.at(0, i));
+        let update = Vectors::summing(move |[each, c, debias, trust], _, [m, b, g, bb, gg, p, sigma, delta]| {
             let q = c * positive(bb - each * b * b);
+            let squared = delta * delta;
+            let along = [p * squared, q * squared];
             let sigma = beta * sigma + (1.0 - beta) * c * positive(gg - each * g * g);
             let noise = debias * sigma;
             let predicted = p + q;
             let total = predicted + noise;
             // Nothing known, or nothing uncertain: the observation is trusted.
-            let trusted = tape.lit(0.5).less(trust);
-            let gain = tape.lit(0.0).less(total).select(predicted / total, 1.0);
+            let trusted = (1.0 - trust).less(0.5);
+            let gain = (-total).less(0.0).select(predicted / total, 1.0);
             let gain = trusted.select(1.0, gain);
             let before = trusted.select(0.0, predicted);
             let p = (1.0 - gain).square() * before + gain * gain * noise;
@@ -57,29 +58,26 @@ impl<T: Real> Diagonal<T> {
                 Direction::Mean => -m,
                 Direction::Adaptive { epsilon } => -m / ((m * m + p).sqrt() + epsilon),
             };
-            let means = tape.stack(&[gain.mean(), p.mean(), noise.mean(), q.mean()]);
-            ((m, d), (p, sigma), means)
+            ([m, d, p, sigma], [along[0], along[1], delta * b, d * d, d * m, gain, p, noise, q])
         })?;
-        let extent = Func::trace(spec([2]), vec![spec([len]); 4], |tape, s, v| {
-            let [p, along, b, bb] = std::array::from_fn(|i| v[i]);
-            let q = s.at(0, 1) * positive(bb - s.at(0, 0) * b * b);
-            let squared = along * along;
-            tape.stack(&[(p * squared).sum(), (q * squared).sum()])
+        let extent = Vectors::summing(|[each, c], [], [p, v, b, bb]| {
+            let q = c * positive(bb - each * b * b);
+            let squared = v * v;
+            ([], [p * squared, q * squared])
         })?;
         let vector = |value: f64| vec![T::narrow(value); len];
         let held = match config.init {
             Init::Diffuse(variance) => variance,
             Init::FirstObservation => 0.0, // trusted, whatever stands here
         };
-        let device = Device::cpu();
         Ok(Diagonal {
             config: *config,
             now: [vector(held), vector(0.0)],
             next: [vector(held), vector(0.0)],
             weight: 0.0,
             zero: vector(0.0),
-            update: update.wide(|path| path == "result.2")?.compile(&device)?,
-            extent: extent.wide(|_| true)?.compile(&device)?,
+            update,
+            extent,
         })
     }
 
@@ -87,22 +85,6 @@ impl<T: Real> Diagonal<T> {
     fn scalars(moments: &Moments<T>, nu: f64) -> [f64; 2] {
         let n = moments.count() as f64;
         [1.0 / n, 1.0 / ((n - 1.0) * nu)]
-    }
-
-    fn extent(
-        program: &mut Program<T, Spec, Vec<Spec>, Spec>,
-        p: &[T],
-        v: &[T],
-        moments: &Moments<T>,
-        nu: f64,
-    ) -> Result<[f64; 2]> {
-        let hvp = moments.hvp()?;
-        let scalars = Self::scalars(moments, nu).map(T::narrow);
-        let squares = hvp.elementwise.as_deref().unwrap_or(&[]);
-        let inputs = [In::Real(&scalars), In::Real(p), In::Real(v), In::Real(&hvp.sum), In::Real(squares)];
-        let mut both = [0.0; 2];
-        program.run_flat(&inputs, &mut [Out::Wide(&mut both)])?;
-        Ok(both)
     }
 }
 
@@ -120,36 +102,24 @@ impl<T: Real> Model<T> for Diagonal<T> {
                 (&hvp.sum[..], hvp.elementwise.as_deref().unwrap_or(&[]))
             }
         };
-        let along = match seen.first {
-            true => [0.0; 2],
-            false => Self::extent(&mut self.extent, &self.now[0], seen.delta, seen.moments, seen.nu)?,
-        };
         let beta = self.config.gradient_decay;
         let weight = beta * self.weight + 1.0 - beta;
         let trust = seen.first && self.config.init == Init::FirstObservation;
         let [each, c] = Self::scalars(seen.moments, seen.nu);
-        let scalars = [each, c, 1.0 / weight, f64::from(u8::from(trust))].map(T::narrow);
-        let inputs = [
-            In::Real(&scalars),
-            In::Real(mean),
-            In::Real(b),
-            In::Real(&gradient.sum),
-            In::Real(bb),
-            In::Real(gradient.elementwise.as_deref().unwrap_or(&[])),
-            In::Real(&self.now[0]),
-            In::Real(&self.now[1]),
-        ];
+        let scalars = [each, c, 1.0 / weight, f64::from(u8::from(trust))];
+        let gg = gradient.elementwise.as_deref().unwrap_or(&[]);
         let [p, sigma] = &mut self.next;
-        let mut means = [0.0; 4];
-        let mut outputs =
-            [Out::Real(next), Out::Real(direction), Out::Real(p), Out::Real(sigma), Out::Wide(&mut means)];
-        self.update.run_flat(&inputs, &mut outputs)?;
-        let [gain, p, sigma, q] = means;
-        Ok(Filtered { along, gain, p, sigma, q })
+        let read = [mean, b, &gradient.sum, bb, gg, &self.now[0], &self.now[1], seen.delta];
+        let sums = self.update.run(scalars, [next, direction, p, sigma], read)?;
+        let [along_p, along_q, bend, squared, slope, ..] = sums;
+        let [gain, p, sigma, q] = std::array::from_fn(|i| sums[5 + i] / mean.len() as f64);
+        Ok(Filtered { along: [along_p, along_q], inner: [bend, squared, slope], gain, p, sigma, q })
     }
 
-    fn along(&mut self, d: &[T], moments: &Moments<T>, nu: f64) -> Result<[f64; 2]> {
-        Self::extent(&mut self.extent, &self.next[0], d, moments, nu)
+    fn along(&mut self, d: &[T], _: f64, moments: &Moments<T>, nu: f64) -> Result<[f64; 2]> {
+        let hvp = moments.hvp()?;
+        let squares = hvp.elementwise.as_deref().unwrap_or(&[]);
+        self.extent.run(Self::scalars(moments, nu), [], [&self.next[0], d, &hvp.sum, squares])
     }
 
     fn commit(&mut self) {

@@ -1,7 +1,7 @@
 //! A covariance matrix, for few parameters: every example is looked at by itself.
 
 use osculate_engine::store::Store;
-use osculate_engine::{Moments, Real, Request};
+use osculate_engine::{Moments, Real, Request, dot, dots};
 
 use super::config::{Direction, Init, MekaConfig};
 use super::model::{Filtered, Model, Seen};
@@ -126,7 +126,7 @@ impl<T: Real> Model<T> for Full<T> {
         } else {
             self.next.observe(&self.vectors[0], debiased)?;
         }
-        for (i, (m, d)) in next.iter_mut().zip(direction).enumerate() {
+        for (i, (m, d)) in next.iter_mut().zip(&mut *direction).enumerate() {
             let (mean, p) = (self.next.mean()[i], self.next.covariance()[i * (len + 1)]);
             *m = T::narrow(mean);
             *d = T::narrow(match self.config.direction {
@@ -135,8 +135,12 @@ impl<T: Real> Model<T> for Full<T> {
             });
         }
         let trusted = seen.first && self.config.init == Init::FirstObservation;
+        let bend = if seen.first { 0.0 } else { dot(seen.delta, &seen.moments.hvp()?.sum) };
+        let direction = &*direction;
+        let [squared, slope] = dots([[direction, direction], [direction, next]]);
         Ok(Filtered {
             along,
+            inner: [bend, squared, slope],
             gain: if trusted { 1.0 } else { mean_diagonal(self.next.gain(), len) },
             p: mean_diagonal(self.next.covariance(), len),
             sigma: mean_diagonal(debiased, len),
@@ -144,7 +148,7 @@ impl<T: Real> Model<T> for Full<T> {
         })
     }
 
-    fn along(&mut self, d: &[T], moments: &Moments<T>, nu: f64) -> Result<[f64; 2]> {
+    fn along(&mut self, d: &[T], _: f64, moments: &Moments<T>, nu: f64) -> Result<[f64; 2]> {
         let p = self.next.along(wide(d, &mut self.centre));
         Ok([p, moments.inner()?.curvatures.variance()? / nu])
     }

@@ -35,7 +35,7 @@ mod rule;
 mod scalar;
 
 use osculate_engine::store::Store;
-use osculate_engine::{Device, Func, In, Out, Program, Real, Request, Spec, dot, finite, spec};
+use osculate_engine::{Real, Request, dot, finite};
 
 pub use config::{Correction, Covariance, Direction, Init, MekaConfig, Noise, StepRule, VarianceOf};
 use model::{AnyModel, Seen};
@@ -45,6 +45,7 @@ use crate::base::finite_state;
 use crate::optimizer::{check_len, some_parameters};
 use crate::options;
 use crate::registry::Entry;
+use crate::vectors::Vectors;
 
 use crate::{Optimizer, Oracle, Report, Result, Smooth, Status, kalman};
 
@@ -99,9 +100,10 @@ pub struct Meka<T> {
     next_mean: Vec<T>,
     direction: Vec<T>,
     displacement: Vec<T>,
-    next_params: Vec<T>,
-    /// x + step · d; with step −1 the displacement since the last step.
-    advance: Program<T, (Spec, Spec), Spec, Spec>,
+    /// θ − previous θ, with its ‖·‖² and its product with m.
+    displace: Vectors<T, 1, 3, 0, 2>,
+    /// θ + step · d and θ as it was, with the size of the former.
+    advance: Vectors<T, 2, 1, 1, 1>,
 }
 
 impl<T: Real> Meka<T> {
@@ -112,8 +114,6 @@ impl<T: Real> Meka<T> {
     pub fn new(len: usize, config: MekaConfig) -> Result<Meka<T>> {
         config.check()?;
         some_parameters(len)?;
-        let vector = || spec([len]);
-        let advance = Func::trace((vector(), vector()), spec([]), |_, (x, d), step| x + step * d)?;
         let zeros = || vec![T::zero(); len];
         Ok(Meka {
             now: Scalars {
@@ -131,8 +131,14 @@ impl<T: Real> Meka<T> {
             next_mean: zeros(),
             direction: zeros(),
             displacement: zeros(),
-            next_params: zeros(),
-            advance: advance.compile(&Device::cpu())?,
+            displace: Vectors::summing(|[], [_], [x, previous, mean]| {
+                let delta = x - previous;
+                ([delta], [delta * delta, mean * delta])
+            })?,
+            advance: Vectors::summing(|[step], [x, _], [d]| {
+                let next = x + step * d;
+                ([next, x], [next.abs()])
+            })?,
         })
     }
 
@@ -161,18 +167,24 @@ impl<T: Real> Meka<T> {
         if self.config.variance_of == VarianceOf::Mean { n as f64 } else { 1.0 }
     }
 
-    /// One step of all the filters, on scratch; `None` if something was not finite.
-    fn filtered(&mut self, params: &[T], oracle: &mut dyn Oracle<T>, loss: &mut f64) -> Result<Option<Scalars>> {
+    /// One step of all the filters, on scratch, with [`Filtered::inner`](model::Filtered::inner); `None` if something was not finite.
+    fn filtered(
+        &mut self,
+        params: &[T],
+        oracle: &mut dyn Oracle<T>,
+        loss: &mut f64,
+    ) -> Result<Option<(Scalars, [f64; 3])>> {
         let mut now = self.now;
         let first = now.fresh;
         let (n, nu) = (oracle.count() as f64, self.nu(oracle.count()));
-        // θ − previous θ; in the first step there is none.
-        if first {
-            self.displacement.fill(T::zero());
-        } else {
-            let inputs = [In::Real(params), In::Real(&self.previous), In::Real(&[T::one().neg()] as &[T])];
-            self.advance.run_flat(&inputs, &mut [Out::Real(&mut self.displacement)])?;
-        }
+        // In the first step there is none.
+        let [squared, slope] = match first {
+            true => {
+                self.displacement.fill(T::zero());
+                [0.0; 2]
+            }
+            false => self.displace.run([], [&mut self.displacement], [params, &self.previous, &self.mean])?,
+        };
         let delta = &self.displacement;
         let model = self.model.get_mut();
         let given = (!first).then_some(delta.as_slice());
@@ -191,7 +203,7 @@ impl<T: Real> Meka<T> {
             return Ok(None);
         }
         let r = now.loss_noise.add(noise);
-        let seen = Seen { first, moments, delta, nu };
+        let seen = Seen { first, moments, delta, squared, nu };
         let filtered = model.filter(&seen, &self.mean, &mut self.next_mean, &mut self.direction)?;
 
         // The loss's filter goes by the gradient's mean and covariance of the step before.
@@ -201,11 +213,9 @@ impl<T: Real> Meka<T> {
             (true, Init::FirstObservation) => f64::INFINITY,
             (false, _) => s,
         };
-        now.bend = match first {
-            true => [0.0; 2],
-            false => [dot(delta, &moments.hvp()?.sum) / n, dot(delta, delta)],
-        };
-        let predicted = u + dot(&self.mean, delta) + 0.5 * now.bend[0];
+        let [bend, length, _] = filtered.inner;
+        now.bend = [bend / n, squared];
+        let predicted = u + slope + 0.5 * now.bend[0];
         let [along_p, along_q] = filtered.along;
         let spread = s + along_p + 0.25 * along_q;
         let surprise = (y - predicted).powi(2) - (spread + r);
@@ -227,11 +237,19 @@ impl<T: Real> Meka<T> {
         now.steps += 1;
         now.fresh = false;
         let scalars = [u, s, lambda, filtered.p, filtered.sigma, filtered.q, filtered.gain];
-        Ok((scalars.iter().all(|x| x.is_finite()) && finite(&self.direction)).then_some(now))
+        // Whose square is finite is so itself; squares overflow before.
+        let known = scalars.iter().all(|x| x.is_finite()) && (length.is_finite() || finite(&self.direction));
+        Ok(known.then_some((now, filtered.inner)))
     }
 
     /// What the rule has to know of the direction.
-    fn along(&mut self, now: &Scalars, params: &[T], oracle: &mut dyn Oracle<T>) -> Result<Along> {
+    fn along(
+        &mut self,
+        now: &Scalars,
+        [_, squared, slope]: [f64; 3],
+        params: &[T],
+        oracle: &mut dyn Oracle<T>,
+    ) -> Result<Along> {
         let d = &self.direction;
         let (n, nu) = (oracle.count() as f64, self.nu(oracle.count()));
         let third = match self.config.correction {
@@ -240,13 +258,13 @@ impl<T: Real> Meka<T> {
         };
         let model = self.model.get_mut();
         let moments = oracle.moments(params, Some(d), model.request(Request::hvp()))?;
-        let variances = model.along(d, moments, nu)?;
+        let variances = model.along(d, squared, moments, nu)?;
         Ok(Along {
-            slope: -dot(d, &self.next_mean),
+            slope: -slope,
             curvature: dot(d, &moments.hvp()?.sum) / n,
             variances,
             loss: [now.filter.s, now.filter.lambda],
-            squares: [dot(d, d), now.bend[1]],
+            squares: [squared, now.bend[1]],
             bend: now.bend[0],
             third,
         })
@@ -257,7 +275,7 @@ impl<T: Real> Optimizer<T> for Meka<T> {
     fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
         check_len(self.mean.len(), params.len())?;
         let mut loss = f64::NAN;
-        let Some(mut now) = self.filtered(params, oracle, &mut loss)? else {
+        let Some((mut now, inner)) = self.filtered(params, oracle, &mut loss)? else {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         };
         let mut coefficients = None;
@@ -265,7 +283,7 @@ impl<T: Real> Optimizer<T> for Meka<T> {
         let mut step = match self.config.step {
             StepRule::Fixed(step) => step * self.config.schedule.factor(now.steps - 1),
             _ => {
-                let along = self.along(&now, params, oracle)?;
+                let along = self.along(&now, inner, params, oracle)?;
                 let Some(averaged) = now.rule.average(&self.config, &along) else {
                     return Ok(Report::new(Status::NonFinite, loss, 0.0));
                 };
@@ -277,17 +295,16 @@ impl<T: Real> Optimizer<T> for Meka<T> {
         };
         step = step.min(self.config.max_step.unwrap_or(f64::INFINITY));
         now.rule.stepped(&self.config, step, curvature);
-        let scaled = [T::narrow(self.config.scale * step)];
-        let inputs = [In::Real(params as &[T]), In::Real(&self.direction), In::Real(&scaled)];
-        self.advance.run_flat(&inputs, &mut [Out::Real(&mut self.next_params)])?;
-        if !finite(&self.next_params) {
+        let changed = [&mut *params, &mut self.displacement];
+        let [size] = self.advance.run([self.config.scale * step], changed, [&self.direction])?;
+        if !size.is_finite() && !finite(params) {
+            params.copy_from_slice(&self.displacement);
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
         self.now = now;
         self.model.get_mut().commit();
         std::mem::swap(&mut self.mean, &mut self.next_mean);
-        self.previous.copy_from_slice(params);
-        params.copy_from_slice(&self.next_params);
+        std::mem::swap(&mut self.previous, &mut self.displacement);
         Ok(Report {
             gain: Some(now.filter.gain),
             gradient_noise: Some(now.filter.sigma),

@@ -22,6 +22,8 @@ pub(super) struct Seen<'a, T> {
     pub first: bool,
     pub moments: &'a Moments<T>,
     pub delta: &'a [T],
+    /// ‖δ‖².
+    pub squared: f64,
     /// What a variance of the examples is divided by.
     pub nu: f64,
 }
@@ -31,6 +33,8 @@ pub(super) struct Seen<'a, T> {
 pub(super) struct Filtered {
     /// δᵀPδ of the step before and δᵀQδ.
     pub along: [f64; 2],
+    /// δ·b of the sums b of Hδ over examples, d·d and d·m, of the new direction and mean.
+    pub inner: [f64; 3],
     /// Averages of the diagonals of K, P, Σ, Q.
     pub gain: f64,
     pub p: f64,
@@ -53,8 +57,8 @@ pub(super) trait Model<T: Real> {
     /// One step; `mean` becomes `next` and the direction of descent.
     fn filter(&mut self, seen: &Seen<'_, T>, mean: &[T], next: &mut [T], direction: &mut [T]) -> Result<Filtered>;
 
-    /// dᵀPd of the step that is not yet committed, and dᵀQ(d)d.
-    fn along(&mut self, d: &[T], moments: &Moments<T>, nu: f64) -> Result<[f64; 2]>;
+    /// dᵀPd of the step that is not yet committed, and dᵀQ(d)d; `squared` is ‖d‖².
+    fn along(&mut self, d: &[T], squared: f64, moments: &Moments<T>, nu: f64) -> Result<[f64; 2]>;
 
     /// The step was taken.
     fn commit(&mut self);

@@ -1,11 +1,12 @@
 //! The covariance pI of the paper.
 
 use osculate_engine::store::Store;
-use osculate_engine::{Device, Func, In, Moments, Out, Program, Real, Request, Spec, dot, spec};
+use osculate_engine::{Moments, Real, Request};
 
 use super::config::{Direction, MekaConfig};
 use super::model::{Filtered, Model, Seen, start};
 use crate::base::finite_state;
+use crate::vectors::Vectors;
 use crate::{Result, Smooth, kalman};
 
 /// pI.
@@ -17,37 +18,30 @@ pub(super) struct Scalar<T> {
     /// Of this minibatch, before it is averaged.
     sigma: f64,
     zero: Vec<T>,
-    /// `((m, b, g), (k, p, 1/n)) -> (m, d)`, where b and g come as sums over the minibatch.
-    update: Program<T, (Spec, Spec, Spec), (Spec, Spec, Spec), (Spec, Spec)>,
+    /// The new m and d from k, p, 1/n and m, b, g, δ, where b and g come as sums over the minibatch; with δ·b, d·d and d·m.
+    update: Vectors<T, 2, 4, 3, 3>,
 }
 
 impl<T: Real> Scalar<T> {
     pub fn new(len: usize, config: &MekaConfig) -> Result<Scalar<T>> {
-        let vector = || spec([len]);
         let adaptive = config.direction;
-        let update = Func::<_, _, (Spec, Spec)>::trace_tree(
-            (vector(), vector(), vector()),
-            (spec([]), spec([]), spec([])),
-            |_, (m, b, g), (gain, p, each)| {
-                let predicted = m + each * b;
-                let m = predicted + gain * (each * g - predicted);
-                let d = match adaptive {
-                    Direction::Mean => -m,
-                    Direction::Adaptive { epsilon } => -m / ((m * m + p).sqrt() + epsilon),
-                };
-                (m, d)
-            },
-        )?;
+        let update = Vectors::summing(move |[gain, p, each], [_, _], [m, b, g, delta]| {
+            let predicted = m + each * b;
+            let m = predicted + gain * (each * g - predicted);
+            let d = match adaptive {
+                Direction::Mean => -m,
+                Direction::Adaptive { epsilon } => -m / ((m * m + p).sqrt() + epsilon),
+            };
+            ([m, d], [delta * b, d * d, d * m])
+        })?;
         let now = (start(config.init), Smooth::new(config.gradient_decay));
-        let update = update.compile(&Device::cpu())?;
         Ok(Scalar { config: *config, now, next: now, sigma: 0.0, zero: vec![T::zero(); len], update })
     }
 
-    /// vᵀPv for a p, and vᵀQv where Q is measured along v.
-    fn extent(&self, p: f64, v: &[T], moments: &Moments<T>, nu: f64) -> Result<[f64; 2]> {
-        let squared = dot(v, v);
+    /// vᵀPv for a p, and vᵀQv where Q, averaged over coordinates q, is measured along v.
+    fn extent(&self, p: f64, q: f64, squared: f64, moments: &Moments<T>, nu: f64) -> Result<[f64; 2]> {
         if !self.config.directional {
-            return Ok([p * squared, self.q(moments, nu)? * squared]);
+            return Ok([p * squared, q * squared]);
         }
         let inner = moments.inner()?;
         let own = inner.slopes.variance()? / nu;
@@ -78,25 +72,20 @@ impl<T: Real> Model<T> for Scalar<T> {
         };
         let q = if seen.first { 0.0 } else { self.q(moments, seen.nu)? };
         // Nothing has moved before the first step, however uncertain the gradient (∞·0 would be NaN).
-        let along = if seen.first { [0.0; 2] } else { self.extent(p, seen.delta, moments, seen.nu)? };
+        let along = if seen.first { [0.0; 2] } else { self.extent(p, q, seen.squared, moments, seen.nu)? };
         let sigma = noise.add(self.sigma);
         let (gain, p) = kalman::update(p + q, sigma);
         let b = if seen.first { &self.zero } else { &moments.hvp()?.sum };
-        let inputs = [
-            In::Real(mean),
-            In::Real(b),
-            In::Real(&moments.gradient()?.sum),
-            In::Real(&[T::narrow(gain)] as &[T]),
-            In::Real(&[T::narrow(p)] as &[T]),
-            In::Real(&[T::narrow(1.0 / moments.count() as f64)] as &[T]),
-        ];
-        self.update.run_flat(&inputs, &mut [Out::Real(next), Out::Real(direction)])?;
+        let scalars = [gain, p, 1.0 / moments.count() as f64];
+        let read = [mean, b, &moments.gradient()?.sum, seen.delta];
+        let inner = self.update.run(scalars, [next, direction], read)?;
         self.next = (p, noise);
-        Ok(Filtered { along, gain, p, sigma, q })
+        Ok(Filtered { along, inner, gain, p, sigma, q })
     }
 
-    fn along(&mut self, d: &[T], moments: &Moments<T>, nu: f64) -> Result<[f64; 2]> {
-        self.extent(self.next.0, d, moments, nu)
+    fn along(&mut self, _: &[T], squared: f64, moments: &Moments<T>, nu: f64) -> Result<[f64; 2]> {
+        let q = if self.config.directional { 0.0 } else { self.q(moments, nu)? };
+        self.extent(self.next.0, q, squared, moments, nu)
     }
 
     fn commit(&mut self) {
