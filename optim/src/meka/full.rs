@@ -94,6 +94,9 @@ impl<T: Real> Model<T> for Full<T> {
     }
 
     fn filter(&mut self, seen: &Seen<'_, T>, mean: &[T], next: &mut [T], direction: &mut [T]) -> Result<Filtered> {
+        if !seen.moments.is_finite() {
+            return Ok(Filtered { inner: [f64::NAN; 3], ..Filtered::default() });
+        }
         let (len, n, nu) = (mean.len(), self.count, seen.nu);
         let [sigma, q, debiased] = &mut self.measured;
         let [gradients, products] = &self.rows;

@@ -199,7 +199,7 @@ impl<T: Real> Meka<T> {
             Some(noise) => noise.loss,
             None => moments.loss_variance()? / nu,
         };
-        if !moments.is_finite() || !y.is_finite() || !noise.is_finite() {
+        if !y.is_finite() || !noise.is_finite() {
             return Ok(None);
         }
         let r = now.loss_noise.add(noise);
@@ -237,8 +237,9 @@ impl<T: Real> Meka<T> {
         now.steps += 1;
         now.fresh = false;
         let scalars = [u, s, lambda, filtered.p, filtered.sigma, filtered.q, filtered.gain];
-        // Whose square is finite is so itself; squares overflow before.
-        let known = scalars.iter().all(|x| x.is_finite()) && (length.is_finite() || finite(&self.direction));
+        // Where sums over the minibatch are not finite, so is not the direction, nor its square, which else at most overflows.
+        let known = length.is_finite() || (length == f64::INFINITY && finite(&self.direction));
+        let known = known && scalars.iter().all(|x| x.is_finite());
         Ok(known.then_some((now, filtered.inner)))
     }
 
