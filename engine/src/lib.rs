@@ -43,7 +43,7 @@ pub use graph::{Graph, Var};
 pub use moments::{Form, Inner, Moments, PerExample, Request, Sums, Variance};
 pub use moments_program::{Budget, MeansProgram, MomentsProgram};
 pub use ops::{Elementwise, Window, elementwise};
-pub use osculate_kernels::{Out, Real, Sweep, dot, dots, finite};
+pub use osculate_kernels::{Out, Real, Sweep, combine, dot, dots, finite, gram};
 pub use program::{Device, In, Program};
 pub use random::Rng;
 pub use shape::{Kind, Shape, Spec, label, spec};

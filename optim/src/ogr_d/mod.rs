@@ -20,7 +20,7 @@
 mod regression;
 
 use osculate_engine::store::Store;
-use osculate_engine::{Device, Func, In, Out, Program, Real, Rng, Spec, dot, finite, spec};
+use osculate_engine::{Real, Rng, combine, dot, finite, gram};
 
 use regression::{NAMES, Regression};
 
@@ -174,14 +174,16 @@ pub struct OgrD<T> {
     config: Config,
     d: usize,
     steps: u64,
+    /// V, and below it room for a row.
     basis: Vec<T>,
-    next_basis: Vec<T>,
+    /// The next basis, and below it the next parameters.
+    next_rows: Vec<T>,
     gradient: Vec<T>,
     /// m and the last parameters.
     mean: Vec<T>,
     previous: Vec<T>,
     next_mean: Vec<T>,
-    next_params: Vec<T>,
+    displacement: Vec<T>,
     /// ASGD's θ̄, ḡ, var θ, var g and rule, if a part of the step is its.
     diagonal: Option<(Vec<Vec<T>>, Vectors<T, 5, 1, 1>)>,
     now: Regression,
@@ -190,14 +192,38 @@ pub struct OgrD<T> {
     next_hessian: Vec<f64>,
     room: Symmetric,
     scratch: [Vec<f64>; 2],
-    /// From V, g, m, θ and the last θ: V·[g, θ − last θ, new m] `[d, 3]`, VVᵀ `[d, d]`, and g·[g, new m].
-    look: Program<T, Spec, Vec<Spec>, (Spec, Spec, Spec)>,
+    /// θ − last θ and the new m.
+    look: Vectors<T, 2, 4, 0>,
+    /// Inner products of V, g, θ − last θ and m with each other `[d + 3, d + 3]`, and V·[g, θ − last θ, m] `[d, 3]`, VVᵀ `[d, d]` and
+    /// g·[g, m] of them.
+    products: Vec<f64>,
     shown: (Vec<f64>, Vec<f64>, [f64; 2]),
-    /// From A, b, e and V, g, m, θ: V' = AV + bgᵀ, new m, and θ − w(ηm + V'ᵀe).
-    advance: Program<T, Spec, Vec<Spec>, (Spec, Spec, Spec)>,
     /// A `[d, d]`, b and e `[d]`.
     scalars: Vec<f64>,
-    narrow: Vec<T>,
+    /// What V' = AV + bgᵀ and θ − w(ηm + V'ᵀe) are of V, g, m and θ: `[d + 1, d + 3]`.
+    combined: Vec<T>,
+    /// The next parameters for θ, which is the last then.
+    take: Vectors<T, 2, 1, 0>,
+    /// θ.
+    keep: Vectors<T, 1, 1, 0>,
+    /// The next parameters with another's share of the step, which was taken already, for θ; it and the last.
+    share: Vectors<T, 1, 2, 0>,
+}
+
+/// Does something with the first rows of a basis and three more below them.
+fn rows<T, E>(
+    basis: &[T],
+    d: usize,
+    others: [&[T]; 3],
+    with: impl FnOnce(&[&[T]]) -> std::result::Result<(), E>,
+) -> Result<()>
+where
+    osculate_engine::Error: From<E>,
+{
+    let mut rows: [&[T]; MOST + 3] = [&[]; MOST + 3];
+    let all = basis.chunks_exact(others[0].len()).take(d).chain(others);
+    let count = rows.iter_mut().zip(all).map(|(row, one)| *row = one).count();
+    Ok(with(&rows[..count]).map_err(osculate_engine::Error::from)?)
 }
 
 impl<T: Real> OgrD<T> {
@@ -209,30 +235,7 @@ impl<T: Real> OgrD<T> {
         some_parameters(len)?;
         config.check()?;
         let d = (config.dimensions as usize).min(len);
-        let Config { momentum, rate, weight, .. } = config;
-        let numbers = d * d + 2 * d;
-        let inputs = |vectors: usize| {
-            let mut all = vec![spec([len]); vectors + 1];
-            all[0] = spec([d, len]);
-            all
-        };
-        let look = Func::<Spec, Vec<Spec>, (Spec, Spec, Spec)>::trace_tree(spec([]), inputs(4), |tape, _, v| {
-            let [basis, g, m, x, last] = std::array::from_fn(|i| v[i]);
-            let m = momentum * m + (1.0 - momentum) * g;
-            let seen = basis.dot(tape.stack(&[g, x - last, m]).t());
-            (seen, basis.dot(basis.t()), tape.stack(&[g.dot(g), g.dot(m)]))
-        })?;
-        let advance =
-            Func::<Spec, Vec<Spec>, (Spec, Spec, Spec)>::trace_tree(spec([numbers]), inputs(3), |_, s, v| {
-                let [basis, g, m, x] = std::array::from_fn(|i| v[i]);
-                let a = s.slice(0, 0..d * d).reshape([d, d]);
-                let b = s.slice(0, d * d..d * d + d).reshape([d, 1]);
-                let e = s.slice(0, d * d + d..numbers);
-                let m = momentum * m + (1.0 - momentum) * g;
-                let basis = a.dot(basis) + b * g.reshape([1, len]);
-                (basis, m, x - weight * (rate * m + e.dot(basis)))
-            })?;
-        let device = Device::cpu();
+        let Config { momentum, weight, .. } = config;
         let zeros = |n: usize| vec![T::zero(); n];
         let square = || vec![0.0; d * d];
         let diagonal = match weight < 1.0 {
@@ -247,13 +250,13 @@ impl<T: Real> OgrD<T> {
             config,
             d,
             steps: 0,
-            basis: zeros(d * len),
-            next_basis: zeros(d * len),
+            basis: zeros((d + 1) * len),
+            next_rows: zeros((d + 1) * len),
             gradient: zeros(len),
             mean: zeros(len),
             previous: zeros(len),
             next_mean: zeros(len),
-            next_params: zeros(len),
+            displacement: zeros(len),
             diagonal,
             now: Regression::new(d),
             next: Regression::new(d),
@@ -261,11 +264,14 @@ impl<T: Real> OgrD<T> {
             next_hessian: square(),
             room: Symmetric::new(d),
             scratch: [square(), square()],
-            look: look.wide(|_| true)?.compile(&device)?,
+            look: Vectors::new(move |[], [_, _], [x, last, m, g]| [x - last, momentum * m + (1.0 - momentum) * g])?,
+            products: vec![0.0; (d + 3) * (d + 3)],
             shown: (vec![0.0; 3 * d], square(), [0.0; 2]),
-            advance: advance.compile(&device)?,
-            scalars: vec![0.0; numbers],
-            narrow: zeros(numbers),
+            scalars: vec![0.0; d * d + 2 * d],
+            combined: zeros((d + 1) * (d + 3)),
+            take: Vectors::new(|[], [x, _], [next]| [next, x])?,
+            keep: Vectors::new(|[], [_], [x]| [x])?,
+            share: Vectors::new(|[], [x], [next, last]| [next + (x - last)])?,
         };
         ogr.first_basis();
         Ok(ogr)
@@ -275,7 +281,7 @@ impl<T: Real> OgrD<T> {
     fn first_basis(&mut self) {
         let len = self.gradient.len();
         let rng = &mut Rng::new(self.config.seed);
-        self.basis.iter_mut().for_each(|x| *x = T::narrow(rng.normal()));
+        self.basis[..self.d * len].iter_mut().for_each(|x| *x = T::narrow(rng.normal()));
         for row in 0..self.d {
             let (before, rest) = self.basis.split_at_mut(row * len);
             let this = &mut rest[..len];
@@ -297,7 +303,7 @@ impl<T: Real> OgrD<T> {
 
     /// V `[d, D]`, after the last step.
     pub fn basis(&self) -> &[T] {
-        &self.basis
+        &self.basis[..self.d * self.gradient.len()]
     }
 
     /// How the basis turns towards the gradient: V' = A(V + agᵀ) as A and b = Aa in the scalars, and R = V'Vᵀ in the scratch.
@@ -351,6 +357,26 @@ impl<T: Real> OgrD<T> {
         true
     }
 
+    /// The next basis and parameters, from A, b and e.
+    fn combine(&mut self, params: &[T]) -> Result<()> {
+        let (d, Config { rate, weight, .. }) = (self.d, self.config);
+        let (a, b) = self.scalars.split_at(d * d);
+        let (b, e) = b.split_at(d);
+        let (basis, last) = self.combined.split_at_mut(d * (d + 3));
+        // V'ᵀe = Vᵀ(Aᵀe) + (b·e) g.
+        for (k, of_last) in last[..d].iter_mut().enumerate() {
+            *of_last = T::narrow(-weight * (0..d).map(|i| e[i] * a[i * d + k]).sum::<f64>());
+        }
+        let along_g: f64 = b.iter().zip(e).map(|(b, e)| b * e).sum();
+        last[d..].copy_from_slice(&[-weight * along_g, -weight * rate, 1.0].map(T::narrow));
+        for ((row, a), &b) in basis.chunks_mut(d + 3).zip(a.chunks(d)).zip(b) {
+            row.iter_mut().zip(a).for_each(|(t, &a)| *t = T::narrow(a));
+            row[d..].copy_from_slice(&[b, 0.0, 0.0].map(T::narrow));
+        }
+        let others = [&self.gradient[..], &self.next_mean, params];
+        rows(&self.basis, d, others, |rows| combine(&self.combined, rows, &mut self.next_rows))
+    }
+
     /// A and R for a basis that stays.
     fn stay(&mut self) {
         let d = self.d;
@@ -371,19 +397,23 @@ impl<T: Real> Optimizer<T> for OgrD<T> {
         }
         let (d, Config { divisor, cut, rate, .. }) = (self.d, self.config);
         let previous = if self.steps == 0 { params as &[T] } else { &self.previous };
-        let one = [T::one()];
-        let inputs = [
-            In::Real(&one),
-            In::Real(&self.basis),
-            In::Real(&self.gradient),
-            In::Real(&self.mean),
-            In::Real(params),
-            In::Real(previous),
-        ];
-        let (seen, gram, squares) = &mut self.shown;
-        self.look.run_flat(&inputs, &mut [Out::Wide(seen), Out::Wide(gram), Out::Wide(squares)])?;
-        if !seen.iter().chain(&*gram).chain(&*squares).all(|x| x.is_finite()) {
+        let changed = [&mut self.displacement[..], &mut self.next_mean];
+        self.look.run([], changed, [params, previous, &self.mean, &self.gradient])?;
+        let others = [&self.gradient[..], &self.displacement, &self.next_mean];
+        rows(&self.basis, d, others, |rows| gram(rows, &mut self.products))?;
+        if !self.products.iter().all(|x| x.is_finite()) {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        }
+        let (seen, square, squares) = &mut self.shown;
+        for (i, row) in self.products.chunks(d + 3).enumerate() {
+            match i.checked_sub(d) {
+                None => {
+                    square[i * d..(i + 1) * d].copy_from_slice(&row[..d]);
+                    seen[3 * i..3 * i + 3].copy_from_slice(&row[d..]);
+                }
+                Some(0) => *squares = [row[d], row[d + 2]],
+                _ => {}
+            }
         }
         if !self.turn() {
             self.stay();
@@ -417,21 +447,11 @@ impl<T: Real> Optimizer<T> for OgrD<T> {
         if !self.scalars.iter().all(|x| x.is_finite()) {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
-        self.narrow.iter_mut().zip(&self.scalars).for_each(|(t, s)| *t = T::narrow(*s));
-        let inputs = [
-            In::Real(&self.narrow),
-            In::Real(&self.basis),
-            In::Real(&self.gradient),
-            In::Real(&self.mean),
-            In::Real(params),
-        ];
-        let mut outputs =
-            [Out::Real(&mut self.next_basis), Out::Real(&mut self.next_mean), Out::Real(&mut self.next_params)];
-        self.advance.run_flat(&inputs, &mut outputs)?;
-        if !finite(&self.next_params) {
+        self.combine(params)?;
+        let next_params = &self.next_rows[d * params.len()..];
+        if !finite(next_params) {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
-        self.previous.copy_from_slice(params);
         if let Some((kept, rule)) = &mut self.diagonal
             && let [mx, mg, vx, vg] = &mut kept[..]
         {
@@ -439,13 +459,13 @@ impl<T: Real> Optimizer<T> for OgrD<T> {
                 mx.copy_from_slice(params);
             }
             // Its share of the step, from where the parameters were; the other share goes on top.
+            self.keep.run([], [&mut self.previous], [params])?;
             rule.run([self.config.trust], [params, mx, mg, vx, vg], [&self.gradient])?;
-            for ((next, own), old) in self.next_params.iter_mut().zip(&*params).zip(&self.previous) {
-                *next += *own - *old;
-            }
+            self.share.run([], [params], [next_params, &self.previous])?;
+        } else {
+            self.take.run([], [params, &mut self.previous], [next_params])?;
         }
-        params.copy_from_slice(&self.next_params);
-        std::mem::swap(&mut self.basis, &mut self.next_basis);
+        std::mem::swap(&mut self.basis, &mut self.next_rows);
         std::mem::swap(&mut self.mean, &mut self.next_mean);
         std::mem::swap(&mut self.now, &mut self.next);
         std::mem::swap(&mut self.hessian, &mut self.next_hessian);
@@ -460,7 +480,7 @@ impl<T: Real> Optimizer<T> for OgrD<T> {
         store.put("scalars", &[self.steps as f64, self.now.weight]);
         store.put("hessian", &self.hessian);
         NAMES.iter().zip(self.now.all()).for_each(|(name, buffer)| store.put(format!("regression.{name}"), buffer));
-        store.put("basis", &self.basis);
+        store.put("basis", self.basis());
         store.put("mean", &self.mean);
         store.put("previous", &self.previous);
         for (index, vector) in self.diagonal.iter().flat_map(|(kept, _)| kept).enumerate() {
@@ -479,7 +499,7 @@ impl<T: Real> Optimizer<T> for OgrD<T> {
         for (name, buffer) in NAMES.iter().zip(now.all_mut()) {
             *buffer = state.get(&format!("regression.{name}"), buffer.len())?;
         }
-        let basis: Vec<T> = state.get("basis", self.basis.len())?;
+        let mut basis: Vec<T> = state.get("basis", self.basis().len())?;
         let (mean, previous) = (state.get("mean", self.mean.len())?, state.get("previous", self.previous.len())?);
         let kept = (self.diagonal.iter().flat_map(|(kept, _)| kept).enumerate())
             .map(|(index, vector)| state.get(&format!("diagonal.{index}"), vector.len()))
@@ -487,6 +507,7 @@ impl<T: Real> Optimizer<T> for OgrD<T> {
         let numbers = scalars.iter().chain(&hessian).chain(now.all().into_iter().flatten()).all(|x| x.is_finite());
         let vectors = [&basis, &mean, &previous].into_iter().chain(&kept).all(|vector: &Vec<T>| finite(vector));
         finite_state(numbers && vectors)?;
+        basis.resize(self.basis.len(), T::zero());
         (self.basis, self.mean, self.previous, self.hessian, self.now) = (basis, mean, previous, hessian, now);
         if let Some((own, _)) = &mut self.diagonal {
             *own = kept;
