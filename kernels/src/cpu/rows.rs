@@ -115,48 +115,69 @@ impl<T: Real> Work for Gram<'_, T> {
             let mut next = 0;
             for (i, row) in self.rows.iter().enumerate() {
                 let row = &row[at..end];
-                let mut j = 0;
-                while j + TILE <= i + 1 {
-                    let others: [&[T]; TILE] = std::array::from_fn(|k| &self.rows[j + k][at..end]);
-                    for product in block(row, others) {
+                let mut others = self.rows[..=i].chunks_exact(TILE);
+                for tile in &mut others {
+                    let [a, b, c, d] = [0, 1, 2, 3].map(|k: usize| &tile[k][at..end]);
+                    for product in four(row, a, b, c, d) {
                         self.products[next] += product;
                         next += 1;
                     }
-                    j += TILE;
                 }
-                while j <= i {
-                    let [product] = block(row, [&self.rows[j][at..end]]);
-                    self.products[next] += product;
-                    (next, j) = (next + 1, j + 1);
+                for other in others.remainder() {
+                    self.products[next] += one(row, &other[at..end]);
+                    next += 1;
                 }
             }
         }
     }
 }
 
-/// Inner products of one row's block with those of others.
+/// The inner product of two rows' blocks.
 #[inline(always)]
-fn block<T: Real, const N: usize>(row: &[T], others: [&[T]; N]) -> [f64; N] {
-    let mut sums = [[T::zero(); STEP]; N];
-    let (steps, rest) = row.as_chunks::<STEP>();
-    for (at, x) in steps.iter().enumerate() {
-        for (sums, other) in sums.iter_mut().zip(&others) {
-            let y = &other.as_chunks::<STEP>().0[at];
-            for lane in 0..STEP {
-                sums[lane] += x[lane] * y[lane];
-            }
+fn one<T: Real>(row: &[T], other: &[T]) -> f64 {
+    let mut sums = [T::zero(); STEP];
+    let ((x, x_rest), (y, y_rest)) = (row.as_chunks::<STEP>(), other.as_chunks::<STEP>());
+    for (x, y) in x.iter().zip(y) {
+        for lane in 0..STEP {
+            sums[lane] += x[lane] * y[lane];
         }
     }
-    for (sums, other) in sums.iter_mut().zip(&others) {
-        for ((sum, &x), &y) in sums.iter_mut().zip(rest).zip(other.as_chunks::<STEP>().1) {
-            *sum += x * y;
+    ended(sums, x_rest, y_rest)
+}
+
+/// Those of one with four others, each as alone; written out, for the sums to stay in registers.
+#[inline(always)]
+fn four<T: Real>(row: &[T], a: &[T], b: &[T], c: &[T], d: &[T]) -> [f64; TILE] {
+    let mut sums = [[T::zero(); STEP]; TILE];
+    let [p, q, r, s] = &mut sums;
+    let (x, x_rest) = row.as_chunks::<STEP>();
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<STEP>(), b.as_chunks::<STEP>());
+    let ((c, c_rest), (d, d_rest)) = (c.as_chunks::<STEP>(), d.as_chunks::<STEP>());
+    for ((((x, a), b), c), d) in x.iter().zip(a).zip(b).zip(c).zip(d) {
+        for lane in 0..STEP {
+            p[lane] += x[lane] * a[lane];
+        }
+        for lane in 0..STEP {
+            q[lane] += x[lane] * b[lane];
+        }
+        for lane in 0..STEP {
+            r[lane] += x[lane] * c[lane];
+        }
+        for lane in 0..STEP {
+            s[lane] += x[lane] * d[lane];
         }
     }
-    let mut products = [0.0; N];
-    for (product, sums) in products.iter_mut().zip(sums) {
-        *product = halve(sums, |x, y| x + y).wide();
+    let [p, q, r, s] = sums;
+    [ended(p, x_rest, a_rest), ended(q, x_rest, b_rest), ended(r, x_rest, c_rest), ended(s, x_rest, d_rest)]
+}
+
+/// Sums and what is left beside whole steps.
+#[inline(always)]
+fn ended<T: Real>(mut sums: [T; STEP], x: &[T], y: &[T]) -> f64 {
+    for ((sum, &x), &y) in sums.iter_mut().zip(x).zip(y) {
+        *sum += x * y;
     }
-    products
+    halve(sums, |x, y| x + y).wide()
 }
 
 /// Rows of a length that threads write columns of.
