@@ -215,10 +215,15 @@ impl<T: Real> Work for Combine<'_, T> {
             for (i, factors) in self.matrix.chunks_exact(self.rows.len().max(1)).enumerate() {
                 // SAFETY: row `i` has these columns, which are this thread's.
                 let sums = unsafe { std::slice::from_raw_parts_mut(to.add(i * len + at), end - at) };
-                sums.fill(T::zero());
+                let (whole, rest) = sums.as_chunks_mut::<{ TILE * STEP }>();
+                for (k, sums) in whole.iter_mut().enumerate() {
+                    tile(factors, self.rows, at + k * TILE * STEP, sums);
+                }
+                rest.fill(T::zero());
+                let first = end - rest.len();
                 for (&factor, row) in factors.iter().zip(self.rows) {
                     if factor != T::zero() {
-                        for (sum, &x) in sums.iter_mut().zip(&row[at..end]) {
+                        for (sum, &x) in rest.iter_mut().zip(&row[first..end]) {
                             *sum += factor * x;
                         }
                     }
@@ -226,6 +231,32 @@ impl<T: Real> Work for Combine<'_, T> {
             }
         }
     }
+}
+
+/// The sums of some columns; written out, for them to stay in registers.
+#[inline(always)]
+fn tile<T: Real>(factors: &[T], rows: &[&[T]], at: usize, to: &mut [T; TILE * STEP]) {
+    let mut sums = [[T::zero(); STEP]; TILE];
+    let [p, q, r, s] = &mut sums;
+    for (&factor, row) in factors.iter().zip(rows) {
+        if factor != T::zero() {
+            let (steps, _) = row[at..at + TILE * STEP].as_chunks::<STEP>();
+            let [a, b, c, d] = [&steps[0], &steps[1], &steps[2], &steps[3]];
+            for lane in 0..STEP {
+                p[lane] += factor * a[lane];
+            }
+            for lane in 0..STEP {
+                q[lane] += factor * b[lane];
+            }
+            for lane in 0..STEP {
+                r[lane] += factor * c[lane];
+            }
+            for lane in 0..STEP {
+                s[lane] += factor * d[lane];
+            }
+        }
+    }
+    to.copy_from_slice(sums.as_flattened());
 }
 
 #[cfg(test)]
