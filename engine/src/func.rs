@@ -559,7 +559,7 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
     /// ```
     ///
     /// # Errors
-    /// A function that is not elementwise, or more instructions than a body may have.
+    /// A function that is not elementwise, or more than 96 instructions or 16 results.
     pub fn sweep<T: Real>(&self, replaced: usize) -> Result<Sweep<T>> {
         sweep(&self.graph, &self.params, &self.data, &self.outputs, replaced)
     }

@@ -274,7 +274,8 @@ impl<T: Real, const K: usize> Worker<T, K> {
         if self.base.averages() { 1.0 / (1.0 - self.base.momentum.powf(self.steps as f64)) } else { 1.0 }
     }
 
-    /// A step of a direction that is g itself, scaled by 1, which whoever has g need not have written once more.
+    /// Counts a step of the form `Direction`, scaled by 1, if its direction is g itself, and says whether it is: whoever has g need
+    /// not have it written once more. Else it does nothing.
     pub fn run_plain(&mut self) -> bool {
         let plain = self.base.rule == Base::SGD;
         self.steps += u64::from(plain);

@@ -120,7 +120,6 @@ pub struct LrAdapt<T> {
     /// θ before the step, for steps that are taken back.
     before: Vec<T>,
     worker: Worker<T, 1>,
-    /// θ − tv.
     /// θ − tv, and θ as it was.
     advance: Vectors<T, 2, 1, 1>,
 }
@@ -199,7 +198,13 @@ impl<T: Real> Optimizer<T> for LrAdapt<T> {
         if !evaluates {
             return Ok(report);
         }
-        let after = oracle.loss(params)?;
+        let after = match oracle.loss(params) {
+            Ok(after) => after,
+            Err(error) => {
+                params.copy_from_slice(&self.before);
+                return Err(error);
+            }
+        };
         self.trial.after = after;
         if !after.is_finite() {
             params.copy_from_slice(&self.before);

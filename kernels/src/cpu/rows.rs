@@ -18,7 +18,7 @@ pub const MOST_ROWS: usize = 80;
 const TILE: usize = 4;
 
 /// Multiplications of two elements from which threads share.
-const SHARED: usize = 1 << 19;
+const SHARED: usize = 1 << 21;
 
 /// Inner products of some rows with those up to themselves.
 const PAIRS: usize = MOST_ROWS * (MOST_ROWS + 1) / 2;
@@ -97,7 +97,7 @@ fn halved<T: Real>(rows: &[&[T]], from: usize, to: usize, products: &mut [f64; P
     };
     let mut other = [0.0; PAIRS];
     rayon::join(|| halved(rows, from, middle, products), || halved(rows, middle, to, &mut other));
-    products.iter_mut().zip(other).for_each(|(product, other)| *product += other);
+    products.iter_mut().zip(&other[..rows.len() * (rows.len() + 1) / 2]).for_each(|(product, other)| *product += other);
 }
 
 struct Gram<'w, T> {

@@ -66,7 +66,7 @@ impl<T: Real> Sweep<T> {
     /// come first), and one output that holds a result for each vector that is replaced, then those that are added up.
     ///
     /// # Errors
-    /// [`Error::Signature`] if the program is not of this form or does more than one body can.
+    /// [`Error::Signature`] if the program is not of this form or has more than 96 instructions or 16 results.
     pub fn new(program: &Program, replaced: usize, simd: Simd) -> Result<Sweep<T>, Error> {
         let slots = program.slots();
         let inputs = program.inputs();
@@ -102,7 +102,7 @@ impl<T: Real> Sweep<T> {
     }
 
     /// Replaces some vectors by the results of a program of them, of those to read, and of scalars; the sums of its further results, if
-    /// there are any, which are in the vectors' type within blocks of 1024 elements and in f64 across them.
+    /// there are any: of at most 16 values in the vectors' type, and in f64 of those.
     ///
     /// Threads share long vectors; results and sums do not depend on how many there are. Nothing is allocated but room for the sums of
     /// longer vectors than there were before.

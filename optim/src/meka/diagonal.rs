@@ -1,6 +1,6 @@
 //! A variance for every coordinate, from the second moments of gradients and products.
 //!
-//! They are formed in the type of the program: where a coordinate's mean is more than a thousand times its deviation, f32 leaves no digit.
+//! They are formed in the type of the parameters: where a coordinate's mean is more than a thousand times its deviation, f32 leaves no digit.
 
 use osculate_engine::store::Store;
 use osculate_engine::{Expr, Moments, Real, Request, finite};

@@ -177,14 +177,9 @@ impl<T: Real> Meka<T> {
         let mut now = self.now;
         let first = now.fresh;
         let (n, nu) = (oracle.count() as f64, self.nu(oracle.count()));
-        // In the first step there is none.
-        let [squared, slope] = match first {
-            true => {
-                self.displacement.fill(T::zero());
-                [0.0; 2]
-            }
-            false => self.displace.run([], [&mut self.displacement], [params, &self.previous, &self.mean])?,
-        };
+        // None in the first step.
+        let previous = if first { params } else { &self.previous };
+        let [squared, slope] = self.displace.run([], [&mut self.displacement], [params, previous, &self.mean])?;
         let delta = &self.displacement;
         let model = self.model.get_mut();
         let given = (!first).then_some(delta.as_slice());
@@ -237,7 +232,8 @@ impl<T: Real> Meka<T> {
         now.steps += 1;
         now.fresh = false;
         let scalars = [u, s, lambda, filtered.p, filtered.sigma, filtered.q, filtered.gain];
-        // Where sums over the minibatch are not finite, so is not the direction, nor its square, which else at most overflows.
+        // Where the gradient or Hδ is not finite, so is not the direction, nor its square, which else at most overflows; where their
+        // squares are not, so is not one of the scalars.
         let known = length.is_finite() || (length == f64::INFINITY && finite(&self.direction));
         let known = known && scalars.iter().all(|x| x.is_finite());
         Ok(known.then_some((now, filtered.inner)))

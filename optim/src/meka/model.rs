@@ -54,7 +54,7 @@ pub(super) trait Model<T: Real> {
         Ok(())
     }
 
-    /// One step; `mean` becomes `next` and the direction of descent. What is not finite leads to a d·d that is none.
+    /// One step; `mean` becomes `next` and the direction of descent. What is not finite shows in d·d, or in what else is returned.
     fn filter(&mut self, seen: &Seen<'_, T>, mean: &[T], next: &mut [T], direction: &mut [T]) -> Result<Filtered>;
 
     /// dᵀPd of the step that is not yet committed, and dᵀQ(d)d; `squared` is ‖d‖².

@@ -449,7 +449,7 @@ impl<T: Real> Optimizer<T> for OgrD<T> {
         }
         self.combine(params)?;
         let next_params = &self.next_rows[d * params.len()..];
-        if !finite(next_params) {
+        if !finite(&self.next_rows) {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
         if let Some((kept, rule)) = &mut self.diagonal
@@ -526,4 +526,35 @@ pub(crate) fn entries<T: Real>() -> Vec<Entry<T>> {
         entry("ogr-d-geometric", "the same, H from how far parameters and gradients spread", Config::geometric()),
         entry("ogr-d-hybrid", "half of a step by ten directions, half by ASGD", Config::hybrid()),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_combined_as_the_equations_say() -> Result<()> {
+        let (d, len) = (3, 7);
+        let rng = &mut Rng::new(5);
+        let mut ogr = OgrD::<f64>::new(len, Config { dimensions: d as u64, weight: 0.7, ..Config::regression() })?;
+        let mut draw = |values: &mut [f64]| values.iter_mut().for_each(|x| *x = rng.normal());
+        let mut params = vec![0.0; len];
+        for values in [&mut ogr.scalars, &mut ogr.basis, &mut ogr.gradient, &mut ogr.next_mean, &mut params] {
+            draw(values);
+        }
+        ogr.combine(&params)?;
+        let (a, rest) = ogr.scalars.split_at(d * d);
+        let (b, e) = rest.split_at(d);
+        let near = |got: f64, want: f64| assert!((got - want).abs() < 1e-13 * want.abs().max(1.0), "{got}, not {want}");
+        for at in 0..len {
+            // V' = AV + bgᵀ and θ − w(ηm + V'ᵀe).
+            let turned = |i: usize| {
+                (0..d).map(|k| a[i * d + k] * ogr.basis[k * len + at]).sum::<f64>() + b[i] * ogr.gradient[at]
+            };
+            (0..d).for_each(|i| near(ogr.next_rows[i * len + at], turned(i)));
+            let step = ogr.config.rate * ogr.next_mean[at] + (0..d).map(|i| e[i] * turned(i)).sum::<f64>();
+            near(ogr.next_rows[d * len + at], params[at] - 0.7 * step);
+        }
+        Ok(())
+    }
 }
