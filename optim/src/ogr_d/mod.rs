@@ -546,14 +546,14 @@ mod tests {
         let (a, rest) = ogr.scalars.split_at(d * d);
         let (b, e) = rest.split_at(d);
         let near = |got: f64, want: f64| assert!((got - want).abs() < 1e-13 * want.abs().max(1.0), "{got}, not {want}");
-        for at in 0..len {
+        for (at, before) in params.iter().enumerate() {
             // V' = AV + bgᵀ and θ − w(ηm + V'ᵀe).
             let turned = |i: usize| {
                 (0..d).map(|k| a[i * d + k] * ogr.basis[k * len + at]).sum::<f64>() + b[i] * ogr.gradient[at]
             };
             (0..d).for_each(|i| near(ogr.next_rows[i * len + at], turned(i)));
             let step = ogr.config.rate * ogr.next_mean[at] + (0..d).map(|i| e[i] * turned(i)).sum::<f64>();
-            near(ogr.next_rows[d * len + at], params[at] - 0.7 * step);
+            near(ogr.next_rows[d * len + at], before - 0.7 * step);
         }
         Ok(())
     }
