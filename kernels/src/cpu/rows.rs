@@ -4,12 +4,9 @@
 #![allow(unsafe_code)]
 
 use super::block::STEP;
-use super::join::halve;
+use super::dot::{BLOCK, block, ended};
 use super::simd::{Simd, Work};
 use crate::{Error, Real};
-
-/// Columns worked on at once, whose inner products are added up in the type of the rows.
-const BLOCK: usize = 512;
 
 /// Most rows.
 pub const MOST_ROWS: usize = 80;
@@ -124,7 +121,7 @@ impl<T: Real> Work for Gram<'_, T> {
                     }
                 }
                 for other in others.remainder() {
-                    self.products[next] += one(row, &other[at..end]);
+                    self.products[next] += block(row, &other[at..end]);
                     next += 1;
                 }
             }
@@ -132,20 +129,7 @@ impl<T: Real> Work for Gram<'_, T> {
     }
 }
 
-/// The inner product of two rows' blocks.
-#[inline(always)]
-fn one<T: Real>(row: &[T], other: &[T]) -> f64 {
-    let mut sums = [T::zero(); STEP];
-    let ((x, x_rest), (y, y_rest)) = (row.as_chunks::<STEP>(), other.as_chunks::<STEP>());
-    for (x, y) in x.iter().zip(y) {
-        for lane in 0..STEP {
-            sums[lane] += x[lane] * y[lane];
-        }
-    }
-    ended(sums, x_rest, y_rest)
-}
-
-/// Those of one with four others, each as alone; written out, for the sums to stay in registers.
+/// The inner products of one row's block with four others', each as alone; written out, for the sums to stay in registers.
 #[inline(always)]
 fn four<T: Real>(row: &[T], a: &[T], b: &[T], c: &[T], d: &[T]) -> [f64; TILE] {
     let mut sums = [[T::zero(); STEP]; TILE];
@@ -169,15 +153,6 @@ fn four<T: Real>(row: &[T], a: &[T], b: &[T], c: &[T], d: &[T]) -> [f64; TILE] {
     }
     let [p, q, r, s] = sums;
     [ended(p, x_rest, a_rest), ended(q, x_rest, b_rest), ended(r, x_rest, c_rest), ended(s, x_rest, d_rest)]
-}
-
-/// Sums and what is left beside whole steps.
-#[inline(always)]
-fn ended<T: Real>(mut sums: [T; STEP], x: &[T], y: &[T]) -> f64 {
-    for ((sum, &x), &y) in sums.iter_mut().zip(x).zip(y) {
-        *sum += x * y;
-    }
-    halve(sums, |x, y| x + y).wide()
 }
 
 /// Rows of a length that threads write columns of.
