@@ -194,10 +194,8 @@ pub struct OgrD<T> {
     scratch: [Vec<f64>; 2],
     /// θ − last θ and the new m.
     look: Vectors<T, 2, 4, 0>,
-    /// Inner products of V, g, θ − last θ and m with each other `[d + 3, d + 3]`, and V·[g, θ − last θ, m] `[d, 3]`, VVᵀ `[d, d]` and
-    /// g·[g, m] of them.
+    /// Inner products of V, g, θ − last θ and the new m with each other, `[d + 3, d + 3]`.
     products: Vec<f64>,
-    shown: (Vec<f64>, Vec<f64>, [f64; 2]),
     /// A `[d, d]`, b and e `[d]`.
     scalars: Vec<f64>,
     /// What V' = AV + bgᵀ and θ − w(ηm + V'ᵀe) are of V, g, m and θ: `[d + 1, d + 3]`.
@@ -266,7 +264,6 @@ impl<T: Real> OgrD<T> {
             scratch: [square(), square()],
             look: Vectors::new(move |[], [_, _], [x, last, m, g]| [x - last, momentum * m + (1.0 - momentum) * g])?,
             products: vec![0.0; (d + 3) * (d + 3)],
-            shown: (vec![0.0; 3 * d], square(), [0.0; 2]),
             scalars: vec![0.0; d * d + 2 * d],
             combined: zeros((d + 1) * (d + 3)),
             take: Vectors::new(|[], [x, _], [next]| [next, x])?,
@@ -311,9 +308,10 @@ impl<T: Real> OgrD<T> {
     /// `false` if its rows would not stay independent: it is left as it is then.
     fn turn(&mut self) -> bool {
         let d = self.d;
-        let (seen, gram, [gg, _]) = (&self.shown.0, &self.shown.1, self.shown.2);
+        let product = |i: usize, j: usize| self.products[i * (d + 3) + j];
+        let gg = product(d, d);
         let length = gg.sqrt();
-        let along = |i: usize| seen[3 * i];
+        let along = |i: usize| product(i, d);
         let mut towards = [0.0; MOST];
         if length > 0.0 {
             for (i, towards) in towards.iter_mut().take(d).enumerate() {
@@ -326,7 +324,7 @@ impl<T: Real> OgrD<T> {
         for i in 0..d {
             for j in 0..d {
                 l[i * d + j] =
-                    gram[i * d + j] + towards[i] * along(j) + along(i) * towards[j] + gg * towards[i] * towards[j];
+                    product(i, j) + towards[i] * along(j) + along(i) * towards[j] + gg * towards[i] * towards[j];
             }
         }
         for i in 0..d {
@@ -351,7 +349,7 @@ impl<T: Real> OgrD<T> {
         }
         for i in 0..d {
             for j in 0..d {
-                r[i * d + j] = (0..=i).map(|k| a[i * d + k] * (gram[k * d + j] + towards[k] * along(j))).sum();
+                r[i * d + j] = (0..=i).map(|k| a[i * d + k] * (product(k, j) + towards[k] * along(j))).sum();
             }
         }
         true
@@ -404,33 +402,22 @@ impl<T: Real> Optimizer<T> for OgrD<T> {
         if !self.products.iter().all(|x| x.is_finite()) {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
-        let (seen, square, squares) = &mut self.shown;
-        for (i, row) in self.products.chunks(d + 3).enumerate() {
-            match i.checked_sub(d) {
-                None => {
-                    square[i * d..(i + 1) * d].copy_from_slice(&row[..d]);
-                    seen[3 * i..3 * i + 3].copy_from_slice(&row[d..]);
-                }
-                Some(0) => *squares = [row[d], row[d + 2]],
-                _ => {}
-            }
-        }
         if !self.turn() {
             self.stay();
         }
         self.next.copy(&self.now);
-        let (seen, _, [gg, gm]) = &self.shown;
+        let product = |i: usize, j: usize| self.products[i * (d + 3) + j];
         // What was learnt, seen from the parameters as they are now, in the turned basis.
-        (0..d).for_each(|i| self.next.t[i] -= seen[3 * i + 1]);
+        (0..d).for_each(|i| self.next.t[i] -= product(i, d + 1));
         let [half, r] = &mut self.scratch;
         self.next.turn(r, half);
         let (a, b) = self.scalars.split_at(d * d);
         let turned = |column: usize, with_g: f64, i: usize| {
-            (0..d).map(|k| a[i * d + k] * seen[3 * k + column]).sum::<f64>() + b[i] * with_g
+            (0..d).map(|k| a[i * d + k] * product(k, d + column)).sum::<f64>() + b[i] * with_g
         };
         let (mut g, mut m) = ([0.0; MOST], [0.0; MOST]);
         for i in 0..d {
-            (g[i], m[i]) = (turned(0, *gg, i), turned(2, *gm, i));
+            (g[i], m[i]) = (turned(0, product(d, d), i), turned(2, product(d, d + 2), i));
         }
         self.next.add(&g[..d], self.config.decay);
         self.next.estimate(self.config.estimate, &mut self.room, &mut self.next_hessian)?;
