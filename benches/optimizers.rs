@@ -115,8 +115,8 @@ fn passes(name: &str, kept: usize) -> Vec<[usize; 2]> {
         "ogr" => vec![[0, 3], [2, 2], [1, 1]],
         "ogr-safe" => vec![[0, 4], [2, 2]],
         "ogr-centred" => vec![[0, 3], [2, 2]],
-        // The basis with g, θ − θ' and m; basis, m and θ.
-        name if name.starts_with("ogr-d") => vec![[0, 4 + kept], [1 + kept, 1]],
+        // The basis of ten with g, m and θ − θ'; what is kept and θ.
+        name if name.starts_with("ogr-d") => vec![[0, 14], [1 + kept, 1]],
         // ‖g‖² and along the direction before; the direction; θ.
         "sgd-hd" => vec![[0, 2], [1, 1]],
         name if name.starts_with("l4") || name == "adam-hd" => vec![[0, 2], [kept, 1], [1, 1]],

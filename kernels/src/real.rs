@@ -8,6 +8,12 @@ use num_traits::Float;
 
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::change;
+use crate::cpu::rows::{
+    combine,
+    combine::Combine,
+    gram,
+    gram::{BLOCK, Gram, PAIRS},
+};
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::vector::x86;
 use crate::cpu::{ARGS, Change, LANES, Lanes, Level, Op, Tile, join, machine, tile};
@@ -60,6 +66,26 @@ pub trait Real:
     /// Adds values to sums in f64 by their place among the lanes, a few of each in their own type first.
     #[doc(hidden)]
     fn add_up(simd: Simd, values: &[Self], totals: &mut [f64; LANES]);
+    /// Adds inner products of rows.
+    ///
+    /// # Safety
+    /// All rows have the columns; with the differences, for each of which there is a block, there are no more of them than `PAIRS` is for.
+    #[doc(hidden)]
+    #[allow(unsafe_code)]
+    unsafe fn gram(
+        simd: Simd,
+        of: &Gram<'_, Self>,
+        columns: Range<usize>,
+        made: &mut [[Self; BLOCK]],
+        products: &mut [f64; PAIRS],
+    );
+    /// Replaces columns of rows by combinations of them.
+    ///
+    /// # Safety
+    /// All rows have the columns, which nobody else uses; there are from 1 to `MOST_ROWS`, and not fewer than of the matrix.
+    #[doc(hidden)]
+    #[allow(unsafe_code)]
+    unsafe fn combine(simd: Simd, of: &Combine<'_, Self>, columns: Range<usize>);
     /// Whether all values are finite.
     #[doc(hidden)]
     fn finite(simd: Simd, values: &[Self]) -> bool;
@@ -157,6 +183,36 @@ macro_rules! real {
                     // SAFETY: as above.
                     #[cfg(target_arch = "x86_64")]
                     Level::Avx512 => unsafe { machine::$avx512(ops, args, lanes) },
+                }
+            }
+            #[inline]
+            #[allow(unsafe_code)]
+            unsafe fn gram(
+                simd: Simd,
+                of: &Gram<'_, Self>,
+                columns: Range<usize>,
+                made: &mut [[Self; BLOCK]],
+                products: &mut [f64; PAIRS],
+            ) {
+                // SAFETY of all: such a `Simd` exists only where the features do; the rest is the caller's contract.
+                match simd.level() {
+                    Level::Portable => unsafe { gram::$portable(of, columns, made, products) },
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx2 => unsafe { gram::$avx2(of, columns, made, products) },
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx512 => unsafe { gram::$avx512(of, columns, made, products) },
+                }
+            }
+            #[inline]
+            #[allow(unsafe_code)]
+            unsafe fn combine(simd: Simd, of: &Combine<'_, Self>, columns: Range<usize>) {
+                // SAFETY of all: as above.
+                match simd.level() {
+                    Level::Portable => unsafe { combine::$portable(of, columns) },
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx2 => unsafe { combine::$avx2(of, columns) },
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx512 => unsafe { combine::$avx512(of, columns) },
                 }
             }
             #[inline]

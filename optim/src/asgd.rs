@@ -105,18 +105,20 @@ fn held<'t>(rate: Expr<'t>, config: Config) -> Expr<'t> {
     rate.tape().lit(config.most).less(rate).select(config.most, rate)
 }
 
-/// A share of the step of Algorithm 8: θ, θ̄, ḡ, var θ and var g from the trust and g.
-pub(crate) fn spread<T: Real>(config: Config, share: f64) -> Result<Vectors<T, 5, 1, 1>> {
+/// Algorithm 8: new θ̄, ḡ, var θ and var g from θ, them and g, and the step.
+pub(crate) fn spread<'t>(
+    config: Config,
+    trust: Expr<'t>,
+    [x, mx, mg, vx, vg]: [Expr<'t>; 5],
+    g: Expr<'t>,
+) -> ([Expr<'t>; 4], Expr<'t>) {
     let (beta, epsilon) = (config.decay, config.epsilon);
-    Vectors::new(move |[trust], [x, mx, mg, vx, vg], [g]| {
-        let (dx, dg) = (x - mx, g - mg);
-        let (mx, mg) = (mx + (1.0 - beta) * dx, mg + (1.0 - beta) * dg);
-        let vx = beta * vx + beta * (1.0 - beta) * dx * dx;
-        let vg = beta * vg + beta * (1.0 - beta) * dg * dg;
-        let rate = held(trust * (vx / (vg + epsilon)).sqrt(), config);
-        let step = if share == 1.0 { rate * g } else { share * rate * g };
-        [x - step, mx, mg, vx, vg]
-    })
+    let (dx, dg) = (x - mx, g - mg);
+    let (mx, mg) = (mx + (1.0 - beta) * dx, mg + (1.0 - beta) * dg);
+    let vx = beta * vx + beta * (1.0 - beta) * dx * dx;
+    let vg = beta * vg + beta * (1.0 - beta) * dg * dg;
+    let rate = held(trust * (vx / (vg + epsilon)).sqrt(), config);
+    ([mx, mg, vx, vg], rate * g)
 }
 
 impl<T: Real> Asgd<T> {
@@ -136,7 +138,10 @@ impl<T: Real> Asgd<T> {
         decay("decay", config.decay)?;
         let (beta, epsilon) = (config.decay, config.epsilon);
         let rule = match config.confidence {
-            None => Rule::Spread(spread(config, 1.0)?),
+            None => Rule::Spread(Vectors::new(move |[trust], [x, mx, mg, vx, vg], [g]| {
+                let ([mx, mg, vx, vg], step) = spread(config, trust, [x, mx, mg, vx, vg], g);
+                [x - step, mx, mg, vx, vg]
+            })?),
             Some(gamma) => Rule::Confident(Vectors::new(move |[trust], [x, mx, mg, vx, cov, nu], [g]| {
                 let (dx, dg) = (x - mx, g - mg);
                 let (mx, mg) = (mx + (1.0 - beta) * dx, mg + (1.0 - beta) * dg);

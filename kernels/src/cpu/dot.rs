@@ -6,7 +6,7 @@ use super::simd::{Simd, Work};
 use crate::Real;
 
 /// Elements added up in the type of the vectors; the first cache holds as many of several vectors.
-pub(super) const BLOCK: usize = 512;
+const BLOCK: usize = 512;
 
 /// Elements from which threads share.
 const SHARED: usize = 1 << 17;
@@ -73,7 +73,7 @@ impl<T: Real, const N: usize> Work for Dots<'_, T, N> {
 
 /// Of one block.
 #[inline(always)]
-pub(super) fn block<T: Real>(a: &[T], b: &[T]) -> f64 {
+fn block<T: Real>(a: &[T], b: &[T]) -> f64 {
     let mut sums = [T::zero(); STEP];
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<STEP>(), b.as_chunks::<STEP>());
     for (a, b) in a.iter().zip(b) {
@@ -86,7 +86,7 @@ pub(super) fn block<T: Real>(a: &[T], b: &[T]) -> f64 {
 
 /// The sums of whole steps and what is left beside them.
 #[inline(always)]
-pub(super) fn ended<T: Real>(mut sums: [T; STEP], a: &[T], b: &[T]) -> f64 {
+fn ended<T: Real>(mut sums: [T; STEP], a: &[T], b: &[T]) -> f64 {
     for ((sum, &x), &y) in sums.iter_mut().zip(a).zip(b) {
         *sum += x * y;
     }

@@ -12,7 +12,7 @@ mod map;
 mod matmul;
 mod pack;
 mod reduce;
-mod rows;
+pub(crate) mod rows;
 mod simd;
 mod sweep;
 mod team;

@@ -174,54 +174,26 @@ pub struct OgrD<T> {
     config: Config,
     d: usize,
     steps: u64,
-    /// V, and below it room for a row.
+    /// V.
     basis: Vec<T>,
-    /// The next basis, and below it the next parameters.
-    next_rows: Vec<T>,
     gradient: Vec<T>,
     /// m and the last parameters.
     mean: Vec<T>,
     previous: Vec<T>,
-    next_mean: Vec<T>,
-    displacement: Vec<T>,
     /// ASGD's θ̄, ḡ, var θ, var g and rule, if a part of the step is its.
-    diagonal: Option<(Vec<Vec<T>>, Vectors<T, 5, 1, 1>)>,
+    diagonal: Option<(Vec<Vec<T>>, Vectors<T, 5, 2, 1>)>,
     now: Regression,
     next: Regression,
     hessian: Vec<f64>,
     next_hessian: Vec<f64>,
     room: Symmetric,
     scratch: [Vec<f64>; 2],
-    /// θ − last θ and the new m.
-    look: Vectors<T, 2, 4, 0>,
-    /// Inner products of V, g, θ − last θ and the new m with each other, `[d + 3, d + 3]`.
+    /// Inner products of V, g, m and θ − last θ with each other, `[d + 3, d + 3]`.
     products: Vec<f64>,
     /// A `[d, d]`, b and e `[d]`.
     scalars: Vec<f64>,
-    /// What V' = AV + bgᵀ and θ − w(ηm + V'ᵀe) are of V, g, m and θ: `[d + 1, d + 3]`.
+    /// What becomes of V, m, θ and the last θ, of them and g: `[d + 3, d + 4]`.
     combined: Vec<T>,
-    /// The next parameters for θ, which is the last then.
-    take: Vectors<T, 2, 1, 0>,
-    /// θ.
-    keep: Vectors<T, 1, 1, 0>,
-    /// The next parameters with another's share of the step, which was taken already, for θ; it and the last.
-    share: Vectors<T, 1, 2, 0>,
-}
-
-/// Does something with the first rows of a basis and three more below them.
-fn rows<T, E>(
-    basis: &[T],
-    d: usize,
-    others: [&[T]; 3],
-    with: impl FnOnce(&[&[T]]) -> std::result::Result<(), E>,
-) -> Result<()>
-where
-    osculate_engine::Error: From<E>,
-{
-    let mut rows: [&[T]; MOST + 3] = [&[]; MOST + 3];
-    let all = basis.chunks_exact(others[0].len()).take(d).chain(others);
-    let count = rows.iter_mut().zip(all).map(|(row, one)| *row = one).count();
-    Ok(with(&rows[..count]).map_err(osculate_engine::Error::from)?)
 }
 
 impl<T: Real> OgrD<T> {
@@ -233,7 +205,7 @@ impl<T: Real> OgrD<T> {
         some_parameters(len)?;
         config.check()?;
         let d = (config.dimensions as usize).min(len);
-        let Config { momentum, weight, .. } = config;
+        let weight = config.weight;
         let zeros = |n: usize| vec![T::zero(); n];
         let square = || vec![0.0; d * d];
         let diagonal = match weight < 1.0 {
@@ -241,20 +213,22 @@ impl<T: Real> OgrD<T> {
             true => {
                 let own = asgd::Config { decay: config.decay, most: config.most, ..asgd::Config::spread() };
                 let ones = || vec![T::one(); len];
-                Some((vec![zeros(len), zeros(len), ones(), ones()], asgd::spread(own, 1.0 - weight)?))
+                let rule = Vectors::new(move |[trust], [next, mx, mg, vx, vg], [x, g]| {
+                    let (kept, step) = asgd::spread(own, trust, [x, mx, mg, vx, vg], g);
+                    let [mx, mg, vx, vg] = kept;
+                    [next - (1.0 - weight) * step, mx, mg, vx, vg]
+                })?;
+                Some((vec![zeros(len), zeros(len), ones(), ones()], rule))
             }
         };
         let mut ogr = OgrD {
             config,
             d,
             steps: 0,
-            basis: zeros((d + 1) * len),
-            next_rows: zeros((d + 1) * len),
+            basis: zeros(d * len),
             gradient: zeros(len),
             mean: zeros(len),
             previous: zeros(len),
-            next_mean: zeros(len),
-            displacement: zeros(len),
             diagonal,
             now: Regression::new(d),
             next: Regression::new(d),
@@ -262,13 +236,9 @@ impl<T: Real> OgrD<T> {
             next_hessian: square(),
             room: Symmetric::new(d),
             scratch: [square(), square()],
-            look: Vectors::new(move |[], [_, _], [x, last, m, g]| [x - last, momentum * m + (1.0 - momentum) * g])?,
             products: vec![0.0; (d + 3) * (d + 3)],
             scalars: vec![0.0; d * d + 2 * d],
-            combined: zeros((d + 1) * (d + 3)),
-            take: Vectors::new(|[], [x, _], [next]| [next, x])?,
-            keep: Vectors::new(|[], [_], [x]| [x])?,
-            share: Vectors::new(|[], [x], [next, last]| [next + (x - last)])?,
+            combined: zeros((d + 3) * (d + 4)),
         };
         ogr.first_basis();
         Ok(ogr)
@@ -278,7 +248,7 @@ impl<T: Real> OgrD<T> {
     fn first_basis(&mut self) {
         let len = self.gradient.len();
         let rng = &mut Rng::new(self.config.seed);
-        self.basis[..self.d * len].iter_mut().for_each(|x| *x = T::narrow(rng.normal()));
+        self.basis.iter_mut().for_each(|x| *x = T::narrow(rng.normal()));
         for row in 0..self.d {
             let (before, rest) = self.basis.split_at_mut(row * len);
             let this = &mut rest[..len];
@@ -300,7 +270,7 @@ impl<T: Real> OgrD<T> {
 
     /// V `[d, D]`, after the last step.
     pub fn basis(&self) -> &[T] {
-        &self.basis[..self.d * self.gradient.len()]
+        &self.basis
     }
 
     /// How the basis turns towards the gradient: V' = A(V + agᵀ) as A and b = Aa in the scalars, and R = V'Vᵀ in the scratch.
@@ -355,24 +325,41 @@ impl<T: Real> OgrD<T> {
         true
     }
 
-    /// The next basis and parameters, from A, b and e.
-    fn combine(&mut self, params: &[T]) -> Result<()> {
-        let (d, Config { rate, weight, .. }) = (self.d, self.config);
+    /// What becomes of V, m, θ and the last θ, from A, b and e; `false` if anything could leave the numbers there are.
+    fn plan(&mut self) -> bool {
+        let (d, Config { rate, weight, momentum, .. }) = (self.d, self.config);
         let (a, b) = self.scalars.split_at(d * d);
         let (b, e) = b.split_at(d);
-        let (basis, last) = self.combined.split_at_mut(d * (d + 3));
-        // V'ᵀe = Vᵀ(Aᵀe) + (b·e) g.
-        for (k, of_last) in last[..d].iter_mut().enumerate() {
-            *of_last = T::narrow(-weight * (0..d).map(|i| e[i] * a[i * d + k]).sum::<f64>());
+        let n = d + 4;
+        let [mean, params, last, gradient] = [d, d + 1, d + 2, d + 3];
+        let matrix = &mut self.combined;
+        matrix.fill(T::zero());
+        let mut set = |row: usize, column: usize, value: f64| matrix[row * n + column] = T::narrow(value);
+        for (i, (a, &b)) in a.chunks(d).zip(b).enumerate() {
+            a.iter().enumerate().for_each(|(k, &a)| set(i, k, a));
+            set(i, gradient, b);
+        }
+        set(mean, mean, momentum);
+        set(mean, gradient, 1.0 - momentum);
+        // θ − w(ηm + V'ᵀe), where V'ᵀe = Vᵀ(Aᵀe) + (b·e) g.
+        for k in 0..d {
+            set(params, k, -weight * (0..d).map(|i| e[i] * a[i * d + k]).sum::<f64>());
         }
         let along_g: f64 = b.iter().zip(e).map(|(b, e)| b * e).sum();
-        last[d..].copy_from_slice(&[-weight * along_g, -weight * rate, 1.0].map(T::narrow));
-        for ((row, a), &b) in basis.chunks_mut(d + 3).zip(a.chunks(d)).zip(b) {
-            row.iter_mut().zip(a).for_each(|(t, &a)| *t = T::narrow(a));
-            row[d..].copy_from_slice(&[b, 0.0, 0.0].map(T::narrow));
-        }
-        let others = [&self.gradient[..], &self.next_mean, params];
-        rows(&self.basis, d, others, |rows| combine(&self.combined, rows, &mut self.next_rows))
+        set(params, mean, -weight * rate * momentum);
+        set(params, gradient, -weight * (rate * (1.0 - momentum) + along_g));
+        set(params, params, 1.0);
+        set(last, params, 1.0);
+        // No element is larger than its row. What is added to θ is less than half a last digit of the largest number, so no θ is too large.
+        let length = |column: usize| match column {
+            _ if column < d => self.products[column * (d + 3) + column].sqrt(),
+            _ if column == gradient => self.products[d * (d + 3) + d].sqrt(),
+            _ if column == mean => self.products[(d + 1) * (d + 3) + d + 1].sqrt(),
+            _ => 0.0,
+        };
+        let most = T::max_value().wide() * T::epsilon().wide() / 8.0;
+        let bound = |row: &[T]| row.iter().enumerate().map(|(k, factor)| factor.wide().abs() * length(k)).sum::<f64>();
+        matrix.chunks(n).all(|row| bound(row) < most)
     }
 
     /// A and R for a basis that stays.
@@ -393,12 +380,12 @@ impl<T: Real> Optimizer<T> for OgrD<T> {
         if !known {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
-        let (d, Config { divisor, cut, rate, .. }) = (self.d, self.config);
+        let (d, Config { divisor, cut, rate, momentum, .. }) = (self.d, self.config);
         let previous = if self.steps == 0 { params as &[T] } else { &self.previous };
-        let changed = [&mut self.displacement[..], &mut self.next_mean];
-        self.look.run([], changed, [params, previous, &self.mean, &self.gradient])?;
-        let others = [&self.gradient[..], &self.displacement, &self.next_mean];
-        rows(&self.basis, d, others, |rows| gram(rows, &mut self.products))?;
+        let mut rows: [&[T]; MOST + 2] = [&[]; MOST + 2];
+        let given = self.basis.chunks_exact(params.len()).chain([&self.gradient[..], &self.mean]);
+        rows.iter_mut().zip(given).for_each(|(to, row)| *to = row);
+        gram(&rows[..d + 2], [[params, previous]], &mut self.products).map_err(osculate_engine::Error::from)?;
         if !self.products.iter().all(|x| x.is_finite()) {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
@@ -408,16 +395,17 @@ impl<T: Real> Optimizer<T> for OgrD<T> {
         self.next.copy(&self.now);
         let product = |i: usize, j: usize| self.products[i * (d + 3) + j];
         // What was learnt, seen from the parameters as they are now, in the turned basis.
-        (0..d).for_each(|i| self.next.t[i] -= product(i, d + 1));
+        (0..d).for_each(|i| self.next.t[i] -= product(i, d + 2));
         let [half, r] = &mut self.scratch;
         self.next.turn(r, half);
         let (a, b) = self.scalars.split_at(d * d);
-        let turned = |column: usize, with_g: f64, i: usize| {
-            (0..d).map(|k| a[i * d + k] * product(k, d + column)).sum::<f64>() + b[i] * with_g
-        };
+        // V'g and V'm of the new m.
         let (mut g, mut m) = ([0.0; MOST], [0.0; MOST]);
         for i in 0..d {
-            (g[i], m[i]) = (turned(0, product(d, d), i), turned(2, product(d, d + 2), i));
+            let along =
+                |row: usize| (0..d).map(|k| a[i * d + k] * product(k, row)).sum::<f64>() + b[i] * product(d, row);
+            g[i] = along(d);
+            m[i] = momentum * along(d + 1) + (1.0 - momentum) * g[i];
         }
         self.next.add(&g[..d], self.config.decay);
         self.next.estimate(self.config.estimate, &mut self.room, &mut self.next_hessian)?;
@@ -431,29 +419,25 @@ impl<T: Real> Optimizer<T> for OgrD<T> {
             moved += newton * newton;
             length += m[i] * m[i];
         }
-        if !self.scalars.iter().all(|x| x.is_finite()) {
+        if !self.plan() {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
-        self.combine(params)?;
-        let next_params = &self.next_rows[d * params.len()..];
-        if !finite(&self.next_rows) {
-            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        if self.steps == 0
+            && let Some((kept, _)) = &mut self.diagonal
+        {
+            kept[0].copy_from_slice(params);
         }
+        let mut rows: [&mut [T]; MOST + 3] = std::array::from_fn(|_| &mut [][..]);
+        let replaced =
+            self.basis.chunks_exact_mut(params.len()).chain([&mut self.mean[..], params, &mut self.previous]);
+        rows.iter_mut().zip(replaced).for_each(|(to, row)| *to = row);
+        combine(&self.combined, &mut rows[..d + 3], &[&self.gradient]).map_err(osculate_engine::Error::from)?;
         if let Some((kept, rule)) = &mut self.diagonal
             && let [mx, mg, vx, vg] = &mut kept[..]
         {
-            if self.steps == 0 {
-                mx.copy_from_slice(params);
-            }
-            // Its share of the step, from where the parameters were; the other share goes on top.
-            self.keep.run([], [&mut self.previous], [params])?;
-            rule.run([self.config.trust], [params, mx, mg, vx, vg], [&self.gradient])?;
-            self.share.run([], [params], [next_params, &self.previous])?;
-        } else {
-            self.take.run([], [params, &mut self.previous], [next_params])?;
+            // The other share, from where the parameters were.
+            rule.run([self.config.trust], [params, mx, mg, vx, vg], [&self.previous, &self.gradient])?;
         }
-        std::mem::swap(&mut self.basis, &mut self.next_rows);
-        std::mem::swap(&mut self.mean, &mut self.next_mean);
         std::mem::swap(&mut self.now, &mut self.next);
         std::mem::swap(&mut self.hessian, &mut self.next_hessian);
         self.steps += 1;
@@ -486,7 +470,7 @@ impl<T: Real> Optimizer<T> for OgrD<T> {
         for (name, buffer) in NAMES.iter().zip(now.all_mut()) {
             *buffer = state.get(&format!("regression.{name}"), buffer.len())?;
         }
-        let mut basis: Vec<T> = state.get("basis", self.basis().len())?;
+        let basis: Vec<T> = state.get("basis", self.basis().len())?;
         let (mean, previous) = (state.get("mean", self.mean.len())?, state.get("previous", self.previous.len())?);
         let kept = (self.diagonal.iter().flat_map(|(kept, _)| kept).enumerate())
             .map(|(index, vector)| state.get(&format!("diagonal.{index}"), vector.len()))
@@ -494,7 +478,6 @@ impl<T: Real> Optimizer<T> for OgrD<T> {
         let numbers = scalars.iter().chain(&hessian).chain(now.all().into_iter().flatten()).all(|x| x.is_finite());
         let vectors = [&basis, &mean, &previous].into_iter().chain(&kept).all(|vector: &Vec<T>| finite(vector));
         finite_state(numbers && vectors)?;
-        basis.resize(self.basis.len(), T::zero());
         (self.basis, self.mean, self.previous, self.hessian, self.now) = (basis, mean, previous, hessian, now);
         if let Some((own, _)) = &mut self.diagonal {
             *own = kept;
@@ -525,22 +508,26 @@ mod tests {
         let rng = &mut Rng::new(5);
         let mut ogr = OgrD::<f64>::new(len, Config { dimensions: d as u64, weight: 0.7, ..Config::regression() })?;
         let mut draw = |values: &mut [f64]| values.iter_mut().for_each(|x| *x = rng.normal());
-        let mut params = vec![0.0; len];
-        for values in [&mut ogr.scalars, &mut ogr.basis, &mut ogr.gradient, &mut ogr.next_mean, &mut params] {
+        let (mut params, mut last) = (vec![0.0; len], vec![0.0; len]);
+        for values in [&mut ogr.scalars, &mut ogr.basis, &mut ogr.gradient, &mut ogr.mean, &mut params] {
             draw(values);
         }
-        ogr.combine(&params)?;
+        assert!(ogr.plan());
+        let (basis, mean, first) = (ogr.basis.clone(), ogr.mean.clone(), params.clone());
+        let replaced = ogr.basis.chunks_exact_mut(len).chain([&mut ogr.mean[..], &mut params, &mut last]);
+        combine(&ogr.combined, &mut replaced.collect::<Vec<_>>(), &[&ogr.gradient]).expect("rows");
         let (a, rest) = ogr.scalars.split_at(d * d);
         let (b, e) = rest.split_at(d);
         let near = |got: f64, want: f64| assert!((got - want).abs() < 1e-13 * want.abs().max(1.0), "{got}, not {want}");
-        for (at, before) in params.iter().enumerate() {
-            // V' = AV + bgᵀ and θ − w(ηm + V'ᵀe).
-            let turned = |i: usize| {
-                (0..d).map(|k| a[i * d + k] * ogr.basis[k * len + at]).sum::<f64>() + b[i] * ogr.gradient[at]
-            };
-            (0..d).for_each(|i| near(ogr.next_rows[i * len + at], turned(i)));
-            let step = ogr.config.rate * ogr.next_mean[at] + (0..d).map(|i| e[i] * turned(i)).sum::<f64>();
-            near(ogr.next_rows[d * len + at], before - 0.7 * step);
+        for (at, &before) in first.iter().enumerate() {
+            // V' = AV + bgᵀ, m' = γm + (1−γ)g and θ − w(ηm' + V'ᵀe).
+            let g = ogr.gradient[at];
+            let turned = |i: usize| (0..d).map(|k| a[i * d + k] * basis[k * len + at]).sum::<f64>() + b[i] * g;
+            (0..d).for_each(|i| near(ogr.basis[i * len + at], turned(i)));
+            near(ogr.mean[at], 0.9 * mean[at] + (1.0 - 0.9) * g);
+            let step = ogr.config.rate * ogr.mean[at] + (0..d).map(|i| e[i] * turned(i)).sum::<f64>();
+            near(params[at], before - 0.7 * step);
+            assert_eq!(last[at], before);
         }
         Ok(())
     }

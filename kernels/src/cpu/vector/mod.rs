@@ -25,6 +25,8 @@ pub(super) trait Vector<T>: Copy {
     unsafe fn mul(self, other: Self) -> Self;
     unsafe fn div(self, other: Self) -> Self;
     unsafe fn sqrt(self) -> Self;
+    /// `self · x + y`, rounded once by all but [`Array`].
+    unsafe fn mul_add(self, x: Self, y: Self) -> Self;
     unsafe fn abs(self) -> Self;
     unsafe fn less(self, other: Self) -> Self::Test;
     unsafe fn less_equal(self, other: Self) -> Self::Test;
@@ -46,8 +48,6 @@ pub(super) trait Masked<T>: Vector<T> {
     unsafe fn load_some(from: *const T, mask: Self::Mask) -> Self;
     unsafe fn store_some(self, to: *mut T, mask: Self::Mask);
     unsafe fn sub(self, other: Self) -> Self;
-    /// `self · x + y`, rounded once.
-    unsafe fn mul_add(self, x: Self, y: Self) -> Self;
 }
 
 /// Sends for the cache lines of so many elements, which need not be there.
@@ -149,6 +149,10 @@ impl<T: Real> Vector<T> for Array<T> {
     #[inline(always)]
     unsafe fn sqrt(self) -> Self {
         self.each(self, |x, _| x.sqrt())
+    }
+    #[inline(always)]
+    unsafe fn mul_add(self, x: Self, y: Self) -> Self {
+        Array(from_fn(|lane| self.0[lane] * x.0[lane] + y.0[lane]))
     }
     #[inline(always)]
     unsafe fn abs(self) -> Self {

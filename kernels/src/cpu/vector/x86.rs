@@ -13,8 +13,8 @@ macro_rules! vector {
     (
         $type:ty, $vector:ty, $lanes:literal, $mask:ty, $test:ty,
         splat $splat:ident, load $load:ident, store $store:ident, add $add:ident, sub $sub:ident, mul $mul:ident, div $div:ident, sqrt $sqrt:ident,
-        abs $abs:ident, compare $compare:ident, pick $pick:ident,
-        mul_add $mul_add:ident, mask $first:ident, load_some $load_some:ident, store_some $store_some:ident
+        mul_add $mul_add:ident, abs $abs:ident, compare $compare:ident, pick $pick:ident,
+        mask $first:ident, load_some $load_some:ident, store_some $store_some:ident
     ) => {
         impl Vector<$type> for $vector {
             const LANES: usize = $lanes;
@@ -47,6 +47,10 @@ macro_rules! vector {
             #[inline(always)]
             unsafe fn sqrt(self) -> Self {
                 unsafe { $sqrt(self) }
+            }
+            #[inline(always)]
+            unsafe fn mul_add(self, x: Self, y: Self) -> Self {
+                unsafe { $mul_add(self, x, y) }
             }
             #[inline(always)]
             unsafe fn abs(self) -> Self {
@@ -89,10 +93,6 @@ macro_rules! vector {
             unsafe fn sub(self, other: Self) -> Self {
                 unsafe { $sub(self, other) }
             }
-            #[inline(always)]
-            unsafe fn mul_add(self, x: Self, y: Self) -> Self {
-                unsafe { $mul_add(self, x, y) }
-            }
         }
     };
 }
@@ -100,26 +100,26 @@ macro_rules! vector {
 vector!(
     f32, __m512, 16, __mmask16, __mmask16,
     splat _mm512_set1_ps, load _mm512_loadu_ps, store _mm512_storeu_ps, add _mm512_add_ps, sub _mm512_sub_ps, mul _mm512_mul_ps, div _mm512_div_ps, sqrt _mm512_sqrt_ps,
-    abs _mm512_abs_ps, compare _mm512_cmp_ps_mask, pick f32_pick_avx512,
-    mul_add _mm512_fmadd_ps, mask f32_mask_avx512, load_some f32_load_avx512, store_some _mm512_mask_storeu_ps
+    mul_add _mm512_fmadd_ps, abs _mm512_abs_ps, compare _mm512_cmp_ps_mask, pick f32_pick_avx512,
+    mask f32_mask_avx512, load_some f32_load_avx512, store_some _mm512_mask_storeu_ps
 );
 vector!(
     f64, __m512d, 8, __mmask8, __mmask8,
     splat _mm512_set1_pd, load _mm512_loadu_pd, store _mm512_storeu_pd, add _mm512_add_pd, sub _mm512_sub_pd, mul _mm512_mul_pd, div _mm512_div_pd, sqrt _mm512_sqrt_pd,
-    abs _mm512_abs_pd, compare _mm512_cmp_pd_mask, pick f64_pick_avx512,
-    mul_add _mm512_fmadd_pd, mask f64_mask_avx512, load_some f64_load_avx512, store_some _mm512_mask_storeu_pd
+    mul_add _mm512_fmadd_pd, abs _mm512_abs_pd, compare _mm512_cmp_pd_mask, pick f64_pick_avx512,
+    mask f64_mask_avx512, load_some f64_load_avx512, store_some _mm512_mask_storeu_pd
 );
 vector!(
     f32, __m256, 8, __m256i, __m256,
     splat _mm256_set1_ps, load _mm256_loadu_ps, store _mm256_storeu_ps, add _mm256_add_ps, sub _mm256_sub_ps, mul _mm256_mul_ps, div _mm256_div_ps, sqrt _mm256_sqrt_ps,
-    abs f32_abs_avx2, compare _mm256_cmp_ps, pick f32_pick_avx2,
-    mul_add _mm256_fmadd_ps, mask f32_mask_avx2, load_some _mm256_maskload_ps, store_some _mm256_maskstore_ps
+    mul_add _mm256_fmadd_ps, abs f32_abs_avx2, compare _mm256_cmp_ps, pick f32_pick_avx2,
+    mask f32_mask_avx2, load_some _mm256_maskload_ps, store_some _mm256_maskstore_ps
 );
 vector!(
     f64, __m256d, 4, __m256i, __m256d,
     splat _mm256_set1_pd, load _mm256_loadu_pd, store _mm256_storeu_pd, add _mm256_add_pd, sub _mm256_sub_pd, mul _mm256_mul_pd, div _mm256_div_pd, sqrt _mm256_sqrt_pd,
-    abs f64_abs_avx2, compare _mm256_cmp_pd, pick f64_pick_avx2,
-    mul_add _mm256_fmadd_pd, mask f64_mask_avx2, load_some _mm256_maskload_pd, store_some _mm256_maskstore_pd
+    mul_add _mm256_fmadd_pd, abs f64_abs_avx2, compare _mm256_cmp_pd, pick f64_pick_avx2,
+    mask f64_mask_avx2, load_some _mm256_maskload_pd, store_some _mm256_maskstore_pd
 );
 
 #[inline]
