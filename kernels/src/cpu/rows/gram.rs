@@ -12,7 +12,7 @@ use super::MOST_ROWS;
 use crate::Real;
 use crate::cpu::block::STEP;
 use crate::cpu::join::halve;
-use crate::cpu::vector::{Array, Vector, prefetch};
+use crate::cpu::vector::{Array, Vector};
 
 /// Elements added up in the type of the rows; the first cache holds as many of several rows.
 pub const BLOCK: usize = 512;
@@ -62,27 +62,21 @@ unsafe fn gram<T: Real, V: Vector<T>, const S: usize>(
         let given = of.rows.iter().map(|row| row[at..at + len].as_ptr());
         let blocks = given.chain(made.iter().map(|block| block.as_ptr()));
         rows.iter_mut().zip(blocks).for_each(|(to, from)| *to = from);
-        // What the next block needs is sent for on the way, two rows for each square.
-        let mut sent = 0;
-        let mut ahead = || {
-            sent += 2;
-            [sent - 2, sent - 1].map(|row| if row < of.rows.len() { rows[row].wrapping_add(BLOCK) } else { rows[0] })
-        };
         // SAFETY: the caller's; rows of a tile are below `n`.
         unsafe {
             for top in (0..n).step_by(S) {
                 if top + S <= n {
                     for left in (0..top).step_by(S) {
-                        tile::<T, V, S, S, false>(&rows, [top, left], len, ahead(), products);
+                        tile::<T, V, S, S, false>(&rows, [top, left], len, products);
                     }
-                    tile::<T, V, S, S, true>(&rows, [top, top], len, ahead(), products);
+                    tile::<T, V, S, S, true>(&rows, [top, top], len, products);
                 } else {
                     for row in top..n {
                         for left in (0..top).step_by(S) {
-                            tile::<T, V, 1, S, false>(&rows, [row, left], len, ahead(), products);
+                            tile::<T, V, 1, S, false>(&rows, [row, left], len, products);
                         }
                         for left in top..=row {
-                            tile::<T, V, 1, 1, false>(&rows, [row, left], len, ahead(), products);
+                            tile::<T, V, 1, 1, false>(&rows, [row, left], len, products);
                         }
                     }
                 }
@@ -100,7 +94,6 @@ unsafe fn tile<T: Real, V: Vector<T>, const R: usize, const C: usize, const DIAG
     rows: &[*const T; MOST_ROWS],
     [top, left]: [usize; 2],
     len: usize,
-    ahead: [*const T; 2],
     products: &mut [f64; PAIRS],
 ) {
     let a: [*const T; R] = from_fn(|r| rows[top + r]);
@@ -109,9 +102,6 @@ unsafe fn tile<T: Real, V: Vector<T>, const R: usize, const C: usize, const DIAG
     // SAFETY of all: the caller's contract.
     let mut sums = unsafe { [[V::splat(T::zero()); C]; R] };
     for at in (0..whole).step_by(V::LANES) {
-        for row in ahead {
-            prefetch(row.wrapping_add(at), V::LANES);
-        }
         let down: [V; R] = from_fn(|r| unsafe { V::load(a[r].wrapping_add(at)) });
         for c in 0..C {
             let across = unsafe { V::load(b[c].wrapping_add(at)) };
