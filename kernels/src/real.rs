@@ -58,8 +58,8 @@ pub trait Real:
     /// Runs the instructions of a body over a range of lanes.
     ///
     /// # Safety
-    /// The range begins and ends at multiples of 16. All arguments that instructions name hold as many elements as it ends at (16 if
-    /// they are all the same), to be written if they are stored to.
+    /// The range is of whole steps of 16 lanes, and begins at 0 or is of a single one. All arguments that instructions name hold as many
+    /// elements as it ends at (one step if they are all the same), to be written if they are stored to.
     #[doc(hidden)]
     #[allow(unsafe_code)]
     unsafe fn steps(simd: Simd, ops: &[Op], args: &[Lanes<Self>; ARGS], lanes: Range<usize>);

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Source;
 use super::code::{ARGS, Code};
-use super::machine::Lanes;
+use super::machine::{LOCAL, Lanes};
 use super::pack::copy;
 use super::simd::Simd;
 use super::walk::{Patch, Path};
@@ -23,6 +23,8 @@ pub(super) struct Registers<O> {
     simd: Simd,
     /// Of the inputs, of what is stored on the way, and of a result.
     blocks: Vec<Block<O>>,
+    /// Of what is stored on the way for the same tile.
+    locals: Vec<Local<O>>,
     /// Numbers that are the same in every lane: inputs, then constants.
     same: Vec<Same<O>>,
     /// Where a body finds both.
@@ -48,6 +50,11 @@ impl Held {
 #[derive(Debug, Clone)]
 #[repr(align(64))]
 pub(super) struct Block<O>(pub [O; BLOCK]);
+
+/// Those that a tile keeps, packed: where blocks lie they would all claim the same few lines of the first cache.
+#[derive(Debug, Clone)]
+#[repr(align(64))]
+pub(super) struct Local<O>(pub [O; LOCAL]);
 
 /// As many lanes as a vector has at most.
 #[derive(Debug, Clone)]
@@ -92,14 +99,17 @@ impl<'d, T: Real> Reads<'d, T> {
 impl<O: Real> Registers<O> {
     /// For any of some bodies.
     pub fn new<'c>(simd: Simd, bodies: impl Iterator<Item = &'c Code>) -> Registers<O> {
-        let (mut blocks, mut same) = (0, 0);
+        let (mut blocks, mut locals, mut same) = (0, 0, 0);
         for code in bodies {
-            blocks = blocks.max(code.inputs.len() + code.stored + 1);
+            let [local, whole] = code.kept();
+            blocks = blocks.max(code.inputs.len() + whole + 1);
+            locals = locals.max(local);
             same = same.max(code.inputs.len() + code.constants.len());
         }
         Registers {
             simd,
             blocks: vec![Block([O::zero(); BLOCK]); blocks],
+            locals: vec![Local([O::zero(); LOCAL]); locals],
             same: vec![Same([O::zero(); STEP]); same],
             args: Box::new([Lanes::NONE; ARGS]),
             held: [Held::NONE; VIEWS],
@@ -115,16 +125,21 @@ impl<O: Real> Registers<O> {
         let args = &mut self.args[1 + inputs..];
         for (at, (arg, &value)) in (inputs..).zip(args.iter_mut().zip(&code.constants)) {
             self.same[at].0 = [O::narrow(value); STEP];
-            *arg = Lanes { at: same.wrapping_add(at).cast(), same: true };
+            *arg = Lanes::same(same.wrapping_add(at).cast());
         }
-        for (at, arg) in (inputs..inputs + code.stored).zip(&mut args[code.constants.len()..]) {
-            *arg = Lanes { at: blocks.wrapping_add(at).cast(), same: false };
+        let (args, [local, whole]) = (&mut args[code.constants.len()..], code.kept());
+        for (arg, kept) in args.iter_mut().zip(&mut self.locals[..local]) {
+            *arg = Lanes::local(kept.0.as_mut_ptr());
+        }
+        for (at, arg) in (inputs..inputs + whole).zip(args) {
+            *arg = Lanes::vector(blocks.wrapping_add(at).cast());
         }
     }
 
     pub fn bytes(&self) -> usize {
         let sums = size_of_val(&self.sums.0[..]) + size_of_val(&self.sums.1[..]);
-        size_of_val(&self.blocks[..]) + size_of_val(&self.same[..]) + size_of_val(&*self.args) + sums
+        let kept = size_of_val(&self.locals[..]) + size_of_val(&self.same[..]);
+        size_of_val(&self.blocks[..]) + kept + size_of_val(&*self.args) + sums
     }
 
     /// Runs the body over a patch; lanes of the result beyond the patch mean nothing.
@@ -171,10 +186,10 @@ impl<O: Real> Registers<O> {
             // SAFETY: there is a block and a number for each input of every body that `new` was told of; nothing else refers to them.
             let (block, same) = unsafe { (&mut (*blocks.add(at)).0, &mut (*same.add(at)).0) };
             *arg = match loaded(self.simd, reads.lanes(input, patch), patch, &mut self.held[at], block) {
-                Value::Block(lanes) => Lanes { at: lanes.as_ptr().cast_mut(), same: false },
+                Value::Block(lanes) => Lanes::vector(lanes.as_ptr().cast_mut()),
                 Value::Same(value) => {
                     *same = [value; STEP];
-                    Lanes { at: same.as_mut_ptr(), same: true }
+                    Lanes::same(same.as_mut_ptr())
                 }
             };
         }
@@ -182,7 +197,7 @@ impl<O: Real> Registers<O> {
         let steps = if to.len() == whole { whole } else { to.len() / STEP * STEP };
         for (range, at) in [(0..steps, to.as_mut_ptr()), (steps..whole, last)] {
             if !range.is_empty() {
-                self.args[0] = Lanes { at, same: false };
+                self.args[0] = Lanes::vector(at);
                 // SAFETY: inputs were sliced to whole steps, blocks are longer, and so is `to` in the range for which it is taken. What
                 // is stored to are blocks that nothing else refers to, and `to`.
                 unsafe { stretches(self.simd, code, &self.args, range, patch.len()) };

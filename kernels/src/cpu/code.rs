@@ -25,6 +25,8 @@ pub enum Op {
     Load(Arg),
     /// a = x
     Store(Arg),
+    /// a = a + x
+    Sum(Arg),
     /// x + a
     Add(Arg),
     /// x · a
@@ -89,11 +91,16 @@ pub(super) struct Code {
 impl Code {
     /// Of a body whose last register is the result.
     pub fn new(body: &Body) -> Code {
-        Code::of(body, &[body.0.len() - 1], 0)
+        Code::of(body, &[body.0.len() - 1], 0, 1)
     }
 
-    /// Of a body with several results; the first inputs are what lies where the results go, which are written once nobody reads it.
-    pub fn of(body: &Body, results: &[usize], replaced: usize) -> Code {
+    /// Of a body with several results; the first inputs are what lies where the results go, which are written once nobody reads it. As
+    /// many results as are replaced: further ones are added to what lies where they go.
+    pub fn sweep(body: &Body, results: &[usize], replaced: usize) -> Code {
+        Code::of(body, results, replaced, replaced)
+    }
+
+    fn of(body: &Body, results: &[usize], replaced: usize, written: usize) -> Code {
         let wanted = body.live(results);
         let (mut inputs, mut constants): (Vec<usize>, Vec<f64>) = (Vec::new(), Vec::new());
         let live = || body.0.iter().zip(&wanted).filter(|&(_, &wanted)| wanted).map(|(instr, _)| *instr);
@@ -126,8 +133,9 @@ impl Code {
         let places = body.0.iter().map(|instr| place(instr).map(|place| place as Arg)).collect();
         let mut writer = Writer {
             code: &body.0,
-            results,
+            results: &results[..written],
             replaced,
+            sums: (written..).zip(&results[written..]).map(|(place, &register)| (place as Arg, register)).collect(),
             readers,
             places,
             next: (results.len() + inputs.len() + constants.len()) as Arg,
@@ -174,6 +182,11 @@ impl Code {
         let starts = std::iter::once(0).chain(self.stops.iter().map(|&(at, _)| at));
         let ends = self.stops.iter().map(|&(at, apply)| (at, Some(apply))).chain([(self.ops.len(), None)]);
         starts.zip(ends).map(|(start, (end, apply))| (&self.ops[start..end], apply))
+    }
+
+    /// Of what is stored on the way, how much only the same tile reads, and how much lies in whole blocks for functions: all or nothing.
+    pub fn kept(&self) -> [usize; 2] {
+        if self.stops.is_empty() { [self.stored, 0] } else { [0, self.stored] }
     }
 
     /// What comes before the lanes stored on the way.
@@ -224,8 +237,11 @@ fn paired(ops: &mut Vec<Op>, stops: &mut [(usize, Apply)]) {
 /// Writes the instructions for a body.
 struct Writer<'b> {
     code: &'b [Instr],
+    /// Those that are written.
     results: &'b [usize],
     replaced: usize,
+    /// Where others are to be added up still.
+    sums: Vec<(Arg, usize)>,
     readers: Vec<usize>,
     /// Where registers lie that are not, or not only, in the accumulator.
     places: Vec<Option<Arg>>,
@@ -239,11 +255,12 @@ impl Writer<'_> {
     /// All results, where they go.
     fn results(&mut self) {
         // In the body's order: what others are made of comes first, and is where it belongs then.
-        let mut order = self.results.to_vec();
+        let mut order = self.open();
         order.sort_unstable();
         for register in order {
-            if self.places[register].is_none() {
+            if self.places[register].is_none() || self.sums.iter().any(|&(_, of)| of == register) {
                 self.value(register);
+                self.sum(register);
             }
         }
         let mut places: Vec<Arg> = self.results.iter().filter_map(|&register| self.places[register]).collect();
@@ -301,6 +318,18 @@ impl Writer<'_> {
         if self.readers[register] > 1 || self.results.contains(&register) {
             self.store(register);
         }
+        self.sum(register);
+    }
+
+    /// Adds the accumulator, a register's value, to all sums of it.
+    fn sum(&mut self, register: usize) {
+        let ops = &mut self.ops;
+        self.sums.retain(|&(place, of)| {
+            if of == register {
+                ops.push(Op::Sum(place));
+            }
+            of != register
+        });
     }
 
     /// An instruction on two registers: the first in the accumulator, or the second for the turned one.
@@ -333,7 +362,8 @@ impl Writer<'_> {
 
     /// Whether the accumulator holds what it just stored of a register.
     fn held(&self, register: usize) -> bool {
-        self.places[register].is_some_and(|place| self.ops[self.stop..].last() == Some(&Op::Store(place)))
+        let last = self.ops[self.stop..].iter().rfind(|op| !matches!(op, Op::Sum(_)));
+        self.places[register].is_some_and(|place| last == Some(&Op::Store(place)))
     }
 
     /// Where a register lies, computed if it is not.
@@ -370,7 +400,7 @@ impl Writer<'_> {
         if result >= self.replaced {
             return false;
         }
-        let mut open: Vec<usize> = self.results.to_vec();
+        let mut open = self.open();
         let mut seen = vec![false; self.code.len()];
         while let Some(register) = open.pop() {
             if self.code[register] == Instr::Load(result) {
@@ -384,10 +414,15 @@ impl Writer<'_> {
         false
     }
 
+    /// Registers that are written, and those still to be added up.
+    fn open(&self) -> Vec<usize> {
+        self.results.iter().copied().chain(self.sums.iter().map(|&(_, of)| of)).collect()
+    }
+
     /// The factors of a product that only one reads and their places, if they have those.
     fn product(&self, register: usize) -> Option<[(usize, Arg); 2]> {
         match self.code[register] {
-            Instr::Mul(a, b) if self.readers[register] == 1 && !self.results.contains(&register) => {
+            Instr::Mul(a, b) if self.readers[register] == 1 && !self.open().contains(&register) => {
                 self.places[register].is_none().then_some([(a, self.places[a]?), (b, self.places[b]?)])
             }
             _ => None,
@@ -429,7 +464,7 @@ mod tests {
             Instr::Add(0, 3),
             Instr::Mul(0, 1),
         ]);
-        let code = Code::of(&body, &[4, 3, 5], 2);
+        let code = Code::of(&body, &[4, 3, 5], 2, 3);
         let at = |op: Op| code.ops.iter().position(|o| *o == op);
         let last_read = |arg: Arg| {
             let reads = |op: &Op| match *op {

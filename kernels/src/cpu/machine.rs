@@ -10,6 +10,7 @@
 use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
 use std::ops::Range;
 
+use super::block::STEP;
 use super::code::{ARGS, Arg, Op};
 use super::vector::{Array, Vector};
 use crate::{Inline, Real};
@@ -17,23 +18,50 @@ use crate::{Inline, Real};
 /// Vectors of a tile.
 const TILE: usize = 8;
 
-/// Where the lanes of an argument lie.
+/// Lanes of what tiles keep for themselves: those of the widest.
+pub(super) const LOCAL: usize = TILE * STEP;
+
+/// Where the lanes of an argument lie: one an element, the same ones for every tile, or one vector for all.
 #[derive(Debug, Clone, Copy)]
 #[doc(hidden)]
 pub struct Lanes<T> {
     /// The first.
     pub at: *mut T,
-    /// Whether all lanes are those of the first vector.
-    pub same: bool,
+    /// What of a lane's number says how far it is from there.
+    mask: usize,
 }
 
 impl<T> Lanes<T> {
     /// Nowhere.
-    pub(super) const NONE: Lanes<T> = Lanes { at: std::ptr::null_mut(), same: false };
+    pub(super) const NONE: Lanes<T> = Lanes::vector(std::ptr::null_mut());
+
+    pub(super) const fn vector(at: *mut T) -> Lanes<T> {
+        Lanes { at, mask: usize::MAX }
+    }
+
+    /// Of [`LOCAL`] lanes.
+    pub(super) const fn local(at: *mut T) -> Lanes<T> {
+        Lanes { at, mask: LOCAL - 1 }
+    }
+
+    /// Of the lanes of the widest vector, all of the same value.
+    pub(super) const fn same(at: *mut T) -> Lanes<T> {
+        Lanes { at, mask: 0 }
+    }
 
     /// Whether there is one lane an element.
     pub(super) fn is_vector(&self) -> bool {
-        !self.same && !self.at.is_null()
+        self.mask == usize::MAX && !self.at.is_null()
+    }
+
+    #[inline(always)]
+    fn is_same(&self) -> bool {
+        self.mask == 0
+    }
+
+    #[inline(always)]
+    fn from(&self, lane: usize) -> *mut T {
+        self.at.wrapping_add(lane & self.mask)
     }
 }
 
@@ -76,11 +104,11 @@ unsafe fn tile<T: Real, V: Vector<T>, const W: usize>(ops: &[Op], args: &[Lanes<
         };
         ($a:expr, |$x:ident, $y:ident| $value:expr) => {{
             let a = arg($a);
-            if a.same {
+            if a.is_same() {
                 let $y = unsafe { V::load(a.at) };
                 each!(|$x| $value);
             } else {
-                let from = a.at.wrapping_add(lane);
+                let from = a.from(lane);
                 for (i, $x) in acc.iter_mut().enumerate() {
                     *$x = unsafe {
                         let $y = V::load(from.wrapping_add(i * V::LANES));
@@ -91,12 +119,12 @@ unsafe fn tile<T: Real, V: Vector<T>, const W: usize>(ops: &[Op], args: &[Lanes<
         }};
         ($a:expr, $b:expr, |$x:ident, $y:ident, $z:ident| $value:expr) => {{
             let b = arg($b);
-            if b.same {
+            if b.is_same() {
                 let $z = unsafe { V::load(b.at) };
                 each!($a, |$x, $y| $value);
             } else {
-                let (a, from) = (arg($a), b.at.wrapping_add(lane));
-                if a.same {
+                let (a, from) = (arg($a), b.from(lane));
+                if a.is_same() {
                     let $y = unsafe { V::load(a.at) };
                     for (i, $x) in acc.iter_mut().enumerate() {
                         *$x = unsafe {
@@ -105,7 +133,7 @@ unsafe fn tile<T: Real, V: Vector<T>, const W: usize>(ops: &[Op], args: &[Lanes<
                         };
                     }
                 } else {
-                    let a = a.at.wrapping_add(lane);
+                    let a = a.from(lane);
                     for (i, $x) in acc.iter_mut().enumerate() {
                         *$x = unsafe {
                             let $y = V::load(a.wrapping_add(i * V::LANES));
@@ -122,9 +150,16 @@ unsafe fn tile<T: Real, V: Vector<T>, const W: usize>(ops: &[Op], args: &[Lanes<
         match *op {
             Op::Load(a) => each!(a, |_x, y| y),
             Op::Store(a) => {
-                let to = arg(a).at.wrapping_add(lane);
+                let to = arg(a).from(lane);
                 for (i, x) in acc.iter().enumerate() {
                     unsafe { x.store(to.wrapping_add(i * V::LANES)) }
+                }
+            }
+            Op::Sum(a) => {
+                let to = arg(a).from(lane);
+                for (i, x) in acc.iter().enumerate() {
+                    let to = to.wrapping_add(i * V::LANES);
+                    unsafe { V::load(to).add(*x).store(to) }
                 }
             }
             Op::Add(a) => each!(a, |x, y| x.add(y)),

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use super::block::{BLOCK, Block, STEP, Same, stretches};
+use super::block::{BLOCK, Block, Local, STEP, Same, stretches};
 use super::code::{ARGS, Code, RESULTS};
 use super::join::{LANES, halve};
-use super::machine::Lanes;
+use super::machine::{LOCAL, Lanes};
 use super::simd::Simd;
 use super::team::{MOST, Team};
 use crate::{Body, Command, Error, Instr, Nest, Program, Real, Slot, View};
@@ -53,7 +53,9 @@ pub struct Sweep<T> {
 #[derive(Debug, Clone)]
 struct Room<T> {
     args: Box<[Lanes<T>; ARGS]>,
-    /// What is added up, then what is stored on the way.
+    /// What is added up, then what is stored on the way for the same tile.
+    locals: Vec<Local<T>>,
+    /// What is stored on the way otherwise.
     blocks: Vec<Block<T>>,
     /// The ends of the vectors, in whole steps.
     ends: Vec<Same<T>>,
@@ -81,11 +83,12 @@ impl<T: Real> Sweep<T> {
             return Err(Error::Signature(format!("{why} of 1 to {RESULTS} of them, in their type")));
         }
         let (body, results) = Joined::of(program, len)?.finish(results)?;
-        let code = Code::of(&body, &results, replaced);
-        let summed = code.results - replaced;
+        let code = Code::sweep(&body, &results, replaced);
+        let (summed, [local, whole]) = (code.results - replaced, code.kept());
         let room = Room {
             args: Box::new([Lanes::NONE; ARGS]),
-            blocks: vec![Block([T::zero(); BLOCK]); summed + code.stored],
+            locals: vec![Local([T::zero(); LOCAL]); summed + local],
+            blocks: vec![Block([T::zero(); BLOCK]); whole],
             ends: vec![Same([T::zero(); STEP]); code.results + code.inputs.len()],
             sums: Vec::new(),
         };
@@ -123,7 +126,7 @@ impl<T: Real> Sweep<T> {
             return Err(Error::Length { what: "vector", index, got, want: len });
         }
         for (arg, vector) in self.args.iter_mut().zip(replaced.iter_mut()) {
-            *arg = Lanes { at: vector.as_mut_ptr(), same: false };
+            *arg = Lanes::vector(vector.as_mut_ptr());
         }
         let values = self.code.inputs.iter().map(|&input| match input.checked_sub(first + more) {
             Some(scalar) => Ok(scalars[scalar]),
@@ -133,10 +136,10 @@ impl<T: Real> Sweep<T> {
         let given = self.args[self.code.results..].iter_mut().zip(&mut self.same);
         for ((arg, same), value) in given.zip(values.chain(constants)) {
             *arg = match value {
-                Err(at) => Lanes { at, same: false },
+                Err(at) => Lanes::vector(at),
                 Ok(value) => {
                     same.0 = [value; STEP];
-                    Lanes { at: same.0.as_mut_ptr(), same: true }
+                    Lanes::same(same.0.as_mut_ptr())
                 }
             };
         }
@@ -174,9 +177,9 @@ impl<T: Real> Room<T> {
     fn begin(&mut self, code: &Code, args: &[Lanes<T>; ARGS], replaced: usize) {
         self.args.copy_from_slice(args);
         let places = (replaced..code.results).chain(code.given()..);
-        for (place, block) in places.zip(&mut self.blocks) {
-            self.args[place] = Lanes { at: block.0.as_mut_ptr(), same: false };
-        }
+        let locals = self.locals.iter_mut().map(|local| Lanes::local(local.0.as_mut_ptr()));
+        let blocks = self.blocks.iter_mut().map(|block| Lanes::vector(block.0.as_mut_ptr()));
+        places.zip(locals.chain(blocks)).for_each(|(place, lanes)| self.args[place] = lanes);
         self.sums.clear();
     }
 
@@ -184,7 +187,7 @@ impl<T: Real> Room<T> {
     #[allow(unsafe_code)]
     fn run(&mut self, simd: Simd, code: &Code, args: &[Lanes<T>; ARGS], range: Range<usize>) {
         let vectors = code.results + code.inputs.len();
-        let summed = self.blocks.len() - code.stored;
+        let summed = self.locals.len() - code.kept()[0];
         self.sums.reserve(summed * range.len().div_ceil(BLOCK));
         for start in range.clone().step_by(BLOCK) {
             let len = BLOCK.min(range.end - start);
@@ -192,18 +195,23 @@ impl<T: Real> Room<T> {
             for (to, arg) in self.args.iter_mut().zip(args).take(vectors).filter(|(_, arg)| arg.is_vector()) {
                 to.at = arg.at.wrapping_add(start);
             }
+            let first = self.sums.len();
+            self.locals[..summed].iter_mut().for_each(|local| local.0.fill(T::zero()));
             // SAFETY: `Sweep::run` checked that all vectors hold the range, which no other thread has; each is replaced once what lies
             // there was read.
             unsafe { stretches(simd, code, &self.args, 0..whole, whole) };
-            let first = self.sums.len();
-            for block in &self.blocks[..summed] {
+            for local in &mut self.locals[..summed] {
                 let mut lanes = [0.0; LANES];
-                T::add_up(simd, &block.0[..whole], &mut lanes);
+                T::add_up(simd, &local.0, &mut lanes);
                 self.sums.push(halve(lanes, |x, y| x + y));
             }
+            if whole == len {
+                continue;
+            }
+            self.locals[..summed].iter_mut().for_each(|local| local.0.fill(T::zero()));
             self.step(simd, code, args, start + whole..start + len);
-            for (sum, block) in self.sums[first..].iter_mut().zip(&self.blocks) {
-                *sum += block.0[..len - whole].iter().map(|x| x.wide()).sum::<f64>();
+            for (sum, local) in self.sums[first..].iter_mut().zip(&self.locals) {
+                *sum += local.0[..len - whole].iter().map(|x| x.wide()).sum::<f64>();
             }
         }
     }
