@@ -22,10 +22,10 @@ pub(super) struct Diagonal<T> {
     weight: f64,
     zero: Vec<T>,
     /// The new m and d, P and Σ from m, the sums of b and g and of their squares, P, Σ and δ; with δᵀPδ and δᵀQδ, δ·b, d·d and d·m, and
-    /// the sums of the diagonals of K, P, Σ, Q.
-    update: Vectors<T, 4, 8, 4, 9>,
-    /// vᵀPv and vᵀQv.
-    extent: Vectors<T, 0, 4, 2, 2>,
+    /// the sums of the diagonals of K, P, Σ, Q. The first observation's, which may be trusted, and that of all others.
+    update: [Vectors<T, 4, 8, 5, 9>; 2],
+    /// vᵀPv and vᵀQv, and v·b.
+    extent: Vectors<T, 0, 4, 2, 3>,
 }
 
 /// What is left of a variance after rounding: not below 0.
@@ -37,38 +37,40 @@ impl<T: Real> Diagonal<T> {
     pub fn new(len: usize, config: &MekaConfig) -> Result<Diagonal<T>> {
         let beta = config.gradient_decay;
         let adaptive = config.direction;
-        // The unbiased variance of the minibatch mean, from sums over examples; `c` is 1/((n − 1)ν).
-        let update = Vectors::summing(move |[each, c, debias, trust], _, [m, b, g, bb, gg, p, sigma, delta]| {
-            let q = c * positive(bb - each * b * b);
-            let squared = delta * delta;
-            let along = [p * squared, q * squared];
-            let sigma = beta * sigma + (1.0 - beta) * c * positive(gg - each * g * g);
-            let noise = debias * sigma;
-            let predicted = p + q;
-            let total = predicted + noise;
-            // Nothing known, or nothing uncertain: the observation is trusted.
-            let trusted = (1.0 - trust).less(0.5);
-            let gain = (-total).less(0.0).select(predicted / total, 1.0);
-            let gain = trusted.select(1.0, gain);
-            let before = trusted.select(0.0, predicted);
-            let p = (1.0 - gain).square() * before + gain * gain * noise;
-            let moved = m + each * b;
-            let m = moved + gain * (each * g - moved);
-            let d = match adaptive {
-                Direction::Mean => -m,
-                Direction::Adaptive { epsilon } => -m / ((m * m + p).sqrt() + epsilon),
-            };
-            ([m, d, p, sigma], [along[0], along[1], delta * b, d * d, d * m, gain, p, noise, q])
-        })?;
-        let extent = Vectors::summing(|[each, c], [], [p, v, b, bb]| {
-            let q = c * positive(bb - each * b * b);
+        let least = T::min_positive_value().wide();
+        // Unbiased variances of the minibatch mean, from sums over examples: `each` is 1/n and `less` −1/n, `c` is 1/((n − 1)ν) and
+        // `fresh` the part of it that an average takes.
+        let rule = |trusted: bool| {
+            Vectors::summing(move |[each, less, c, fresh, debias], _, [m, b, g, bb, gg, p, sigma, delta]| {
+                let squared = delta * delta;
+                let q = c * positive(bb + less * b * b);
+                let along = [p * squared, q * squared];
+                let missing = less * g;
+                let sigma = beta * sigma + fresh * positive(gg + missing * g);
+                let noise = debias * sigma;
+                // Without any uncertainty the observation is trusted: K = 1.
+                let predicted = p + q;
+                let predicted = predicted.less(least).select(least, predicted);
+                let gain = if trusted { p.tape().full(p.shape(), 1.0) } else { predicted / (predicted + noise) };
+                // At this K, (1 − K)²P⁻ + K²Σ is KΣ.
+                let p = gain * noise;
+                let moved = m + each * b;
+                let m = moved - gain * (moved + missing);
+                let d = match adaptive {
+                    Direction::Mean => -m,
+                    Direction::Adaptive { epsilon } => -m / ((m * m + p).sqrt() + epsilon),
+                };
+                ([m, d, p, sigma], [along[0], along[1], delta * b, d * d, d * m, gain, p, noise, q])
+            })
+        };
+        let extent = Vectors::summing(|[less, c], [], [p, v, b, bb]| {
             let squared = v * v;
-            ([], [p * squared, q * squared])
+            ([], [p * squared, c * positive(bb + less * b * b) * squared, v * b])
         })?;
         let vector = |value: f64| vec![T::narrow(value); len];
         let held = match config.init {
             Init::Diffuse(variance) => variance,
-            Init::FirstObservation => 0.0, // trusted, whatever stands here
+            Init::FirstObservation => 0.0, // not looked at
         };
         Ok(Diagonal {
             config: *config,
@@ -76,7 +78,7 @@ impl<T: Real> Diagonal<T> {
             next: [vector(held), vector(0.0)],
             weight: 0.0,
             zero: vector(0.0),
-            update,
+            update: [rule(config.init == Init::FirstObservation)?, rule(false)?],
             extent,
         })
     }
@@ -104,22 +106,22 @@ impl<T: Real> Model<T> for Diagonal<T> {
         };
         let beta = self.config.gradient_decay;
         let weight = beta * self.weight + 1.0 - beta;
-        let trust = seen.first && self.config.init == Init::FirstObservation;
         let [each, c] = Self::scalars(seen.moments, seen.nu);
-        let scalars = [each, c, 1.0 / weight, f64::from(u8::from(trust))];
+        let scalars = [each, -each, c, (1.0 - beta) * c, 1.0 / weight];
         let gg = gradient.elementwise.as_deref().unwrap_or(&[]);
         let [p, sigma] = &mut self.next;
         let read = [mean, b, &gradient.sum, bb, gg, &self.now[0], &self.now[1], seen.delta];
-        let sums = self.update.run(scalars, [next, direction, p, sigma], read)?;
+        let sums = self.update[usize::from(!seen.first)].run(scalars, [next, direction, p, sigma], read)?;
         let [along_p, along_q, bend, squared, slope, ..] = sums;
         let [gain, p, sigma, q] = std::array::from_fn(|i| sums[5 + i] / mean.len() as f64);
         Ok(Filtered { along: [along_p, along_q], inner: [bend, squared, slope], gain, p, sigma, q })
     }
 
-    fn along(&mut self, d: &[T], _: f64, moments: &Moments<T>, nu: f64) -> Result<[f64; 2]> {
+    fn along(&mut self, d: &[T], _: f64, moments: &Moments<T>, nu: f64) -> Result<[f64; 3]> {
         let hvp = moments.hvp()?;
         let squares = hvp.elementwise.as_deref().unwrap_or(&[]);
-        self.extent.run(Self::scalars(moments, nu), [], [&self.next[0], d, &hvp.sum, squares])
+        let [each, c] = Self::scalars(moments, nu);
+        self.extent.run([-each, c], [], [&self.next[0], d, &hvp.sum, squares])
     }
 
     fn commit(&mut self) {

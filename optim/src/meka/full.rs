@@ -151,9 +151,9 @@ impl<T: Real> Model<T> for Full<T> {
         })
     }
 
-    fn along(&mut self, d: &[T], _: f64, moments: &Moments<T>, nu: f64) -> Result<[f64; 2]> {
+    fn along(&mut self, d: &[T], _: f64, moments: &Moments<T>, nu: f64) -> Result<[f64; 3]> {
         let p = self.next.along(wide(d, &mut self.centre));
-        Ok([p, moments.inner()?.curvatures.variance()? / nu])
+        Ok([p, moments.inner()?.curvatures.variance()? / nu, dot(d, &moments.hvp()?.sum)])
     }
 
     fn commit(&mut self) {

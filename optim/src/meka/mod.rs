@@ -35,7 +35,7 @@ mod rule;
 mod scalar;
 
 use osculate_engine::store::Store;
-use osculate_engine::{Real, Request, dot, finite};
+use osculate_engine::{Real, Request, finite};
 
 pub use config::{Correction, Covariance, Direction, Init, MekaConfig, Noise, StepRule, VarianceOf};
 use model::{AnyModel, Seen};
@@ -255,11 +255,11 @@ impl<T: Real> Meka<T> {
         };
         let model = self.model.get_mut();
         let moments = oracle.moments(params, Some(d), model.request(Request::hvp()))?;
-        let variances = model.along(d, squared, moments, nu)?;
+        let [along_p, along_q, bend] = model.along(d, squared, moments, nu)?;
         Ok(Along {
             slope: -slope,
-            curvature: dot(d, &moments.hvp()?.sum) / n,
-            variances,
+            curvature: bend / n,
+            variances: [along_p, along_q],
             loss: [now.filter.s, now.filter.lambda],
             squares: [squared, now.bend[1]],
             bend: now.bend[0],

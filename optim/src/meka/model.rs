@@ -57,8 +57,8 @@ pub(super) trait Model<T: Real> {
     /// One step; `mean` becomes `next` and the direction of descent. What is not finite shows in d·d, or in what else is returned.
     fn filter(&mut self, seen: &Seen<'_, T>, mean: &[T], next: &mut [T], direction: &mut [T]) -> Result<Filtered>;
 
-    /// dᵀPd of the step that is not yet committed, and dᵀQ(d)d; `squared` is ‖d‖².
-    fn along(&mut self, d: &[T], squared: f64, moments: &Moments<T>, nu: f64) -> Result<[f64; 2]>;
+    /// dᵀPd of the step that is not yet committed, dᵀQ(d)d, and d·b of the sums b of Hd over examples; `squared` is ‖d‖².
+    fn along(&mut self, d: &[T], squared: f64, moments: &Moments<T>, nu: f64) -> Result<[f64; 3]>;
 
     /// The step was taken.
     fn commit(&mut self);

@@ -1,7 +1,7 @@
 //! The covariance pI of the paper.
 
 use osculate_engine::store::Store;
-use osculate_engine::{Moments, Real, Request};
+use osculate_engine::{Moments, Real, Request, dot};
 
 use super::config::{Direction, MekaConfig};
 use super::model::{Filtered, Model, Seen, start};
@@ -83,9 +83,10 @@ impl<T: Real> Model<T> for Scalar<T> {
         Ok(Filtered { along, inner, gain, p, sigma, q })
     }
 
-    fn along(&mut self, _: &[T], squared: f64, moments: &Moments<T>, nu: f64) -> Result<[f64; 2]> {
+    fn along(&mut self, d: &[T], squared: f64, moments: &Moments<T>, nu: f64) -> Result<[f64; 3]> {
         let q = if self.config.directional { 0.0 } else { self.q(moments, nu)? };
-        self.extent(self.next.0, q, squared, moments, nu)
+        let [p, q] = self.extent(self.next.0, q, squared, moments, nu)?;
+        Ok([p, q, dot(d, &moments.hvp()?.sum)])
     }
 
     fn commit(&mut self) {
