@@ -420,3 +420,22 @@ fn what_does_not_go_together_is_refused() {
     );
     assert!(message(3, MekaConfig { floor: -1.0, ..nines() }).starts_with("floor = -1"));
 }
+
+#[test]
+fn diagonal_filters_average_at_all_scales_of_f32() {
+    // Of slopes that do not change: after t of them the gain is 1/t.
+    let loss = Func::trace(spec([3]), spec([]), |_, w, x| x * w.sum()).expect("a loss");
+    for scale in [1e-18, 1e-15, 1e-8, 1.0, 1e8, 1e15, 1e18] {
+        let x = Array::new([4], [0.5f32, 1.0, 1.5, 2.0].map(|x| x * scale).to_vec()).expect("an array");
+        let data = Examples::new(spec([]), x).expect("examples").all().expect("a batch");
+        let mut oracles = Minibatches::new(&loss, &Device::cpu());
+        let (covariance, init, step) = (Covariance::Diagonal, Init::FirstObservation, StepRule::Fixed(0.1));
+        let config = MekaConfig { covariance, init, step, surprise: false, ..nines() };
+        let (mut w, mut meka) = (vec![0.0; 3], Meka::<f32>::new(3, config).expect("options"));
+        for t in 1..30 {
+            let report = meka.step(&mut w, &mut oracles.on(&data)).expect("a step");
+            let gain = report.gain.unwrap_or(f64::NAN);
+            assert!((gain - 1.0 / f64::from(t)).abs() < 1e-5, "{gain} in step {t}, scale {scale}");
+        }
+    }
+}

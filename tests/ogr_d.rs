@@ -3,7 +3,8 @@
 use osculate::nn::problems::{noise, quadratic};
 use osculate::optim::base::Base;
 use osculate::optim::{
-    Asgd, FirstOrder, KalmanDescent, Minibatches, OgrD, Optimizer, Oracle, asgd, first_order, kalman_descent, ogr_d,
+    Asgd, FirstOrder, KalmanDescent, Minibatches, OgrD, Optimizer, Oracle, Status, asgd, first_order, kalman_descent,
+    ogr_d,
 };
 use osculate::{Array, Batch, Device, Examples, Func, Rng, Spec, spec};
 use proptest::prelude::*;
@@ -229,5 +230,35 @@ fn kalman_gradient_descent_is_its_filter() {
         let gain = [p[0][1] / (p[1][1] + 1.3), p[1][1] / (p[1][1] + 1.3)];
         (x, h) = (x + gain[0] * surprise, h + gain[1] * surprise);
         p = std::array::from_fn(|i| std::array::from_fn(|j| p[i][j] - gain[i] * p[1][j]));
+    }
+}
+
+#[test]
+fn steps_too_large_for_their_type_change_nothing() {
+    // Slopes of 3e4 are nothing, 1e30 times as much is no step in f32.
+    let loss = Func::trace(spec([20]), spec([]), |_, w, x| 3e4 * x * w.sum()).expect("a loss");
+    let x = Array::new([2], vec![1.0f32, 2.0]).expect("an array");
+    let data = Examples::new(spec([]), x).expect("examples").all().expect("a batch");
+    let mut oracles = Minibatches::new(&loss, &Device::cpu());
+    for (weight, rate, most) in [(1.0, 1e30, 0.5), (0.5, 1e-3, 1e30)] {
+        let config = ogr_d::Config { dimensions: 3, weight, rate, most, ..ogr_d::Config::regression() };
+        let mut ogr = OgrD::<f32>::new(20, config).expect("options");
+        let mut w = vec![0.5; 20];
+        let before = ogr.save();
+        for _ in 0..2 {
+            let report = ogr.step(&mut w, &mut oracles.on(&data)).expect("a report");
+            assert_eq!((report.status, report.step), (Status::NonFinite, 0.0), "{config:?}");
+            assert!(w.iter().all(|&x| x == 0.5) && ogr.save() == before, "{config:?}");
+        }
+        // Where the largest may be, whatever part of it the subspace takes back.
+        for (part, status) in [(0.2, Status::Stepped), (1.1, Status::NonFinite)] {
+            let largest = part * f64::from(f32::MAX) * f64::from(f32::EPSILON) / 8.0;
+            let length = 4.5e4 * 20f64.sqrt();
+            let (rate, most) =
+                if weight == 1.0 { (largest / length / 0.1, most) } else { (rate, 2.0 * largest / length) };
+            let mut ogr = OgrD::<f32>::new(20, ogr_d::Config { rate, most, ..config }).expect("options");
+            let report = ogr.step(&mut vec![0.5; 20], &mut oracles.on(&data)).expect("a report");
+            assert_eq!(report.status, status, "{part} with {weight}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! one example.
 
 use osculate::optim::{Minibatches, Status, by_name, names};
-use osculate::{Array, Batch, Device, Examples, Func, Spec, spec};
+use osculate::{Array, Batch, Device, Examples, Func, Real, Spec, spec};
 
 type Loss = Func<Spec, Spec, Spec>;
 
@@ -10,8 +10,8 @@ fn noisy() -> Batch<f64> {
     batch(&[0.5, -0.5, 1.0, -1.0])
 }
 
-fn batch(x: &[f64]) -> Batch<f64> {
-    let x = Array::new([x.len()], x.to_vec()).expect("an array");
+fn batch<T: Real>(x: &[f64]) -> Batch<T> {
+    let x = Array::new([x.len()], x.iter().map(|&x| T::narrow(x)).collect()).expect("an array");
     Examples::new(spec([]), x).expect("examples").all().expect("a batch")
 }
 
@@ -19,11 +19,12 @@ fn loss(f: for<'t> fn(osculate::Expr<'t>, osculate::Expr<'t>) -> osculate::Expr<
     Func::trace(spec([2]), spec([]), |_, w, x| f(w, x)).expect("a loss")
 }
 
-/// Steps and looks at each: parameters stay numbers, and do not move where the report says that they did not.
-fn walk(name: &str, what: &str, loss: &Loss, batch: &Batch<f64>, steps: usize) -> [f64; 2] {
+/// Steps and looks at each: parameters stay numbers, do not move where the report says that they did not, and what is saved can be
+/// loaded.
+fn walk<T: Real>(name: &str, what: &str, loss: &Loss, batch: &Batch<T>, steps: usize) -> [f64; 2] {
     let mut oracles = Minibatches::new(loss, &Device::cpu());
-    let mut optimizer = by_name::<f64>(name, 2).expect("an optimizer");
-    let mut w = [1.0, -0.5];
+    let mut optimizer = by_name::<T>(name, 2).expect("an optimizer");
+    let mut w = [1.0, -0.5].map(T::narrow);
     for step in 0..steps {
         let before = w;
         let report = optimizer.step(&mut w, &mut oracles.on(batch).of(batch)).expect("a step");
@@ -36,8 +37,10 @@ fn walk(name: &str, what: &str, loss: &Loss, batch: &Batch<f64>, steps: usize) -
             "{name}, {what}: {report:?}"
         );
         assert!(report.probability.is_none_or(|p| (0.0..=1.0).contains(&p)), "{name}, {what}: {report:?}");
+        let loaded = by_name::<T>(name, 2).expect("an optimizer").load(&optimizer.save());
+        assert!(loaded.is_ok(), "{name}, {what}, step {step}: {loaded:?} after {report:?}");
     }
-    w
+    w.map(T::wide)
 }
 
 #[test]
@@ -60,7 +63,7 @@ fn negative_curvature() {
 fn no_noise() {
     let bowl = loss(|w, x| 0.5 * x * (w * w).sum());
     for name in names() {
-        let w = walk(name, "identical examples", &bowl, &batch(&[1.0; 3]), 25);
+        let w = walk(name, "identical examples", &bowl, &batch::<f64>(&[1.0; 3]), 25);
         // All of them descend there, MEKA's rule of probable improvement too.
         assert!(w[0].hypot(w[1]) < 1f64.hypot(0.5), "{name} ends at {w:?}");
     }
@@ -87,10 +90,26 @@ fn huge_and_tiny_scales() {
     }
 }
 
+/// From where everything vanishes to where everything is infinite: what cannot be computed is said to be so.
+#[test]
+fn all_scales_there_are() {
+    let bowl = loss(|w, x| x * (0.5 * (w * w).sum() + w.at(0, 0)));
+    for name in names() {
+        for power in -46..=38 {
+            let all = |scale: f64| [0.5, 1.0, 1.5, 2.0].map(|x| x * scale);
+            walk::<f32>(name, &format!("1e{power} in f32"), &bowl, &batch(&all(10f64.powi(power))), 12);
+            if power % 2 == 0 {
+                let power = 8 * power;
+                walk::<f64>(name, &format!("1e{power} in f64"), &bowl, &batch(&all(10f64.powi(power))), 12);
+            }
+        }
+    }
+}
+
 #[test]
 fn one_example() {
     let bowl = loss(|w, x| 0.5 * x * (w * w).sum());
-    let batch = batch(&[1.0]);
+    let batch = batch::<f64>(&[1.0]);
     for name in names() {
         if name.contains("meka") {
             // Variances are wanted, and said to be.

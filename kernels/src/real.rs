@@ -59,7 +59,7 @@ pub trait Real:
     ///
     /// # Safety
     /// The range is of whole steps of 16 lanes, and begins at 0 or is of a single one. All arguments that instructions name hold as many
-    /// elements as it ends at (one step if they are all the same), to be written if they are stored to.
+    /// elements as it ends at (one step if they are all the same, 128 if tiles keep them), to be written if they are stored to.
     #[doc(hidden)]
     #[allow(unsafe_code)]
     unsafe fn steps(simd: Simd, ops: &[Op], args: &[Lanes<Self>; ARGS], lanes: Range<usize>);

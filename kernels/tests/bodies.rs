@@ -144,6 +144,7 @@ fn check<T: Real>(body: &Body, picks: &[usize], len: usize, seed: u64) -> Result
         };
         Program::new(slots, results.iter().enumerate().map(map).collect()).map_err(|e| e.to_string())
     };
+    let mut added: Option<Vec<f64>> = None;
     for simd in Simd::available() {
         let mut got = vec![T::zero(); results.len() * len];
         let mut inputs: Vec<&[T]> = vec![&numbers];
@@ -171,6 +172,11 @@ fn check<T: Real>(body: &Body, picks: &[usize], len: usize, seed: u64) -> Result
             if if fits { !near } else { !values().all(f64::is_finite) && sum.is_finite() } {
                 return Err(format!("{simd}, a sum of {len}: {sum}, not {exact}"));
             }
+        }
+        // With every set, the same bits.
+        let before = added.get_or_insert_with(|| sums.to_vec());
+        if before.iter().zip(sums).any(|(&a, &b)| !same(a, b)) {
+            return Err(format!("{simd}: sums {sums:?}, not {before:?}"));
         }
         if (0..len).any(|at| !same(first[0][at], swept[0][at])) || sums.len() != results.len() - 1 {
             return Err(format!("{simd}: sums change what is replaced"));

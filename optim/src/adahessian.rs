@@ -18,7 +18,7 @@ use crate::error::{decay, positive};
 use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
-use crate::vectors::Vectors;
+use crate::vectors::{Range, Vectors, between};
 use crate::{Error, Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`AdaHessian`]; the defaults are those of the authors' code.
@@ -108,6 +108,7 @@ impl<T: Real> AdaHessian<T> {
             return Err(Error::Option { option: "power", value: config.power, why: "a number in (0, 1] is wanted" });
         }
         let zeros = || vec![T::zero(); len];
+        let range = Range::of::<T>();
         let Config { momentum: b1, second: b2, epsilon, power, .. } = config;
         Ok(AdaHessian {
             steps: 0,
@@ -117,15 +118,15 @@ impl<T: Real> AdaHessian<T> {
             mean: zeros(),
             squares: zeros(),
             rule: Vectors::new(move |[rate, first, second], [x, m, v], [g, h]| {
+                let h = between(h, range.squared);
                 let (m, v) = (b1 * m + (1.0 - b1) * g, b2 * v + (1.0 - b2) * h * h);
                 let root = (second * v).sqrt();
                 let least = f64::MIN_POSITIVE;
                 let root = match power {
                     1.0 => root,
-                    // By a comparison, since `maximum` minds ties for derivatives that nobody takes here.
                     _ => (power * root.less(least).select(least, root).ln()).exp(),
                 };
-                [x - rate * first * m / (root + epsilon), m, v]
+                [x - between(rate * first * m / (root + epsilon), range.added), m, v]
             })?,
             config,
         })

@@ -21,7 +21,7 @@ use crate::error::{decay, not_negative, positive};
 use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
-use crate::vectors::Vectors;
+use crate::vectors::{Range, Vectors, between};
 use crate::{Optimizer, Oracle, Report, Result, Status};
 
 /// Options of [`Asgd`].
@@ -99,25 +99,20 @@ pub struct Asgd<T> {
     rule: Rule<T>,
 }
 
-/// The rate within its bounds; by comparisons, since `maximum` minds ties for derivatives that nobody takes here.
-fn held<'t>(rate: Expr<'t>, config: Config) -> Expr<'t> {
-    let rate = rate.less(config.least).select(config.least, rate);
-    rate.tape().lit(config.most).less(rate).select(config.most, rate)
-}
-
 /// Algorithm 8: new θ̄, ḡ, var θ and var g from θ, them and g, and the step.
 pub(crate) fn spread<'t>(
     config: Config,
+    range: Range,
     trust: Expr<'t>,
     [x, mx, mg, vx, vg]: [Expr<'t>; 5],
     g: Expr<'t>,
 ) -> ([Expr<'t>; 4], Expr<'t>) {
     let (beta, epsilon) = (config.decay, config.epsilon);
-    let (dx, dg) = (x - mx, g - mg);
+    let (dx, dg) = (between(x - mx, range.squared), between(g - mg, range.squared));
     let (mx, mg) = (mx + (1.0 - beta) * dx, mg + (1.0 - beta) * dg);
     let vx = beta * vx + beta * (1.0 - beta) * dx * dx;
     let vg = beta * vg + beta * (1.0 - beta) * dg * dg;
-    let rate = held(trust * (vx / (vg + epsilon)).sqrt(), config);
+    let rate = between(trust * (vx / (vg + epsilon)).sqrt(), [config.least, config.most]);
     ([mx, mg, vx, vg], rate * g)
 }
 
@@ -136,24 +131,24 @@ impl<T: Real> Asgd<T> {
         not_negative("epsilon", config.epsilon)?;
         not_negative("confidence", config.confidence.unwrap_or(0.0))?;
         decay("decay", config.decay)?;
-        let (beta, epsilon) = (config.decay, config.epsilon);
+        let (beta, epsilon, range) = (config.decay, config.epsilon, Range::of::<T>());
         let rule = match config.confidence {
             None => Rule::Spread(Vectors::new(move |[trust], [x, mx, mg, vx, vg], [g]| {
-                let ([mx, mg, vx, vg], step) = spread(config, trust, [x, mx, mg, vx, vg], g);
+                let ([mx, mg, vx, vg], step) = spread(config, range, trust, [x, mx, mg, vx, vg], g);
                 [x - step, mx, mg, vx, vg]
             })?),
             Some(gamma) => Rule::Confident(Vectors::new(move |[trust], [x, mx, mg, vx, cov, nu], [g]| {
-                let (dx, dg) = (x - mx, g - mg);
+                let (dx, dg) = (between(x - mx, range.squared), between(g - mg, range.squared));
                 let (mx, mg) = (mx + (1.0 - beta) * dx, mg + (1.0 - beta) * dg);
                 let vx = beta * (vx + (1.0 - beta) * dx * dx);
                 let cov = beta * (cov + (1.0 - beta) * dx * dg);
                 // A coordinate that never moves has no slope.
-                let slope = cov / (vx + epsilon);
-                let off = g - mg - slope * (x - mx);
+                let slope = between(cov / (vx + epsilon), range.squared);
+                let off = between(g - mg - slope * (beta * dx), range.squared);
                 let nu = beta * nu + (1.0 - beta) * off * off;
-                let curvature = slope.abs() + gamma * (nu / (vx + epsilon)).sqrt();
+                let curvature = slope.abs() + gamma * between(nu / (vx + epsilon), range.added).sqrt();
                 let rate = trust / (curvature + epsilon);
-                [x - held(rate, config) * g, mx, mg, vx, cov, nu]
+                [x - between(rate, [config.least, config.most]) * g, mx, mg, vx, cov, nu]
             })?),
         };
         let constant = |value: f64| vec![T::narrow(value); len];

@@ -14,14 +14,15 @@
 //! adadelta  v = β₂v + (1−β₂)g²  W g = √((u + ε)/(v + ε)) · g     u = β₂u + (1−β₂)(W g)²           Zeiler 2012
 //! ```
 //!
-//! Adadelta's root of a quotient is a quotient of roots in PyTorch: the same, but in f32 for gradients above 1e17.
+//! Gradients that could not be squared (in f32, beyond 1e19) count as the largest that can, as do sums beyond the type's numbers: what is
+//! kept stays finite. Adadelta's root of a quotient is a quotient of roots in PyTorch: the same, but in f32 for gradients above 1e17.
 
 use osculate_engine::store::Store;
 use osculate_engine::{Expr, Real};
 
 use crate::error::{decay, positive};
 use crate::options::{Field, Options};
-use crate::vectors::Vectors;
+use crate::vectors::{Range, Vectors, between};
 use crate::{Error, Result};
 
 /// Which direction, and its constants.
@@ -121,19 +122,24 @@ impl Base {
         &self,
         g: Expr<'t>,
         kept: &[Expr<'t>],
-        first: Expr<'t>,
-        second: Expr<'t>,
+        [first, second]: [Expr<'t>; 2],
+        range: Range,
     ) -> (Expr<'t>, Vec<Expr<'t>>) {
         let (b1, b2, epsilon) = (self.momentum, self.second, self.epsilon);
+        let g = match self.rule {
+            Base::ADAM | Base::ADAGRAD | Base::RMSPROP | Base::ADADELTA => between(g, range.squared),
+            _ => g,
+        };
+        let within = |x| between(x, range.added);
         let squares = |v: Expr<'t>| b2 * v + (1.0 - b2) * g * g;
         match (self.rule, kept) {
             (Base::MOMENTUM, &[m]) => {
-                let m = b1 * m + g;
+                let m = within(b1 * m + g);
                 (m, vec![m])
             }
             (Base::NESTEROV, &[m]) => {
-                let m = b1 * m + g;
-                (g + b1 * m, vec![m])
+                let m = within(b1 * m + g);
+                (within(g + b1 * m), vec![m])
             }
             (Base::AVERAGE, &[m]) => {
                 let m = b1 * m + (1.0 - b1) * g;
@@ -144,7 +150,7 @@ impl Base {
                 (m / (second * v.sqrt() + epsilon) * first, vec![m, v])
             }
             (Base::ADAGRAD, &[v]) => {
-                let v = v + g * g;
+                let v = within(v + g * g);
                 (g / (v.sqrt() + epsilon), vec![v])
             }
             (Base::RMSPROP, &[v]) => {
@@ -202,7 +208,7 @@ impl Use {
 }
 
 /// A base direction at work: its buffers, and its rule as one pass over all vectors, with the first `K` of the sums ⟨g, x⟩ of the new
-/// x, and ⟨m, x⟩ with the new average of gradients (which [`Worker::correction`] debiases; g if the direction keeps none).
+/// x, ⟨m, x⟩ with the new average of gradients (which [`Worker::correction`] debiases; g if the direction keeps none), and ⟨x, x⟩.
 #[derive(Debug, Clone)]
 pub(crate) struct Worker<T, const K: usize = 0> {
     base: Base,
@@ -232,7 +238,7 @@ impl<T: Real, const K: usize> Worker<T, K> {
             Vectors::summing(move |[keep, scale, clip, decay, first, second], changed: [Expr<'_>; M], [g]| {
                 let (x, kept) = (changed[0], &changed[1..]);
                 let g = if form == Form::Decayed { clip * g + decay * x } else { g };
-                let (direction, new) = base.direct(g, kept, first, second);
+                let (direction, new) = base.direct(g, kept, [first, second], Range::of::<T>());
                 let step = scale * direction;
                 let mut results = changed;
                 results[0] = match form {
@@ -242,7 +248,7 @@ impl<T: Real, const K: usize> Worker<T, K> {
                 };
                 results[1..].copy_from_slice(&new);
                 let mean = if base.averages() { new[0] } else { g };
-                (results, std::array::from_fn(|i| if i == 0 { g } else { mean } * results[0]))
+                (results, std::array::from_fn(|i| [g, mean, results[0]][i] * results[0]))
             })
         }
         let rule = match base.buffers() {

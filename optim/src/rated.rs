@@ -53,7 +53,7 @@ pub struct Rated<T, R> {
     next: Vec<f64>,
     gradient: Vec<T>,
     direction: Vec<T>,
-    worker: Worker<T, 2>,
+    worker: Worker<T, 3>,
     advance: Vectors<T, 1, 1, 1>,
 }
 
@@ -88,19 +88,21 @@ impl<T: Real, R: Rule> Optimizer<T> for Rated<T, R> {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
         let steps = self.worker.steps();
-        let slope = if self.worker.run_plain() {
+        let (slope, length) = if self.worker.run_plain() {
             std::mem::swap(&mut self.direction, &mut self.gradient);
-            squared
+            (squared, squared.sqrt())
         } else {
-            let [_, slope] = self.worker.run(&mut self.direction, g, Use::scaled(1.0))?;
-            self.worker.correction() * slope
+            let [_, slope, square] = self.worker.run(&mut self.direction, g, Use::scaled(1.0))?;
+            (self.worker.correction() * slope, square.sqrt())
         };
         self.next.copy_from_slice(&self.state);
         let rate = self.rule.rate(&mut self.next, &Seen { steps, loss, squared, previous, slope });
         if self.next.iter().all(|x| x.is_finite()) {
             std::mem::swap(&mut self.state, &mut self.next);
         }
-        let Some(rate) = rate.filter(|rate| rate.is_finite()) else {
+        // Steps below half a last digit of the largest number leave no parameter outside the numbers there are.
+        let most = T::max_value().wide() * T::epsilon().wide() / 8.0;
+        let Some(rate) = rate.filter(|rate| rate.abs() * length < most) else {
             if !slope.is_finite() {
                 self.direction.fill(T::zero()); // an infinity would stay
             }

@@ -31,17 +31,20 @@ impl Line {
         Line { decay, weight: 0.0, mean: [0.0; 2], moments: [0.0; 3] }
     }
 
-    /// Adds a point.
+    /// Adds a point; one that is so far away that squares leave the numbers there are is not taken.
     pub fn add(&mut self, t: f64, g: f64) {
         let new = 1.0 - self.decay;
         let weight = self.decay * self.weight + new;
         let spread = self.decay * self.weight * new / weight;
         let (dt, dg) = (t - self.mean[0], g - self.mean[1]);
-        self.mean = [self.mean[0] + new / weight * dt, self.mean[1] + new / weight * dg];
-        for (moment, product) in self.moments.iter_mut().zip([dt * dt, dt * dg, dg * dg]) {
+        let mean = [self.mean[0] + new / weight * dt, self.mean[1] + new / weight * dg];
+        let mut moments = self.moments;
+        for (moment, product) in moments.iter_mut().zip([dt * dt, dt * dg, dg * dg]) {
             *moment = self.decay * *moment + spread * product;
         }
-        self.weight = weight;
+        if mean.iter().chain(&moments).all(|x| x.is_finite()) {
+            (self.weight, self.mean, self.moments) = (weight, mean, moments);
+        }
     }
 
     /// λ, the slope; 0 if the points lie at one t.
@@ -103,6 +106,15 @@ mod tests {
             line.shift(origin);
             prop_assert!((line.root() - (mt - mg / want)).abs() < 1e-8 * (1.0 + (mg / want).abs()));
         }
+    }
+
+    #[test]
+    fn what_is_too_far_away_is_not_taken() {
+        let mut line = Line::new(0.9);
+        [(1.0, 2.0), (2.0, 5.0)].map(|(t, g)| line.add(t, g));
+        let before = line;
+        [(1e200, 1.0), (1.0, -1e200), (f64::NAN, 0.0), (0.0, f64::INFINITY)].map(|(t, g)| line.add(t, g));
+        assert_eq!(line, before);
     }
 
     #[test]

@@ -44,6 +44,27 @@ impl<T: Real, const M: usize, const R: usize, const S: usize, const K: usize> Ve
     }
 }
 
+/// x within bounds; by comparisons, since `maximum` minds ties for derivatives that nobody takes here.
+pub(crate) fn between<'t>(x: Expr<'t>, [least, most]: [f64; 2]) -> Expr<'t> {
+    let x = x.less(least).select(least, x);
+    x.tape().lit(most).less(x).select(most, x)
+}
+
+/// Bounds of what can be squared, and of what can be added to what is within the same, without leaving the numbers of a type: what is
+/// kept from step to step stays finite, however large gradients are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Range {
+    pub squared: [f64; 2],
+    pub added: [f64; 2],
+}
+
+impl Range {
+    pub fn of<T: Real>() -> Range {
+        let most = T::max_value().wide() / 4.0;
+        Range { squared: [-most.sqrt(), most.sqrt()], added: [-most, most] }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,7 +21,7 @@ pub(super) const STEP: usize = 16;
 #[derive(Debug, Clone)]
 pub(super) struct Registers<O> {
     simd: Simd,
-    /// Of the inputs, of what is stored on the way, and of a result.
+    /// Of the inputs, of what is stored on the way for functions, and of a result.
     blocks: Vec<Block<O>>,
     /// Of what is stored on the way for the same tile.
     locals: Vec<Local<O>>,
@@ -128,8 +128,9 @@ impl<O: Real> Registers<O> {
             *arg = Lanes::same(same.wrapping_add(at).cast());
         }
         let (args, [local, whole]) = (&mut args[code.constants.len()..], code.kept());
-        for (arg, kept) in args.iter_mut().zip(&mut self.locals[..local]) {
-            *arg = Lanes::local(kept.0.as_mut_ptr());
+        let locals = self.locals.as_mut_ptr();
+        for (at, arg) in (0..local).zip(args.iter_mut()) {
+            *arg = Lanes::local(locals.wrapping_add(at).cast());
         }
         for (at, arg) in (inputs..inputs + whole).zip(args) {
             *arg = Lanes::vector(blocks.wrapping_add(at).cast());
@@ -199,7 +200,8 @@ impl<O: Real> Registers<O> {
             if !range.is_empty() {
                 self.args[0] = Lanes::vector(at);
                 // SAFETY: inputs were sliced to whole steps, blocks are longer, and so is `to` in the range for which it is taken. What
-                // is stored to are blocks that nothing else refers to, and `to`.
+                // is stored to are blocks and locals that nothing else refers to, and `to`. The first range begins at 0; so does the
+                // second if `to` holds nothing, else it is the one step that is left.
                 unsafe { stretches(self.simd, code, &self.args, range, patch.len()) };
             }
         }

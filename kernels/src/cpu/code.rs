@@ -1,7 +1,7 @@
 //! Bodies made ready: a straight line of vector instructions on one register, the accumulator.
 //!
-//! What the next instruction alone reads never leaves the accumulator; the rest is stored to a block of lanes of its own, in the first
-//! cache. A product that is only added to something is one instruction with the sum (both rounded, as the body says).
+//! What the next instruction alone reads never leaves the accumulator; the rest is stored to lanes of its own, in the first cache: those
+//! of a tile, which the next one has again, or of a block where functions are applied to whole ones. A product that is only added to something is one instruction with the sum (both rounded, as the body says).
 
 use crate::body::REGISTERS;
 use crate::{Body, Comparison, Inline, Instr, Scalar};
@@ -261,6 +261,10 @@ impl Writer<'_> {
             if self.places[register].is_none() || self.sums.iter().any(|&(_, of)| of == register) {
                 self.value(register);
                 self.sum(register);
+                // Who reads it comes later.
+                if self.places[register].is_none() && self.readers[register] > 0 {
+                    self.store(register);
+                }
             }
         }
         let mut places: Vec<Arg> = self.results.iter().filter_map(|&register| self.places[register]).collect();

@@ -73,6 +73,8 @@ unsafe impl<T: Send> Sync for Lanes<T> {}
 /// Runs instructions over a range of lanes, which whole vectors fill.
 #[inline(always)]
 unsafe fn steps<T: Real, V: Vector<T>>(ops: &[Op], args: &[Lanes<T>; ARGS], lanes: Range<usize>) {
+    const { assert!(TILE * V::LANES <= LOCAL && LOCAL.is_power_of_two()) };
+    debug_assert!(lanes.start == 0 || lanes.len() == STEP, "{lanes:?} is neither from the first lane on nor one step");
     let mut lane = lanes.start;
     // SAFETY: the caller's contract, see `Real::steps`.
     unsafe {

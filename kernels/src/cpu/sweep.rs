@@ -177,8 +177,10 @@ impl<T: Real> Room<T> {
     fn begin(&mut self, code: &Code, args: &[Lanes<T>; ARGS], replaced: usize) {
         self.args.copy_from_slice(args);
         let places = (replaced..code.results).chain(code.given()..);
-        let locals = self.locals.iter_mut().map(|local| Lanes::local(local.0.as_mut_ptr()));
-        let blocks = self.blocks.iter_mut().map(|block| Lanes::vector(block.0.as_mut_ptr()));
+        // From the rooms' beginnings, which stay good whoever looks at their elements between.
+        let (local, block) = (self.locals.as_mut_ptr(), self.blocks.as_mut_ptr());
+        let locals = (0..self.locals.len()).map(|at| Lanes::local(local.wrapping_add(at).cast()));
+        let blocks = (0..self.blocks.len()).map(|at| Lanes::vector(block.wrapping_add(at).cast()));
         places.zip(locals.chain(blocks)).for_each(|(place, lanes)| self.args[place] = lanes);
         self.sums.clear();
     }
@@ -200,7 +202,7 @@ impl<T: Real> Room<T> {
             // SAFETY: `Sweep::run` checked that all vectors hold the range, which no other thread has; each is replaced once what lies
             // there was read.
             unsafe { stretches(simd, code, &self.args, 0..whole, whole) };
-            for local in &mut self.locals[..summed] {
+            for local in &self.locals[..summed] {
                 let mut lanes = [0.0; LANES];
                 T::add_up(simd, &local.0, &mut lanes);
                 self.sums.push(halve(lanes, |x, y| x + y));

@@ -48,10 +48,11 @@ impl<T: Real> Diagonal<T> {
                 let missing = less * g;
                 let sigma = beta * sigma + fresh * positive(gg + missing * g);
                 let noise = debias * sigma;
-                // Without any uncertainty the observation is trusted: K = 1.
+                // Without any uncertainty (not even the least that can be divided by) the observation is trusted: K = 1.
                 let predicted = p + q;
-                let predicted = predicted.less(least).select(least, predicted);
-                let gain = if trusted { p.tape().full(p.shape(), 1.0) } else { predicted / (predicted + noise) };
+                let total = predicted + noise;
+                let gain = total.less(least).select(1.0, predicted / total);
+                let gain = if trusted { p.tape().full(p.shape(), 1.0) } else { gain };
                 // At this K, (1 − K)²P⁻ + K²Σ is KΣ.
                 let p = gain * noise;
                 let moved = m + each * b;
@@ -67,10 +68,11 @@ impl<T: Real> Diagonal<T> {
             let squared = v * v;
             ([], [p * squared, c * positive(bb + less * b * b) * squared, v * b])
         })?;
+        let later = rule(false)?;
         let vector = |value: f64| vec![T::narrow(value); len];
         let held = match config.init {
             Init::Diffuse(variance) => variance,
-            Init::FirstObservation => 0.0, // not looked at
+            Init::FirstObservation => 0.0, // trusted, whatever stands here
         };
         Ok(Diagonal {
             config: *config,
@@ -78,7 +80,7 @@ impl<T: Real> Diagonal<T> {
             next: [vector(held), vector(0.0)],
             weight: 0.0,
             zero: vector(0.0),
-            update: [rule(config.init == Init::FirstObservation)?, rule(false)?],
+            update: [if config.init == Init::FirstObservation { rule(true)? } else { later.clone() }, later],
             extent,
         })
     }

@@ -31,7 +31,7 @@ use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
 use crate::symmetric::Symmetric;
-use crate::vectors::Vectors;
+use crate::vectors::{Range, Vectors};
 use crate::{Error, Optimizer, Oracle, Report, Result, Status};
 
 /// Options of [`OgrD`].
@@ -213,8 +213,9 @@ impl<T: Real> OgrD<T> {
             true => {
                 let own = asgd::Config { decay: config.decay, most: config.most, ..asgd::Config::spread() };
                 let ones = || vec![T::one(); len];
+                let range = Range::of::<T>();
                 let rule = Vectors::new(move |[trust], [next, mx, mg, vx, vg], [x, g]| {
-                    let (kept, step) = asgd::spread(own, trust, [x, mx, mg, vx, vg], g);
+                    let (kept, step) = asgd::spread(own, range, trust, [x, mx, mg, vx, vg], g);
                     let [mx, mg, vx, vg] = kept;
                     [next - (1.0 - weight) * step, mx, mg, vx, vg]
                 })?;
@@ -350,7 +351,8 @@ impl<T: Real> OgrD<T> {
         set(params, gradient, -weight * (rate * (1.0 - momentum) + along_g));
         set(params, params, 1.0);
         set(last, params, 1.0);
-        // No element is larger than its row. What is added to θ is less than half a last digit of the largest number, so no θ is too large.
+        // No element is larger than its row. What is added to θ, ASGD's share with it, is less than half a last digit of the largest
+        // number, so no θ is too large.
         let length = |column: usize| match column {
             _ if column < d => self.products[column * (d + 3) + column].sqrt(),
             _ if column == gradient => self.products[d * (d + 3) + d].sqrt(),
@@ -359,7 +361,8 @@ impl<T: Real> OgrD<T> {
         };
         let most = T::max_value().wide() * T::epsilon().wide() / 8.0;
         let bound = |row: &[T]| row.iter().enumerate().map(|(k, factor)| factor.wide().abs() * length(k)).sum::<f64>();
-        matrix.chunks(n).all(|row| bound(row) < most)
+        let share = (1.0 - weight) * self.config.most * length(gradient);
+        matrix.chunks(n).all(|row| bound(row) + share < most)
     }
 
     /// A and R for a basis that stays.

@@ -5,6 +5,7 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::MOST_ROWS;
@@ -38,21 +39,23 @@ unsafe fn combine<T: Real, V: Vector<T>, const W: usize>(of: &Combine<'_, T>, co
     const { assert!(W * V::LANES <= COLUMNS) };
     let n = of.rows.len();
     // What was there, since rows are written one after another.
-    let mut old = [[T::zero(); COLUMNS]; MOST_ROWS];
+    let mut old = [MaybeUninit::<[T; COLUMNS]>::uninit(); MOST_ROWS];
+    old[..n].fill(MaybeUninit::new([T::zero(); COLUMNS]));
     let mut ends = [T::zero(); COLUMNS];
     for at in columns.clone().step_by(W * V::LANES) {
         let len = (W * V::LANES).min(columns.end - at);
         let whole = len == W * V::LANES;
         for (old, row) in old.iter_mut().zip(of.rows) {
+            let old = old.as_mut_ptr().cast::<T>();
             let row = row.wrapping_add(at);
             // SAFETY: the caller's; a tile is not wider than `COLUMNS`.
             unsafe {
                 if whole {
                     for w in 0..W {
-                        V::load(row.wrapping_add(w * V::LANES)).store(old.as_mut_ptr().wrapping_add(w * V::LANES));
+                        V::load(row.wrapping_add(w * V::LANES)).store(old.wrapping_add(w * V::LANES));
                     }
                 } else {
-                    std::ptr::copy_nonoverlapping(row, old.as_mut_ptr(), len);
+                    std::ptr::copy_nonoverlapping(row, old, len);
                 }
             }
         }
@@ -61,11 +64,12 @@ unsafe fn combine<T: Real, V: Vector<T>, const W: usize>(of: &Combine<'_, T>, co
             let mut sums = unsafe { [V::splat(T::zero()); W] };
             for (&factor, old) in factors.iter().zip(&old) {
                 if factor != T::zero() {
-                    // SAFETY: as above.
+                    let old = old.as_ptr().cast::<T>();
+                    // SAFETY: as above; there is a row for each factor.
                     unsafe {
                         let factor = V::splat(factor);
                         for (w, sum) in sums.iter_mut().enumerate() {
-                            *sum = factor.mul_add(V::load(old.as_ptr().wrapping_add(w * V::LANES)), *sum);
+                            *sum = factor.mul_add(V::load(old.wrapping_add(w * V::LANES)), *sum);
                         }
                     }
                 }

@@ -17,13 +17,14 @@ use gram::{BLOCK, Gram, PAIRS, pair};
 /// Most rows.
 pub const MOST_ROWS: usize = 80;
 
-/// Multiplications of two elements from which threads share.
+/// Multiplications of two elements from which threads share, and most parts that they share.
 const SHARED: usize = 1 << 21;
+const PARTS: usize = 64;
 
 /// The inner products of all rows with each other, `[n, n]`, in the rows' type within blocks of 512 elements and in f64 across them.
 ///
 /// The last of the `n` are differences, a row less another, which are not kept anywhere. The order is fixed, so the results are the same
-/// every time, however many threads there are; nothing is allocated.
+/// every time, however many threads there are; they are products, whose last digits differ between instruction sets. Nothing is allocated.
 ///
 /// ```
 /// let (a, b) = ([1.0f32, 2.0, 0.0], [0.0, 1.0, 3.0]);
@@ -47,7 +48,7 @@ pub fn gram<T: Real, const D: usize>(
         return Err(Error::Length { what: "product", index: 0, got: products.len(), want: n * n });
     }
     let mut half = [0.0; PAIRS];
-    multiplied::<T, D>(&of, 0..len, &mut half);
+    multiplied::<T, D>(&of, 0..len, least(len, n * n), &mut half);
     for i in 0..n {
         for j in 0..=i {
             let product = half[pair(i, j)];
@@ -57,7 +58,8 @@ pub fn gram<T: Real, const D: usize>(
     Ok(())
 }
 
-/// Replaces rows by `matrix · rows` of a matrix `[replaced, replaced + read]`, in one pass; what is multiplied by 0 is not looked at.
+/// Replaces rows by `matrix · rows` of a matrix `[replaced, replaced + read]`, in one pass; what is multiplied by 0 is not looked at. It
+/// is a product, whose last digits differ between instruction sets, but not with the number of threads.
 ///
 /// ```
 /// let (mut a, mut b, c) = ([1.0, 2.0], [0.0, 1.0], [3.0, 5.0]);
@@ -78,7 +80,7 @@ pub fn combine<T: Real>(matrix: &[T], replaced: &mut [&mut [T]], read: &[&[T]]) 
     let all = replaced.iter_mut().map(|row| row.as_mut_ptr()).chain(read.iter().map(|row| row.as_ptr().cast_mut()));
     rows.iter_mut().zip(all).for_each(|(row, at)| *row = at);
     if m > 0 {
-        combined(&Combine { matrix, rows: &rows[..n] }, 0..len);
+        combined(&Combine { matrix, rows: &rows[..n] }, 0..len, least(len, m * n));
     }
     Ok(())
 }
@@ -95,33 +97,48 @@ fn checked(lengths: impl Iterator<Item = usize> + Clone, count: usize) -> Result
     }
 }
 
-/// Two halves of columns for threads to share, if it is worth their while.
-fn halves(columns: &Range<usize>, work: usize) -> Option<[Range<usize>; 2]> {
+/// Columns from which threads share them, by halves: each half is a function deeper.
+fn least(len: usize, work: usize) -> usize {
+    (SHARED / work.max(1)).max(len / PARTS)
+}
+
+/// Where columns are cut in two.
+fn halves(columns: &Range<usize>, least: usize) -> Option<[Range<usize>; 2]> {
     let middle = columns.start + (columns.len() / 2).next_multiple_of(BLOCK);
-    let shared = columns.len() * work >= SHARED && middle < columns.end;
-    shared.then_some([columns.start..middle, middle..columns.end])
+    let cut = columns.len() >= least && middle < columns.end;
+    cut.then_some([columns.start..middle, middle..columns.end])
 }
 
 /// Adds the inner products of a range of columns.
-fn multiplied<T: Real, const D: usize>(of: &Gram<'_, T>, columns: Range<usize>, products: &mut [f64; PAIRS]) {
+fn multiplied<T: Real, const D: usize>(
+    of: &Gram<'_, T>,
+    columns: Range<usize>,
+    least: usize,
+    products: &mut [f64; PAIRS],
+) {
     let n = of.count();
-    let Some([left, right]) = halves(&columns, n * n) else {
+    let Some([left, right]) = halves(&columns, least) else {
         let mut made = [[T::zero(); BLOCK]; D];
         // SAFETY: `gram` checked the rows.
         return unsafe { T::gram(Simd::best(), of, columns, &mut made, products) };
     };
     let mut other = [0.0; PAIRS];
-    rayon::join(|| multiplied::<T, D>(of, left, products), || multiplied::<T, D>(of, right, &mut other));
+    rayon::join(
+        || multiplied::<T, D>(of, left, least, products),
+        || {
+            multiplied::<T, D>(of, right, least, &mut other);
+        },
+    );
     products.iter_mut().zip(&other[..n * (n + 1) / 2]).for_each(|(product, other)| *product += other);
 }
 
 /// Replaces a range of columns.
-fn combined<T: Real>(of: &Combine<'_, T>, columns: Range<usize>) {
-    match halves(&columns, of.matrix.len()) {
+fn combined<T: Real>(of: &Combine<'_, T>, columns: Range<usize>, least: usize) {
+    match halves(&columns, least) {
         // SAFETY: the rows are `combine`'s, which checked them, and each range of columns is one thread's.
         None => unsafe { T::combine(Simd::best(), of, columns) },
         Some([left, right]) => {
-            rayon::join(|| combined(of, left), || combined(of, right));
+            rayon::join(|| combined(of, left, least), || combined(of, right, least));
         }
     }
 }
@@ -216,7 +233,8 @@ mod tests {
 
     #[test]
     fn threads_do_not_change_a_bit() {
-        let sines = |row: usize| (0..100_003).map(|at| ((at * (row + 3)) as f32).sin()).collect();
+        // More than are shared, by either.
+        let sines = |row: usize| (0..300_003).map(|at| ((at * (row + 3)) as f32).sin()).collect();
         let rows: Vec<Vec<f32>> = (0..5).map(sines).collect();
         let run = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
