@@ -257,7 +257,7 @@ fn steps_too_large_for_their_type_change_nothing() {
             let (rate, most) =
                 if weight == 1.0 { (largest / length / 0.1, most) } else { (rate, 2.0 * largest / length) };
             let mut ogr = OgrD::<f32>::new(20, ogr_d::Config { rate, most, ..config }).expect("options");
-            let report = ogr.step(&mut vec![0.5; 20], &mut oracles.on(&data)).expect("a report");
+            let report = ogr.step(&mut [0.5; 20], &mut oracles.on(&data)).expect("a report");
             assert_eq!(report.status, status, "{part} with {weight}");
         }
     }

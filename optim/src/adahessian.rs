@@ -137,16 +137,27 @@ impl<T: Real> AdaHessian<T> {
 fn draw<T: Real>(seed: u64, step: u64, signs: &mut [T]) {
     // SplitMix64 (Steele, Lea and Flood 2014).
     let mut state = seed ^ step.wrapping_add(1).wrapping_mul(0xd134_2543_de82_ef95);
-    for chunk in signs.chunks_mut(64) {
+    let mut next = || {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = state;
         bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^= bits >> 31;
-        for (at, sign) in chunk.iter_mut().enumerate() {
-            *sign = if bits >> at & 1 == 1 { T::one() } else { T::one().neg() };
+        bits ^ bits >> 31
+    };
+    let sign = |bit: bool| if bit { T::one() } else { -T::one() };
+    let (whole, rest) = signs.as_chunks_mut::<64>();
+    for chunk in whole {
+        let bits = next();
+        let (low, high) = chunk.split_at_mut(32);
+        // Halves, whose masks are as wide as the numbers of f32.
+        for (half, bits) in [(low, bits as u32), (high, (bits >> 32) as u32)] {
+            for (at, to) in half.iter_mut().take(32).enumerate() {
+                *to = sign(bits & (1 << at) != 0);
+            }
         }
     }
+    let bits = next();
+    rest.iter_mut().enumerate().for_each(|(at, to)| *to = sign(bits >> at & 1 == 1));
 }
 
 impl<T: Real> Optimizer<T> for AdaHessian<T> {
