@@ -22,10 +22,20 @@ fn loss(f: for<'t> fn(osculate::Expr<'t>, osculate::Expr<'t>) -> osculate::Expr<
 /// Steps and looks at each: parameters stay numbers, do not move where the report says that they did not, and what is saved can be
 /// loaded.
 fn walk<T: Real>(name: &str, what: &str, loss: &Loss, batch: &Batch<T>, steps: usize) -> [f64; 2] {
-    let mut oracles = Minibatches::new(loss, &Device::cpu());
+    walks(name, what, &mut Minibatches::new(loss, &Device::cpu()), std::slice::from_ref(batch), steps)
+}
+
+/// The same with programs that are there, and batches in turns.
+fn walks<T: Real>(
+    name: &str,
+    what: &str,
+    oracles: &mut Minibatches<Spec, T>,
+    batches: &[Batch<T>],
+    steps: usize,
+) -> [f64; 2] {
     let mut optimizer = by_name::<T>(name, 2).expect("an optimizer");
     let mut w = [1.0, -0.5].map(T::narrow);
-    for step in 0..steps {
+    for (step, batch) in batches.iter().cycle().take(steps).enumerate() {
         let before = w;
         let report = optimizer.step(&mut w, &mut oracles.on(batch).of(batch)).expect("a step");
         assert!(w.iter().all(|x| x.is_finite()), "{name}, {what}, step {step}: {w:?} after {before:?}, {report:?}");
@@ -37,8 +47,10 @@ fn walk<T: Real>(name: &str, what: &str, loss: &Loss, batch: &Batch<T>, steps: u
             "{name}, {what}: {report:?}"
         );
         assert!(report.probability.is_none_or(|p| (0.0..=1.0).contains(&p)), "{name}, {what}: {report:?}");
-        let loaded = by_name::<T>(name, 2).expect("an optimizer").load(&optimizer.save());
-        assert!(loaded.is_ok(), "{name}, {what}, step {step}: {loaded:?} after {report:?}");
+        if step % 8 == 0 || step + 1 == steps {
+            let loaded = by_name::<T>(name, 2).expect("an optimizer").load(&optimizer.save());
+            assert!(loaded.is_ok(), "{name}, {what}, step {step}: {loaded:?} after {report:?}");
+        }
     }
     w.map(T::wide)
 }
@@ -90,18 +102,29 @@ fn huge_and_tiny_scales() {
     }
 }
 
-/// From where everything vanishes to where everything is infinite: what cannot be computed is said to be so.
+/// From where everything vanishes to where everything is infinite, all along or once in a while: what cannot be computed is said to be so.
 #[test]
 fn all_scales_there_are() {
     let bowl = loss(|w, x| x * (0.5 * (w * w).sum() + w.at(0, 0)));
+    // Whose slopes never end.
+    let waves = loss(|w, x| x * (w.sin().sum() + 3.0 * w.sum()));
+    fn all<T: Real>(scale: f64) -> Batch<T> {
+        batch(&[0.5, 1.0, 1.5, 2.0].map(|x| x * scale))
+    }
+    fn every<T: Real>(name: &str, loss: &Loss, what: &str, powers: impl Iterator<Item = i32>) {
+        let mut oracles = Minibatches::new(loss, &Device::cpu());
+        for power in powers {
+            let what = format!("{what} by 1e{power} in {}", T::NAME);
+            let scale = 10f64.powi(power);
+            walks::<T>(name, &what, &mut oracles, &[all(scale)], 25);
+            let batches = [all(1.0), all(scale), all(-scale), all(1.0)];
+            walks::<T>(name, &format!("{what} once in a while"), &mut oracles, &batches, 25);
+        }
+    }
     for name in names() {
-        for power in -46..=38 {
-            let all = |scale: f64| [0.5, 1.0, 1.5, 2.0].map(|x| x * scale);
-            walk::<f32>(name, &format!("1e{power} in f32"), &bowl, &batch(&all(10f64.powi(power))), 12);
-            if power % 2 == 0 {
-                let power = 8 * power;
-                walk::<f64>(name, &format!("1e{power} in f64"), &bowl, &batch(&all(10f64.powi(power))), 12);
-            }
+        for (loss, what) in [(&bowl, "a bowl"), (&waves, "waves")] {
+            every::<f32>(name, loss, what, (-46..=38).filter(|power| power % 3 == 2 || *power > 16));
+            every::<f64>(name, loss, what, (-304..=304).step_by(16));
         }
     }
 }

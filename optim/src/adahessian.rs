@@ -109,7 +109,8 @@ impl<T: Real> AdaHessian<T> {
         }
         let zeros = || vec![T::zero(); len];
         let range = Range::of::<T>();
-        let Config { momentum: b1, second: b2, epsilon, power, .. } = config;
+        let Config { momentum: b1, second: b2, power, .. } = config;
+        let epsilon = config.epsilon.max(range.least);
         Ok(AdaHessian {
             steps: 0,
             gradient: zeros(),
@@ -121,10 +122,9 @@ impl<T: Real> AdaHessian<T> {
                 let h = between(h, range.squared);
                 let (m, v) = (b1 * m + (1.0 - b1) * g, b2 * v + (1.0 - b2) * h * h);
                 let root = (second * v).sqrt();
-                let least = f64::MIN_POSITIVE;
                 let root = match power {
                     1.0 => root,
-                    _ => (power * root.less(least).select(least, root).ln()).exp(),
+                    _ => (power * root.less(range.least).select(range.least, root).ln()).exp(),
                 };
                 [x - between(rate * first * m / (root + epsilon), range.added), m, v]
             })?,
@@ -151,6 +151,7 @@ fn draw<T: Real>(seed: u64, step: u64, signs: &mut [T]) {
         let (low, high) = chunk.split_at_mut(32);
         // Halves, whose masks are as wide as the numbers of f32.
         for (half, bits) in [(low, bits as u32), (high, (bits >> 32) as u32)] {
+            // As many as the compiler knows that there are.
             for (at, to) in half.iter_mut().take(32).enumerate() {
                 *to = sign(bits & (1 << at) != 0);
             }
@@ -226,6 +227,26 @@ mod tests {
         // Five standard deviations.
         for sum in [a.iter().sum::<f64>(), dot(&a, &b), dot(&a[1..], &a), dot(&a[64..], &a)] {
             assert!(sum.abs() < 500.0, "{sum}");
+        }
+    }
+
+    #[test]
+    fn signs_of_every_length_begin_alike() {
+        let mut long = [0.0f32; 200];
+        super::draw(3, 5, &mut long);
+        // The bits of SplitMix64, lowest first.
+        let mut state = 3 ^ 6u64.wrapping_mul(0xd134_2543_de82_ef95);
+        for chunk in long.chunks(64) {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let bits = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+            let bits = bits ^ bits >> 31;
+            assert!(chunk.iter().enumerate().all(|(at, &sign)| (sign == 1.0) == (bits >> at & 1 == 1)));
+        }
+        for len in [1, 63, 64, 65, 100, 128] {
+            let mut short = vec![0.0f32; len];
+            super::draw(3, 5, &mut short);
+            assert_eq!(short, long[..len]);
         }
     }
 }

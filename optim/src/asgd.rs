@@ -11,7 +11,7 @@
 //!
 //! Averages take the current point in before the step. Deviations: variances are kept centred; ASGDc starts with cov = 0 and ν = var g;
 //! rates stay between `least` and `most`, since under noise alone they would decay to 0 or grow without end, whichever side of
-//! √((1 − β²)/β) the trust α is on (0.46 for β = 0.9, 0.14 for 0.99).
+//! √((1 − β²)/β) the trust α is on (0.46 for β = 0.9, 0.14 for 0.99); differences that could not be squared count as the largest that can.
 
 use osculate_engine::store::Store;
 use osculate_engine::{Expr, Real, finite};
@@ -107,7 +107,7 @@ pub(crate) fn spread<'t>(
     [x, mx, mg, vx, vg]: [Expr<'t>; 5],
     g: Expr<'t>,
 ) -> ([Expr<'t>; 4], Expr<'t>) {
-    let (beta, epsilon) = (config.decay, config.epsilon);
+    let (beta, epsilon) = (config.decay, config.epsilon.max(range.least));
     let (dx, dg) = (between(x - mx, range.squared), between(g - mg, range.squared));
     let (mx, mg) = (mx + (1.0 - beta) * dx, mg + (1.0 - beta) * dg);
     let vx = beta * vx + beta * (1.0 - beta) * dx * dx;
@@ -131,7 +131,8 @@ impl<T: Real> Asgd<T> {
         not_negative("epsilon", config.epsilon)?;
         not_negative("confidence", config.confidence.unwrap_or(0.0))?;
         decay("decay", config.decay)?;
-        let (beta, epsilon, range) = (config.decay, config.epsilon, Range::of::<T>());
+        let range = Range::of::<T>();
+        let (beta, epsilon) = (config.decay, config.epsilon.max(range.least));
         let rule = match config.confidence {
             None => Rule::Spread(Vectors::new(move |[trust], [x, mx, mg, vx, vg], [g]| {
                 let ([mx, mg, vx, vg], step) = spread(config, range, trust, [x, mx, mg, vx, vg], g);
@@ -144,7 +145,7 @@ impl<T: Real> Asgd<T> {
                 let cov = beta * (cov + (1.0 - beta) * dx * dg);
                 // A coordinate that never moves has no slope.
                 let slope = between(cov / (vx + epsilon), range.squared);
-                let off = between(g - mg - slope * (beta * dx), range.squared);
+                let off = between(g - mg - slope * between(x - mx, range.squared), range.squared);
                 let nu = beta * nu + (1.0 - beta) * off * off;
                 let curvature = slope.abs() + gamma * between(nu / (vx + epsilon), range.added).sqrt();
                 let rate = trust / (curvature + epsilon);

@@ -14,8 +14,8 @@
 //! adadelta  v = β₂v + (1−β₂)g²  W g = √((u + ε)/(v + ε)) · g     u = β₂u + (1−β₂)(W g)²           Zeiler 2012
 //! ```
 //!
-//! Gradients that could not be squared (in f32, beyond 1e19) count as the largest that can, as do sums beyond the type's numbers: what is
-//! kept stays finite. Adadelta's root of a quotient is a quotient of roots in PyTorch: the same, but in f32 for gradients above 1e17.
+//! Where v is kept, gradients that could not be squared (in f32, beyond 9e18) count as the largest that can, as do sums beyond a quarter
+//! of the type's numbers (8e37): what is kept stays finite. Adadelta's root of a quotient is a quotient of roots in PyTorch: the same, but in f32 for gradients above 1e17.
 
 use osculate_engine::store::Store;
 use osculate_engine::{Expr, Real};
@@ -125,7 +125,7 @@ impl Base {
         [first, second]: [Expr<'t>; 2],
         range: Range,
     ) -> (Expr<'t>, Vec<Expr<'t>>) {
-        let (b1, b2, epsilon) = (self.momentum, self.second, self.epsilon);
+        let (b1, b2, epsilon) = (self.momentum, self.second, self.epsilon.max(range.least));
         let g = match self.rule {
             Base::ADAM | Base::ADAGRAD | Base::RMSPROP | Base::ADADELTA => between(g, range.squared),
             _ => g,

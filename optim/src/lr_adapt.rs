@@ -189,7 +189,7 @@ impl<T: Real> Optimizer<T> for LrAdapt<T> {
             None if noise == 0.0 => 1.0,
             None => phi / (phi + noise),
         };
-        if !descends && config.optimum.is_some() || !part.is_finite() || !phi.is_finite() {
+        if !descends && config.optimum.is_some() || !T::narrow(part).is_finite() || !phi.is_finite() {
             self.velocity.fill(T::zero()); // an infinity would stay
             return Ok(Report::new(Status::NoDescent, loss, 0.0));
         }

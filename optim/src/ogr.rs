@@ -24,7 +24,7 @@ use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
 use crate::regression::Line;
-use crate::vectors::Vectors;
+use crate::vectors::{Range, Vectors, between};
 use crate::{Optimizer, Oracle, Report, Result, Status};
 
 /// Options of [`Ogr`]; the paper names no values but those it plots.
@@ -184,7 +184,7 @@ impl<T: Real> Ogr<T> {
         config.check()?;
         let zeros = |is: bool| vec![T::zero(); if is { len } else { 0 }];
         let along = |is: bool| Along { unit: zeros(is), line: Line::new(config.decay) };
-        let gamma = config.momentum;
+        let (gamma, range) = (config.momentum, Range::of::<T>());
         Ok(Ogr {
             config,
             steps: 0,
@@ -196,7 +196,7 @@ impl<T: Real> Ogr<T> {
             last: [0.0; 2],
             advance: Vectors::summing(move |[a, eta, beta], [x, v], [u, g]| {
                 // Warm-up steps along the new velocity: β is 1, else 0.
-                let new = gamma * v + g;
+                let new = between(gamma * v + g, range.added);
                 ([x + a * u - eta * g - beta * new, new], [new * new])
             })?,
             normalise: Vectors::new(|[each], [_], [v]| [each * v])?,
@@ -224,11 +224,16 @@ impl<T: Real> Ogr<T> {
         Ok(())
     }
 
+    /// Steps since directions turn, if they do in this one.
+    fn since(&self) -> Option<u64> {
+        let Config { warm_up, period, variant, .. } = self.config;
+        let turns = variant == Config::DS || variant == Config::DC;
+        self.steps.checked_sub(2 * warm_up).filter(|after| turns && after % period == 0)
+    }
+
     /// What is done before the gradient of a step is used.
     fn prepare(&mut self, params: &[T]) -> Result<()> {
-        let Config { warm_up, period, .. } = self.config;
-        let after = self.steps.checked_sub(2 * warm_up).filter(|after| after % period == 0);
-        let Some(after) = after else { return Ok(()) };
+        let Some(after) = self.since() else { return Ok(()) };
         match self.config.variant {
             Config::DS => {
                 if after > 0 {
@@ -256,27 +261,34 @@ impl<T: Real> Optimizer<T> for Ogr<T> {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
         let Config { variant, warm_up, trust, clip, rate, .. } = self.config;
+        let g = &self.gradient;
+        // What turns, turns before its slopes are known: they are finite if these are.
+        let [squared, place] = if self.since().is_some() { dots([[g, g], [params, params]]) } else { [0.0; 2] };
+        if !squared.is_finite() || !place.is_finite() {
+            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        }
         self.prepare(params)?;
         let g = &self.gradient;
         let warming = self.steps < 2 * warm_up;
         let (mut step, mut status) = (0.0, Status::Stepped);
         let [slope, place] = dots([[&g[..], &self.now.unit], [params, &self.now.unit]]);
+        let (mut line, mut next, mut moved, mut last) = (self.now.line, self.next.line, self.moved, self.last);
         if self.steps >= warm_up && !(warming && self.config.raw_warm_up) {
-            let t = if variant == Config::DC && !warming { self.moved } else { place };
-            self.now.line.add(t, slope);
+            let t = if variant == Config::DC && !warming { moved } else { place };
+            line.add(t, slope);
             if !self.next.unit.is_empty() && !warming {
                 let [t, slope] = dots([[&*params, &self.next.unit], [g, &self.next.unit]]);
-                self.next.line.add(t, slope);
+                next.add(t, slope);
             }
-            self.moved = t;
+            moved = t;
         }
         let scalars = match warming {
             true => [0.0, 0.0, self.config.first_rate],
             false => {
-                let t = self.moved;
-                let (curvature, extremum) = (self.now.line.slope(), self.now.line.root());
+                let t = moved;
+                let (curvature, extremum) = (line.slope(), line.root());
                 let extremum = if self.config.origin == 0 { extremum } else { t - slope / curvature };
-                self.last = [curvature, if extremum.is_finite() { extremum } else { t }];
+                last = [curvature, if extremum.is_finite() { extremum } else { t }];
                 let sign = match self.config.soft {
                     Some(scale) => (curvature / scale).tanh(),
                     None => curvature.signum(),
@@ -289,10 +301,15 @@ impl<T: Real> Optimizer<T> for Ogr<T> {
                     l if l < 0.0 && self.config.negative == 1 => -rate * slope,
                     _ => trust * sign * (extremum - t).clamp(-clip, clip),
                 };
-                self.moved += step;
+                moved += step;
                 [step + rate * slope, rate, 0.0]
             }
         };
+        // No element of a direction is above 1.
+        if !(moved.is_finite() && slope.is_finite() && scalars[0].abs() < Range::of::<T>().step) {
+            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        }
+        (self.now.line, self.next.line, self.moved, self.last) = (line, next, moved, last);
         let changed = [&mut *params, &mut self.velocity];
         let [squared] = self.advance.run(scalars, changed, [&self.now.unit, &self.gradient])?;
         if warming && self.config.raw_warm_up && self.steps >= warm_up {

@@ -6,7 +6,7 @@ use osculate_engine::{Real, dots, finite};
 use crate::base::{Base, Form, Use, Worker, finite_state};
 use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Options};
-use crate::vectors::Vectors;
+use crate::vectors::{Range, Vectors};
 use crate::{Optimizer, Oracle, Report, Result, Status};
 
 /// A rule that chooses the learning rate of each step; it is its own options.
@@ -97,14 +97,14 @@ impl<T: Real, R: Rule> Optimizer<T> for Rated<T, R> {
         };
         self.next.copy_from_slice(&self.state);
         let rate = self.rule.rate(&mut self.next, &Seen { steps, loss, squared, previous, slope });
-        if self.next.iter().all(|x| x.is_finite()) {
+        // As the kernel has it.
+        let fits = |rate: f64| T::narrow(rate).wide().abs() * length < Range::of::<T>().step;
+        if rate.is_none_or(fits) && self.next.iter().all(|x| x.is_finite()) {
             std::mem::swap(&mut self.state, &mut self.next);
         }
-        // Steps below half a last digit of the largest number leave no parameter outside the numbers there are.
-        let most = T::max_value().wide() * T::epsilon().wide() / 8.0;
-        let Some(rate) = rate.filter(|rate| rate.abs() * length < most) else {
-            if !slope.is_finite() {
-                self.direction.fill(T::zero()); // an infinity would stay
+        let Some(rate) = rate.filter(|&rate| fits(rate)) else {
+            if !slope.is_finite() || rate.is_some() {
+                self.direction.fill(T::zero()); // an infinity would stay, and no step was taken along the others
             }
             return Ok(Report::new(Status::NoDescent, loss, 0.0));
         };

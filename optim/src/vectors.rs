@@ -50,18 +50,24 @@ pub(crate) fn between<'t>(x: Expr<'t>, [least, most]: [f64; 2]) -> Expr<'t> {
     x.tape().lit(most).less(x).select(most, x)
 }
 
-/// Bounds of what can be squared, and of what can be added to what is within the same, without leaving the numbers of a type: what is
-/// kept from step to step stays finite, however large gradients are.
+/// What does not leave the numbers of a type: so what is kept from step to step stays finite, however large gradients are.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Range {
+    /// What can be squared.
     pub squared: [f64; 2],
+    /// What can be added to what is within the same.
     pub added: [f64; 2],
+    /// The largest step that leaves every parameter a number: less than half a last digit of the largest.
+    pub step: f64,
+    /// The least that can be divided by.
+    pub least: f64,
 }
 
 impl Range {
     pub fn of<T: Real>() -> Range {
         let most = T::max_value().wide() / 4.0;
-        Range { squared: [-most.sqrt(), most.sqrt()], added: [-most, most] }
+        let (step, least) = (most * T::epsilon().wide() / 2.0, T::min_positive_value().wide());
+        Range { squared: [-most.sqrt(), most.sqrt()], added: [-most, most], step, least }
     }
 }
 

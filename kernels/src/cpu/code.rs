@@ -1,7 +1,8 @@
 //! Bodies made ready: a straight line of vector instructions on one register, the accumulator.
 //!
 //! What the next instruction alone reads never leaves the accumulator; the rest is stored to lanes of its own, in the first cache: those
-//! of a tile, which the next one has again, or of a block where functions are applied to whole ones. A product that is only added to something is one instruction with the sum (both rounded, as the body says).
+//! of a tile, which the next one has again, or of a block where functions are applied to whole ones. A product that is only added to
+//! something is one instruction with the sum (both rounded, as the body says).
 
 use crate::body::REGISTERS;
 use crate::{Body, Comparison, Inline, Instr, Scalar};
@@ -257,6 +258,7 @@ impl Writer<'_> {
         // In the body's order: what others are made of comes first, and is where it belongs then.
         let mut order = self.open();
         order.sort_unstable();
+        order.dedup();
         for register in order {
             if self.places[register].is_none() || self.sums.iter().any(|&(_, of)| of == register) {
                 self.value(register);

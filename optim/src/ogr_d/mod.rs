@@ -359,10 +359,9 @@ impl<T: Real> OgrD<T> {
             _ if column == mean => self.products[(d + 1) * (d + 3) + d + 1].sqrt(),
             _ => 0.0,
         };
-        let most = T::max_value().wide() * T::epsilon().wide() / 8.0;
         let bound = |row: &[T]| row.iter().enumerate().map(|(k, factor)| factor.wide().abs() * length(k)).sum::<f64>();
         let share = (1.0 - weight) * self.config.most * length(gradient);
-        matrix.chunks(n).all(|row| bound(row) + share < most)
+        matrix.chunks(n).all(|row| bound(row) + share < Range::of::<T>().step)
     }
 
     /// A and R for a basis that stays.

@@ -17,7 +17,7 @@ use gram::{BLOCK, Gram, PAIRS, pair};
 /// Most rows.
 pub const MOST_ROWS: usize = 80;
 
-/// Multiplications of two elements from which threads share, and most parts that they share.
+/// Multiplications of two elements from which threads share, and about how many parts they share at most.
 const SHARED: usize = 1 << 21;
 const PARTS: usize = 64;
 
