@@ -262,8 +262,10 @@ impl<T: Real> Optimizer<T> for Ogr<T> {
         }
         let Config { variant, warm_up, trust, clip, rate, .. } = self.config;
         let g = &self.gradient;
-        // What turns, turns before its slopes are known: they are finite if these are.
-        let [squared, place] = if self.since().is_some() { dots([[g, g], [params, params]]) } else { [0.0; 2] };
+        // Directions turn before slopes along them are known; a step refused then finds them turned, which is no matter but the first
+        // time and where two trade places. Slopes are finite if these are.
+        let once = self.since().is_some_and(|after| after == 0 || variant == Config::DS);
+        let [squared, place] = if once { dots([[g, g], [params, params]]) } else { [0.0; 2] };
         if !squared.is_finite() || !place.is_finite() {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
