@@ -134,6 +134,10 @@ proptest! {
         prop_assert!(near(merged.loss_variance()?, moments.loss_variance()?, 1e-9));
         prop_assert!(near(merged.gradient_variance()?.value, moments.gradient_variance()?.value, 1e-10));
         prop_assert!(near(merged.hvp_variance()?.value, moments.hvp_variance()?.value, 1e-10));
+        let (variance, along) = moments.hvp_variance_along(&moments.gradient()?.sum)?;
+        prop_assert!(variance == moments.hvp_variance()?);
+        prop_assert!(along == osculate::dot(&moments.gradient()?.sum, &moments.hvp()?.sum));
+        prop_assert!(moments.hvp_variance_along(&[]).is_err());
         for (got, want) in merged.inner()?.crossings.totals().iter().zip(moments.inner()?.crossings.totals()) {
             prop_assert!((got - want).abs() < 1e-12);
         }

@@ -3,9 +3,9 @@
 //! What a minibatch yields is a sum over its examples, so chunks, minibatches and processes are merged by adding. The variance is
 //! formed at the end, unbiased: `M₂/(n − 1)` with `M₂ = max(0, Σᵢ‖gᵢ‖² − ‖Σᵢgᵢ‖²/n)`, divided by the number of parameters.
 
-use osculate_kernels::{Real, dot};
+use osculate_kernels::{Real, dot, dots};
 
-use crate::tree::Layout;
+use crate::tree::{Layout, Segment};
 use crate::{Error, Result};
 
 /// What to accumulate besides the losses; what is not asked for is not computed.
@@ -319,6 +319,22 @@ impl<T: Real> Moments<T> {
         self.variance("the Hv product", self.hvp()?)
     }
 
+    /// The same with the inner product of a vector `[D]` and the sum of the products, in one pass: along v it is n times the mean of vᵀHv.
+    ///
+    /// # Errors
+    /// Fewer than two examples, products not asked for, or a vector of another length.
+    pub fn hvp_variance_along(&self, vector: &[T]) -> Result<(Variance, f64)> {
+        let sums = self.hvp()?;
+        self.needs_two("the Hv product")?;
+        self.needs_squares("the Hv product")?;
+        if vector.len() != sums.sum.len() {
+            let (got, want) = (vector.len(), sums.sum.len());
+            return Err(osculate_kernels::Error::Length { what: "vector", index: 0, got, want }.into());
+        }
+        let [squared, along] = dots([[&sums.sum[..], &sums.sum], [&sums.sum, vector]]);
+        Ok((self.spread(sums.squares.iter().sum(), squared, vector.len()), along))
+    }
+
     /// The same of every segment of the layout, averaged over its own coordinates.
     ///
     /// # Errors
@@ -354,14 +370,18 @@ impl<T: Real> Moments<T> {
     fn variance(&self, what: &'static str, sums: &Sums<T>) -> Result<Variance> {
         self.needs_two(what)?;
         self.needs_squares(what)?;
-        Ok(self.spread(sums.squares.iter().sum(), &sums.sum))
+        Ok(self.spread(sums.squares.iter().sum(), dot(&sums.sum, &sums.sum), sums.sum.len()))
     }
 
     fn variances(&self, what: &'static str, sums: &Sums<T>) -> Result<Vec<Variance>> {
         self.needs_two(what)?;
         self.needs_squares(what)?;
         let segments = self.layout.segments().iter().zip(&sums.squares);
-        Ok(segments.map(|(segment, &square)| self.spread(square, &sums.sum[segment.range()])).collect())
+        let spread = |(segment, &total): (&Segment, &f64)| {
+            let sum = &sums.sum[segment.range()];
+            self.spread(total, dot(sum, sum), sum.len())
+        };
+        Ok(segments.map(spread).collect())
     }
 
     fn elementwise(&self, what: &'static str, sums: &Sums<T>) -> Result<Vec<f64>> {
@@ -374,13 +394,13 @@ impl<T: Real> Moments<T> {
         Ok(second.iter().zip(&sums.sum).map(one).collect())
     }
 
-    /// The variance that a sum of squared norms and the sum of the vectors make.
-    fn spread(&self, total: f64, sum: &[T]) -> Variance {
+    /// The variance that a sum of squared norms and the squared norm of the sum of vectors of a length make.
+    fn spread(&self, total: f64, squared: f64, len: usize) -> Variance {
         let n = self.count as f64;
-        let m2 = positive(total - dot(sum, sum) / n);
+        let m2 = positive(total - squared / n);
         let amplification = if total == 0.0 { 1.0 } else { total / m2 };
         let unit = if size_of::<T>() == 4 { 2f64.powi(-24) } else { 2f64.powi(-53) };
-        Variance { value: m2 / (n - 1.0) / sum.len() as f64, amplification, trusted: amplification * unit <= 1e-2 }
+        Variance { value: m2 / (n - 1.0) / len as f64, amplification, trusted: amplification * unit <= 1e-2 }
     }
 
     fn needs_squares(&self, what: &str) -> Result<()> {

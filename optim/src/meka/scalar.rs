@@ -84,9 +84,15 @@ impl<T: Real> Model<T> for Scalar<T> {
     }
 
     fn along(&mut self, d: &[T], squared: f64, moments: &Moments<T>, nu: f64) -> Result<[f64; 3]> {
-        let q = if self.config.directional { 0.0 } else { self.q(moments, nu)? };
+        let (q, bend) = match self.config.noise {
+            None if !self.config.directional => {
+                let (variance, bend) = moments.hvp_variance_along(d)?;
+                (variance.value / nu, bend)
+            }
+            noise => (noise.map_or(0.0, |noise| noise.hvp), dot(d, &moments.hvp()?.sum)),
+        };
         let [p, q] = self.extent(self.next.0, q, squared, moments, nu)?;
-        Ok([p, q, dot(d, &moments.hvp()?.sum)])
+        Ok([p, q, bend])
     }
 
     fn commit(&mut self) {
