@@ -308,7 +308,8 @@ impl<T: Real> Moments<T> {
     /// # Errors
     /// Fewer than two examples, or gradients not asked for.
     pub fn gradient_variance(&self) -> Result<Variance> {
-        self.variance("the gradient", self.gradient()?)
+        let sums = self.gradient()?;
+        self.variance("the gradient", sums, dot(&sums.sum, &sums.sum))
     }
 
     /// Dimension-averaged variance of one example's Hessian-vector product.
@@ -316,7 +317,8 @@ impl<T: Real> Moments<T> {
     /// # Errors
     /// Fewer than two examples, or products not asked for.
     pub fn hvp_variance(&self) -> Result<Variance> {
-        self.variance("the Hv product", self.hvp()?)
+        let sums = self.hvp()?;
+        self.variance("the Hv product", sums, dot(&sums.sum, &sums.sum))
     }
 
     /// The same with the inner product of a vector `[D]` and the sum of the products, in one pass: along v it is n times the mean of vᵀHv.
@@ -325,14 +327,12 @@ impl<T: Real> Moments<T> {
     /// Fewer than two examples, products not asked for, or a vector of another length.
     pub fn hvp_variance_along(&self, vector: &[T]) -> Result<(Variance, f64)> {
         let sums = self.hvp()?;
-        self.needs_two("the Hv product")?;
-        self.needs_squares("the Hv product")?;
         if vector.len() != sums.sum.len() {
             let (got, want) = (vector.len(), sums.sum.len());
             return Err(osculate_kernels::Error::Length { what: "vector", index: 0, got, want }.into());
         }
         let [squared, along] = dots([[&sums.sum[..], &sums.sum], [&sums.sum, vector]]);
-        Ok((self.spread(sums.squares.iter().sum(), squared, vector.len()), along))
+        Ok((self.variance("the Hv product", sums, squared)?, along))
     }
 
     /// The same of every segment of the layout, averaged over its own coordinates.
@@ -367,10 +367,11 @@ impl<T: Real> Moments<T> {
         self.elementwise("the Hv product", self.hvp()?)
     }
 
-    fn variance(&self, what: &'static str, sums: &Sums<T>) -> Result<Variance> {
+    /// Of all parameters, with the squared norm of the sum.
+    fn variance(&self, what: &'static str, sums: &Sums<T>, squared: f64) -> Result<Variance> {
         self.needs_two(what)?;
         self.needs_squares(what)?;
-        Ok(self.spread(sums.squares.iter().sum(), dot(&sums.sum, &sums.sum), sums.sum.len()))
+        Ok(self.spread(sums.squares.iter().sum(), squared, sums.sum.len()))
     }
 
     fn variances(&self, what: &'static str, sums: &Sums<T>) -> Result<Vec<Variance>> {

@@ -106,6 +106,20 @@ pub trait Real:
     fn add_listed(simd: Simd, values: &[Self], table: &[u32], to: &mut [Self]);
 }
 
+/// Calls the instance of a function for a set.
+macro_rules! by_set {
+    ($simd:ident, $module:ident::[$portable:ident, $avx2:ident, $avx512:ident] $args:tt) => {
+        // SAFETY of all: such a `Simd` exists only where the features do; the rest is the caller's contract.
+        match $simd.level() {
+            Level::Portable => unsafe { $module::$portable $args },
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => unsafe { $module::$avx2 $args },
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => unsafe { $module::$avx512 $args },
+        }
+    };
+}
+
 macro_rules! real {
     ($type:ident, $gemm:path, $portable:ident, $avx2:ident, $avx512:ident, $finite:ident, $finite2:ident,
      $finite512:ident, $square:literal, $turn:ident, $evens2:ident, $evens512:ident,
@@ -174,16 +188,7 @@ macro_rules! real {
             #[inline]
             #[allow(unsafe_code)]
             unsafe fn steps(simd: Simd, ops: &[Op], args: &[Lanes<Self>; ARGS], lanes: Range<usize>) {
-                match simd.level() {
-                    // SAFETY: the caller's contract.
-                    Level::Portable => unsafe { machine::$portable(ops, args, lanes) },
-                    // SAFETY: such a `Simd` exists only where the features do; the rest is the caller's contract.
-                    #[cfg(target_arch = "x86_64")]
-                    Level::Avx2 => unsafe { machine::$avx2(ops, args, lanes) },
-                    // SAFETY: as above.
-                    #[cfg(target_arch = "x86_64")]
-                    Level::Avx512 => unsafe { machine::$avx512(ops, args, lanes) },
-                }
+                by_set!(simd, machine::[$portable, $avx2, $avx512](ops, args, lanes))
             }
             #[inline]
             #[allow(unsafe_code)]
@@ -194,50 +199,22 @@ macro_rules! real {
                 made: &mut [[Self; BLOCK]],
                 products: &mut [f64; PAIRS],
             ) {
-                // SAFETY of all: such a `Simd` exists only where the features do; the rest is the caller's contract.
-                match simd.level() {
-                    Level::Portable => unsafe { gram::$portable(of, columns, made, products) },
-                    #[cfg(target_arch = "x86_64")]
-                    Level::Avx2 => unsafe { gram::$avx2(of, columns, made, products) },
-                    #[cfg(target_arch = "x86_64")]
-                    Level::Avx512 => unsafe { gram::$avx512(of, columns, made, products) },
-                }
+                by_set!(simd, gram::[$portable, $avx2, $avx512](of, columns, made, products))
             }
             #[inline]
             #[allow(unsafe_code)]
             unsafe fn combine(simd: Simd, of: &Combine<'_, Self>, columns: Range<usize>) {
-                // SAFETY of all: as above.
-                match simd.level() {
-                    Level::Portable => unsafe { combine::$portable(of, columns) },
-                    #[cfg(target_arch = "x86_64")]
-                    Level::Avx2 => unsafe { combine::$avx2(of, columns) },
-                    #[cfg(target_arch = "x86_64")]
-                    Level::Avx512 => unsafe { combine::$avx512(of, columns) },
-                }
+                by_set!(simd, combine::[$portable, $avx2, $avx512](of, columns))
             }
             #[inline]
             #[allow(unsafe_code)]
             fn add_up(simd: Simd, values: &[Self], totals: &mut [f64; LANES]) {
-                // SAFETY of all: such a `Simd` exists only where the features do.
-                match simd.level() {
-                    Level::Portable => unsafe { join::$portable(values, totals) },
-                    #[cfg(target_arch = "x86_64")]
-                    Level::Avx2 => unsafe { join::$avx2(values, totals) },
-                    #[cfg(target_arch = "x86_64")]
-                    Level::Avx512 => unsafe { join::$avx512(values, totals) },
-                }
+                by_set!(simd, join::[$portable, $avx2, $avx512](values, totals))
             }
             #[inline]
             #[allow(unsafe_code)]
             fn finite(simd: Simd, values: &[Self]) -> bool {
-                // SAFETY of all: such a `Simd` exists only where the features do.
-                match simd.level() {
-                    Level::Portable => unsafe { join::$finite(values) },
-                    #[cfg(target_arch = "x86_64")]
-                    Level::Avx2 => unsafe { join::$finite2(values) },
-                    #[cfg(target_arch = "x86_64")]
-                    Level::Avx512 => unsafe { join::$finite512(values) },
-                }
+                by_set!(simd, join::[$finite, $finite2, $finite512](values))
             }
             #[inline(always)]
             fn evens(simd: Simd, from: &[Self; 32], to: &mut [Self; 16]) {
