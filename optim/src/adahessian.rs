@@ -18,7 +18,7 @@ use crate::error::{decay, positive};
 use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
-use crate::vectors::{Range, Vectors, between};
+use crate::vectors::{Limits, Vectors, between};
 use crate::{Error, Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`AdaHessian`]; the defaults are those of the authors' code.
@@ -108,9 +108,9 @@ impl<T: Real> AdaHessian<T> {
             return Err(Error::Option { option: "power", value: config.power, why: "a number in (0, 1] is wanted" });
         }
         let zeros = || vec![T::zero(); len];
-        let range = Range::of::<T>();
+        let limits = Limits::of::<T>();
         let Config { momentum: b1, second: b2, power, .. } = config;
-        let epsilon = config.epsilon.max(range.least);
+        let epsilon = config.epsilon.max(limits.least);
         Ok(AdaHessian {
             steps: 0,
             gradient: zeros(),
@@ -119,14 +119,14 @@ impl<T: Real> AdaHessian<T> {
             mean: zeros(),
             squares: zeros(),
             rule: Vectors::new(move |[rate, first, second], [x, m, v], [g, h]| {
-                let h = between(h, range.squared);
+                let h = between(h, limits.squared);
                 let (m, v) = (b1 * m + (1.0 - b1) * g, b2 * v + (1.0 - b2) * h * h);
                 let root = (second * v).sqrt();
                 let root = match power {
                     1.0 => root,
-                    _ => (power * root.less(range.least).select(range.least, root).ln()).exp(),
+                    _ => (power * root.less(limits.least).select(limits.least, root).ln()).exp(),
                 };
-                [x - between(rate * first * m / (root + epsilon), range.added), m, v]
+                [x - between(rate * first * m / (root + epsilon), limits.added), m, v]
             })?,
             config,
         })

@@ -21,7 +21,7 @@ use crate::error::{decay, not_negative, positive};
 use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
-use crate::vectors::{Range, Vectors, between};
+use crate::vectors::{Limits, Vectors, between};
 use crate::{Optimizer, Oracle, Report, Result, Status};
 
 /// Options of [`Asgd`].
@@ -102,13 +102,13 @@ pub struct Asgd<T> {
 /// Algorithm 8: new θ̄, ḡ, var θ and var g from θ, them and g, and the step.
 pub(crate) fn spread<'t>(
     config: Config,
-    range: Range,
+    limits: Limits,
     trust: Expr<'t>,
     [x, mx, mg, vx, vg]: [Expr<'t>; 5],
     g: Expr<'t>,
 ) -> ([Expr<'t>; 4], Expr<'t>) {
-    let (beta, epsilon) = (config.decay, config.epsilon.max(range.least));
-    let (dx, dg) = (between(x - mx, range.squared), between(g - mg, range.squared));
+    let (beta, epsilon) = (config.decay, config.epsilon.max(limits.least));
+    let (dx, dg) = (between(x - mx, limits.squared), between(g - mg, limits.squared));
     let (mx, mg) = (mx + (1.0 - beta) * dx, mg + (1.0 - beta) * dg);
     let vx = beta * vx + beta * (1.0 - beta) * dx * dx;
     let vg = beta * vg + beta * (1.0 - beta) * dg * dg;
@@ -131,23 +131,23 @@ impl<T: Real> Asgd<T> {
         not_negative("epsilon", config.epsilon)?;
         not_negative("confidence", config.confidence.unwrap_or(0.0))?;
         decay("decay", config.decay)?;
-        let range = Range::of::<T>();
-        let (beta, epsilon) = (config.decay, config.epsilon.max(range.least));
+        let limits = Limits::of::<T>();
+        let (beta, epsilon) = (config.decay, config.epsilon.max(limits.least));
         let rule = match config.confidence {
             None => Rule::Spread(Vectors::new(move |[trust], [x, mx, mg, vx, vg], [g]| {
-                let ([mx, mg, vx, vg], step) = spread(config, range, trust, [x, mx, mg, vx, vg], g);
+                let ([mx, mg, vx, vg], step) = spread(config, limits, trust, [x, mx, mg, vx, vg], g);
                 [x - step, mx, mg, vx, vg]
             })?),
             Some(gamma) => Rule::Confident(Vectors::new(move |[trust], [x, mx, mg, vx, cov, nu], [g]| {
-                let (dx, dg) = (between(x - mx, range.squared), between(g - mg, range.squared));
+                let (dx, dg) = (between(x - mx, limits.squared), between(g - mg, limits.squared));
                 let (mx, mg) = (mx + (1.0 - beta) * dx, mg + (1.0 - beta) * dg);
                 let vx = beta * (vx + (1.0 - beta) * dx * dx);
                 let cov = beta * (cov + (1.0 - beta) * dx * dg);
                 // A coordinate that never moves has no slope.
-                let slope = between(cov / (vx + epsilon), range.squared);
-                let off = between(g - mg - slope * between(x - mx, range.squared), range.squared);
+                let slope = between(cov / (vx + epsilon), limits.squared);
+                let off = between(g - mg - slope * between(x - mx, limits.squared), limits.squared);
                 let nu = beta * nu + (1.0 - beta) * off * off;
-                let curvature = slope.abs() + gamma * between(nu / (vx + epsilon), range.added).sqrt();
+                let curvature = slope.abs() + gamma * between(nu / (vx + epsilon), limits.added).sqrt();
                 let rate = trust / (curvature + epsilon);
                 [x - between(rate, [config.least, config.most]) * g, mx, mg, vx, cov, nu]
             })?),

@@ -15,14 +15,15 @@
 //! ```
 //!
 //! Where v is kept, gradients that could not be squared (in f32, beyond 9e18) count as the largest that can, as do sums beyond a quarter
-//! of the type's numbers (8e37): what is kept stays finite. Adadelta's root of a quotient is a quotient of roots in PyTorch: the same, but in f32 for gradients above 1e17.
+//! of the type's numbers (8e37): what is kept stays finite. Adadelta's root of a quotient is a quotient of roots in PyTorch: the same,
+//! but in f32 for gradients above 1e17.
 
 use osculate_engine::store::Store;
 use osculate_engine::{Expr, Real};
 
 use crate::error::{decay, positive};
 use crate::options::{Field, Options};
-use crate::vectors::{Range, Vectors, between};
+use crate::vectors::{Limits, Vectors, between};
 use crate::{Error, Result};
 
 /// Which direction, and its constants.
@@ -123,14 +124,14 @@ impl Base {
         g: Expr<'t>,
         kept: &[Expr<'t>],
         [first, second]: [Expr<'t>; 2],
-        range: Range,
+        limits: Limits,
     ) -> (Expr<'t>, Vec<Expr<'t>>) {
-        let (b1, b2, epsilon) = (self.momentum, self.second, self.epsilon.max(range.least));
+        let (b1, b2, epsilon) = (self.momentum, self.second, self.epsilon.max(limits.least));
         let g = match self.rule {
-            Base::ADAM | Base::ADAGRAD | Base::RMSPROP | Base::ADADELTA => between(g, range.squared),
+            Base::ADAM | Base::ADAGRAD | Base::RMSPROP | Base::ADADELTA => between(g, limits.squared),
             _ => g,
         };
-        let within = |x| between(x, range.added);
+        let within = |x| between(x, limits.added);
         let squares = |v: Expr<'t>| b2 * v + (1.0 - b2) * g * g;
         match (self.rule, kept) {
             (Base::MOMENTUM, &[m]) => {
@@ -238,7 +239,7 @@ impl<T: Real, const K: usize> Worker<T, K> {
             Vectors::summing(move |[keep, scale, clip, decay, first, second], changed: [Expr<'_>; M], [g]| {
                 let (x, kept) = (changed[0], &changed[1..]);
                 let g = if form == Form::Decayed { clip * g + decay * x } else { g };
-                let (direction, new) = base.direct(g, kept, [first, second], Range::of::<T>());
+                let (direction, new) = base.direct(g, kept, [first, second], Limits::of::<T>());
                 let step = scale * direction;
                 let mut results = changed;
                 results[0] = match form {

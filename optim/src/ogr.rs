@@ -24,7 +24,7 @@ use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
 use crate::regression::Line;
-use crate::vectors::{Range, Vectors, between};
+use crate::vectors::{Limits, Vectors, between};
 use crate::{Optimizer, Oracle, Report, Result, Status};
 
 /// Options of [`Ogr`]; the paper names no values but those it plots.
@@ -184,7 +184,7 @@ impl<T: Real> Ogr<T> {
         config.check()?;
         let zeros = |is: bool| vec![T::zero(); if is { len } else { 0 }];
         let along = |is: bool| Along { unit: zeros(is), line: Line::new(config.decay) };
-        let (gamma, range) = (config.momentum, Range::of::<T>());
+        let (gamma, limits) = (config.momentum, Limits::of::<T>());
         Ok(Ogr {
             config,
             steps: 0,
@@ -196,7 +196,7 @@ impl<T: Real> Ogr<T> {
             last: [0.0; 2],
             advance: Vectors::summing(move |[a, eta, beta], [x, v], [u, g]| {
                 // Warm-up steps along the new velocity: β is 1, else 0.
-                let new = between(gamma * v + g, range.added);
+                let new = between(gamma * v + g, limits.added);
                 ([x + a * u - eta * g - beta * new, new], [new * new])
             })?,
             normalise: Vectors::new(|[each], [_], [v]| [each * v])?,
@@ -308,7 +308,7 @@ impl<T: Real> Optimizer<T> for Ogr<T> {
             }
         };
         // No element of a direction is above 1.
-        if !(moved.is_finite() && slope.is_finite() && scalars[0].abs() < Range::of::<T>().step) {
+        if !(moved.is_finite() && slope.is_finite() && scalars[0].abs() < Limits::of::<T>().step) {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
         (self.now.line, self.next.line, self.moved, self.last) = (line, next, moved, last);

@@ -6,7 +6,7 @@ use osculate_engine::{Real, dots, finite};
 use crate::base::{Base, Form, Use, Worker, finite_state};
 use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Options};
-use crate::vectors::{Range, Vectors};
+use crate::vectors::{Limits, Vectors};
 use crate::{Optimizer, Oracle, Report, Result, Status};
 
 /// A rule that chooses the learning rate of each step; it is its own options.
@@ -98,7 +98,7 @@ impl<T: Real, R: Rule> Optimizer<T> for Rated<T, R> {
         self.next.copy_from_slice(&self.state);
         let rate = self.rule.rate(&mut self.next, &Seen { steps, loss, squared, previous, slope });
         // As the kernel has it.
-        let fits = |rate: f64| T::narrow(rate).wide().abs() * length < Range::of::<T>().step;
+        let fits = |rate: f64| T::narrow(rate).wide().abs() * length < Limits::of::<T>().step;
         if rate.is_none_or(fits) && self.next.iter().all(|x| x.is_finite()) {
             std::mem::swap(&mut self.state, &mut self.next);
         }

@@ -52,7 +52,7 @@ pub(crate) fn between<'t>(x: Expr<'t>, [least, most]: [f64; 2]) -> Expr<'t> {
 
 /// What does not leave the numbers of a type: so what is kept from step to step stays finite, however large gradients are.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Range {
+pub(crate) struct Limits {
     /// What can be squared.
     pub squared: [f64; 2],
     /// What can be added to what is within the same.
@@ -63,11 +63,11 @@ pub(crate) struct Range {
     pub least: f64,
 }
 
-impl Range {
-    pub fn of<T: Real>() -> Range {
+impl Limits {
+    pub fn of<T: Real>() -> Limits {
         let most = T::max_value().wide() / 4.0;
         let (step, least) = (most * T::epsilon().wide() / 2.0, T::min_positive_value().wide());
-        Range { squared: [-most.sqrt(), most.sqrt()], added: [-most, most], step, least }
+        Limits { squared: [-most.sqrt(), most.sqrt()], added: [-most, most], step, least }
     }
 }
 

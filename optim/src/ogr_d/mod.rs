@@ -31,7 +31,7 @@ use crate::optimizer::{check_len, some_parameters};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
 use crate::symmetric::Symmetric;
-use crate::vectors::{Range, Vectors};
+use crate::vectors::{Limits, Vectors};
 use crate::{Error, Optimizer, Oracle, Report, Result, Status};
 
 /// Options of [`OgrD`].
@@ -213,9 +213,9 @@ impl<T: Real> OgrD<T> {
             true => {
                 let own = asgd::Config { decay: config.decay, most: config.most, ..asgd::Config::spread() };
                 let ones = || vec![T::one(); len];
-                let range = Range::of::<T>();
+                let limits = Limits::of::<T>();
                 let rule = Vectors::new(move |[trust], [next, mx, mg, vx, vg], [x, g]| {
-                    let (kept, step) = asgd::spread(own, range, trust, [x, mx, mg, vx, vg], g);
+                    let (kept, step) = asgd::spread(own, limits, trust, [x, mx, mg, vx, vg], g);
                     let [mx, mg, vx, vg] = kept;
                     [next - (1.0 - weight) * step, mx, mg, vx, vg]
                 })?;
@@ -361,7 +361,7 @@ impl<T: Real> OgrD<T> {
         };
         let bound = |row: &[T]| row.iter().enumerate().map(|(k, factor)| factor.wide().abs() * length(k)).sum::<f64>();
         let share = (1.0 - weight) * self.config.most * length(gradient);
-        matrix.chunks(n).all(|row| bound(row) + share < Range::of::<T>().step)
+        matrix.chunks(n).all(|row| bound(row) + share < Limits::of::<T>().step)
     }
 
     /// A and R for a basis that stays.
