@@ -644,6 +644,23 @@ fn options_out_of_range_are_refused_by_name() {
 }
 
 #[test]
+fn options_beyond_the_type_are_refused() {
+    let mut refused = 0;
+    for entry in registry::all::<f32>() {
+        for (option, _) in entry.options() {
+            // It is infinite in f32; options that are no numbers say so themselves.
+            let set = (option.to_string(), "1e39".to_string());
+            let error = entry.make(3, &[set]).err().map(|e| e.to_string()).unwrap_or_default();
+            let infinite = error.starts_with(&format!("{option} = {}: a number that the parameters", 1e39));
+            let other = error.starts_with(&format!("option {option} = \"1e39\": "));
+            assert!(infinite || other, "{}, {option}: {error:?}", entry.name);
+            refused += usize::from(infinite);
+        }
+    }
+    assert!(refused > 100, "{refused}");
+}
+
+#[test]
 fn states_of_other_options_are_refused() {
     let set = [("rate".to_string(), "0.05".to_string())];
     for name in ["sgd", "adam", "lradapt-adam", "kafisto", "meka-fixed"] {

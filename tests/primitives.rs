@@ -183,14 +183,14 @@ proptest! {
             vmap_is_a_loop(&f, &p, rng, 3).map_err(fail)?;
             // The planner and the fast executor against the naive one.
             let slow = f.compile::<f64>(&Device::reference()).unwrap().run(&p, &d).unwrap();
-            close(&run(&f, &p, &d), &slow, 1e-13, 1e-6).map_err(fail)?;
+            same(&run(&f, &p, &d), &slow, 1e-13).map_err(fail)?;
             // Batched parameters: an ensemble.
             let ensemble = f.vmap_where(2, |path| path.starts_with("params.0")).unwrap();
             let members = vec![array(&batched(&f.params()[..1], 2)[0], rng, (-1.0, 1.0)), p[1].clone()];
             let all = run(&ensemble, &members, &d);
             for i in 0..2 {
                 let one = run(&f, &vec![row(&members[..1].to_vec(), &f.params()[..1], i)[0].clone(), p[1].clone()], &d);
-                close(&row(&all, f.outputs(), i), &one, 1e-12, 1e-6).map_err(fail)?;
+                same(&row(&all, f.outputs(), i), &one, 1e-12).map_err(fail)?;
             }
         }
     }
@@ -212,6 +212,6 @@ proptest! {
         adjoint(&f, &p, &d, rng).map_err(TestCaseError::fail)?;
         vmap_is_a_loop(&f, &p, rng, 3).map_err(TestCaseError::fail)?;
         let slow = f.compile::<f64>(&Device::reference()).unwrap().run(&p, &d).unwrap();
-        close(&run(&f, &p, &d), &slow, 1e-13, 1e-6).map_err(TestCaseError::fail)?;
+        same(&run(&f, &p, &d), &slow, 1e-13).map_err(TestCaseError::fail)?;
     }
 }

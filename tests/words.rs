@@ -88,7 +88,7 @@ proptest! {
         let mut grad = scalar.grad().unwrap().compile::<f64>(&cpu).unwrap();
         let (gradient, hv) = hvp.run(&(p.clone(), v.clone()), &data).unwrap();
         let fail = TestCaseError::fail;
-        close(&gradient, &grad.run(&p, &data).unwrap(), 1e-12, 1e-6).map_err(fail)?;
+        same(&gradient, &grad.run(&p, &data).unwrap(), 1e-12).map_err(fail)?;
         close(&hv, &difference(|t| grad.run(&moved(&p, t, &v), &data).unwrap()), 1e-6, 1e-2).map_err(fail)?;
         let (_, hu) = hvp.run(&(p.clone(), u.clone()), &data).unwrap();
         let scale = dot(&hv, &hv).sqrt() * dot(&u, &u).sqrt() + 1e-6;
@@ -101,7 +101,7 @@ proptest! {
         let backwards = grad_word(&jvp_word(&lists));
         let one = vec![osculate::Array::scalar(1.0)];
         let extended = [data.0.clone(), data.1.clone(), v.clone(), one].concat();
-        close(&run(&backwards, &p, &extended), &hv, 1e-11, 1e-6).map_err(fail)?;
+        same(&run(&backwards, &p, &extended), &hv, 1e-11).map_err(fail)?;
         // Forward over forward: vᵀHv.
         let along = scalar.directional(2).unwrap().compile::<f64>(&cpu).unwrap().run(&(p.clone(), v.clone()), &data).unwrap();
         prop_assert!((along[2].item().unwrap() - dot(&v, &hv)).abs() <= 1e-11 * scale.max(dot(&v, &v)));
@@ -118,7 +118,7 @@ proptest! {
         let gradient = scalar.grad().unwrap().flat().unwrap();
         let forward = gradient.jacfwd().unwrap().compile::<f64>(&cpu).unwrap().run(&p, &data).unwrap();
         let reverse = gradient.jacrev().unwrap().compile::<f64>(&cpu).unwrap().run(&p, &data).unwrap();
-        close(&forward, &reverse, 1e-11, 1e-3).map_err(fail)?;
+        same(&forward, &reverse, 1e-11).map_err(fail)?;
     }
 
     /// The batch's gradient is the sum of the examples', and a linearisation pushes any number of tangents.
@@ -137,18 +137,18 @@ proptest! {
             let size = s.shape.size();
             osculate::Array::from_fn(s.shape.clone(), |i| (0..n).map(|b| all.values()[b * size + i]).sum::<f64>() / n as f64)
         }).collect();
-        close(&mean, &averaged, 1e-12, 1e-6).map_err(TestCaseError::fail)?;
+        same(&mean, &averaged, 1e-12).map_err(TestCaseError::fail)?;
 
         let d = arrays(f.data(), rng);
         let split = f.linearize().unwrap();
         let (value, residuals) = split.value.compile::<f64>(&cpu).unwrap().run(&p, &d).unwrap();
-        close(&value, &run(&f, &p, &d), 1e-13, 1e-6).map_err(TestCaseError::fail)?;
+        same(&value, &run(&f, &p, &d), 1e-13).map_err(TestCaseError::fail)?;
         let mut push = split.map.compile::<f64>(&cpu).unwrap();
         let mut jvp = f.jvp().unwrap().compile::<f64>(&cpu).unwrap();
         for _ in 0..2 {
             let v = arrays(f.params(), rng);
             let (_, want) = jvp.run(&(p.clone(), v.clone()), &d).unwrap();
-            close(&push.run(&v, &residuals).unwrap(), &want, 1e-12, 1e-6).map_err(TestCaseError::fail)?;
+            same(&push.run(&v, &residuals).unwrap(), &want, 1e-12).map_err(TestCaseError::fail)?;
         }
     }
 }

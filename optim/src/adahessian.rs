@@ -15,7 +15,7 @@ use osculate_engine::{Real, finite};
 
 use crate::base::finite_state;
 use crate::error::{decay, positive};
-use crate::optimizer::{check_len, some_parameters};
+use crate::optimizer::{check_len, check_new};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
 use crate::vectors::{Limits, Vectors, between};
@@ -98,7 +98,7 @@ impl<T: Real> AdaHessian<T> {
     /// # Errors
     /// Options out of range.
     pub fn new(len: usize, config: Config) -> Result<AdaHessian<T>> {
-        some_parameters(len)?;
+        check_new::<T>(len, &config)?;
         positive("rate", config.rate)?;
         config.schedule.check()?;
         positive("epsilon", config.epsilon)?;

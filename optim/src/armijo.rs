@@ -12,7 +12,7 @@ use osculate_engine::{Real, dot};
 
 use crate::base::finite_state;
 use crate::error::positive;
-use crate::optimizer::{check_len, some_parameters};
+use crate::optimizer::{check_len, check_new};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
 use crate::vectors::Vectors;
@@ -83,7 +83,7 @@ impl<T: Real> Armijo<T> {
     /// # Errors
     /// Options out of range.
     pub fn new(len: usize, config: Config) -> Result<Armijo<T>> {
-        some_parameters(len)?;
+        check_new::<T>(len, &config)?;
         for (option, value) in [
             ("rate", config.rate),
             ("growth", config.growth),

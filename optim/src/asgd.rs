@@ -18,7 +18,7 @@ use osculate_engine::{Expr, Real, finite};
 
 use crate::base::finite_state;
 use crate::error::{decay, not_negative, positive};
-use crate::optimizer::{check_len, some_parameters};
+use crate::optimizer::{check_len, check_new};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
 use crate::vectors::{Limits, Vectors, between};
@@ -122,7 +122,7 @@ impl<T: Real> Asgd<T> {
     /// # Errors
     /// Options out of range.
     pub fn new(len: usize, config: Config) -> Result<Asgd<T>> {
-        some_parameters(len)?;
+        check_new::<T>(len, &config)?;
         for (option, value) in
             [("trust", config.trust), ("variance", config.variance), ("least", config.least), ("most", config.most)]
         {

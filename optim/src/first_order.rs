@@ -12,7 +12,7 @@ use osculate_engine::{Real, dot};
 
 use crate::base::{Base, Form, Use, Worker};
 use crate::error::{not_negative, positive};
-use crate::optimizer::{check_len, some_parameters};
+use crate::optimizer::{check_len, check_new};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
 
@@ -95,7 +95,7 @@ impl<T: Real> FirstOrder<T> {
     /// # Errors
     /// Options out of range.
     pub fn new(len: usize, config: Config) -> Result<FirstOrder<T>> {
-        some_parameters(len)?;
+        check_new::<T>(len, &config)?;
         positive("rate", config.rate)?;
         config.schedule.check()?;
         not_negative("weight-decay", config.weight_decay)?;

@@ -15,7 +15,7 @@ use osculate_engine::{Real, finite};
 
 use crate::base::{Base, Form, Use, Worker, finite_state};
 use crate::error::positive;
-use crate::optimizer::{check_len, some_parameters};
+use crate::optimizer::{check_len, check_new};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
 use crate::vectors::Vectors;
@@ -102,7 +102,7 @@ impl<T: Real> Igt<T> {
     /// # Errors
     /// Options out of range.
     pub fn new(len: usize, config: Config) -> Result<Igt<T>> {
-        some_parameters(len)?;
+        check_new::<T>(len, &config)?;
         positive("rate", config.rate)?;
         positive("delta", config.delta)?;
         config.schedule.check()?;

@@ -28,7 +28,7 @@ use osculate_engine::{Expr, Real, Request, dot, finite};
 
 use crate::base::finite_state;
 use crate::error::{decay, not_negative, number, positive};
-use crate::optimizer::{check_len, some_parameters};
+use crate::optimizer::{check_len, check_new};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
 use crate::vectors::Vectors;
@@ -215,7 +215,7 @@ impl<T: Real> Kafisto<T> {
     /// # Errors
     /// Options out of range.
     pub fn new(len: usize, config: Config) -> Result<Kafisto<T>> {
-        some_parameters(len)?;
+        check_new::<T>(len, &config)?;
         decay("alpha", config.alpha)?;
         for (option, value) in [("variance", config.variance), ("loss-noise", config.loss_noise), ("rate", config.rate)]
         {

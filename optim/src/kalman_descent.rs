@@ -16,7 +16,7 @@ use osculate_engine::{Real, finite};
 
 use crate::base::finite_state;
 use crate::error::{not_negative, positive};
-use crate::optimizer::{check_len, some_parameters};
+use crate::optimizer::{check_len, check_new};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
 use crate::vectors::Vectors;
@@ -86,7 +86,7 @@ impl<T: Real> KalmanDescent<T> {
     /// # Errors
     /// Options out of range.
     pub fn new(len: usize, config: Config) -> Result<KalmanDescent<T>> {
-        some_parameters(len)?;
+        check_new::<T>(len, &config)?;
         positive("rate", config.rate)?;
         config.schedule.check()?;
         not_negative("process-noise", config.process_noise)?;

@@ -21,7 +21,7 @@ use osculate_engine::store::Store;
 
 use crate::base::{Base, Form, Use, Worker, finite_state};
 use crate::error::{not_negative, number, positive};
-use crate::optimizer::{check_len, some_parameters};
+use crate::optimizer::{check_len, check_new};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
 use crate::vectors::Vectors;
@@ -130,7 +130,7 @@ impl<T: Real> LrAdapt<T> {
     /// # Errors
     /// Options out of range.
     pub fn new(len: usize, config: Config) -> Result<LrAdapt<T>> {
-        some_parameters(len)?;
+        check_new::<T>(len, &config)?;
         for (option, value) in
             [("rate", config.rate), ("up", config.up), ("down", config.down), ("better", config.better)]
         {

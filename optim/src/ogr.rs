@@ -20,7 +20,7 @@ use osculate_engine::{Real, dot, dots, finite};
 
 use crate::base::finite_state;
 use crate::error::{decay, not_negative, positive};
-use crate::optimizer::{check_len, some_parameters};
+use crate::optimizer::{check_len, check_new};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
 use crate::regression::Line;
@@ -180,7 +180,7 @@ impl<T: Real> Ogr<T> {
     /// # Errors
     /// Options out of range.
     pub fn new(len: usize, config: Config) -> Result<Ogr<T>> {
-        some_parameters(len)?;
+        check_new::<T>(len, &config)?;
         config.check()?;
         let zeros = |is: bool| vec![T::zero(); if is { len } else { 0 }];
         let along = |is: bool| Along { unit: zeros(is), line: Line::new(config.decay) };

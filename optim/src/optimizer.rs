@@ -3,6 +3,7 @@
 use osculate_engine::Real;
 use osculate_engine::store::Store;
 
+use crate::options::Options;
 use crate::{Error, Oracle, Result};
 
 /// An optimizer of a flat parameter vector.
@@ -74,9 +75,20 @@ impl Report {
     }
 }
 
-/// Refuses to optimise nothing.
-pub(crate) fn some_parameters(len: usize) -> Result<()> {
-    if len > 0 { Ok(()) } else { Err(Error::Length { want: 1, got: 0 }) }
+/// Refuses to optimise nothing, and options that would be infinite among numbers of the parameters' type.
+pub(crate) fn check_new<T: Real>(len: usize, options: &(impl Options + Clone)) -> Result<()> {
+    if len == 0 {
+        return Err(Error::Length { want: 1, got: 0 });
+    }
+    let mut refused = Ok(());
+    options.clone().each(&mut |option, field| {
+        let value = field.number();
+        if !T::narrow(value).is_finite() && value.is_finite() && refused.is_ok() {
+            refused =
+                Err(Error::Option { option, value, why: "a number that the parameters' type can hold is wanted" });
+        }
+    });
+    refused
 }
 
 pub(crate) fn check_len(want: usize, got: usize) -> Result<()> {

@@ -36,7 +36,7 @@ pub enum Field<'a> {
 
 impl Field<'_> {
     /// As a number; none is NaN.
-    fn number(&self) -> f64 {
+    pub(crate) fn number(&self) -> f64 {
         match self {
             Field::Number(value) => **value,
             Field::Maybe(value) => value.unwrap_or(f64::NAN),
@@ -57,16 +57,16 @@ impl Field<'_> {
     }
 
     /// Reads a text; says what is wanted if it is none of that.
-    fn set(self, text: &str) -> std::result::Result<(), String> {
+    fn set(&mut self, text: &str) -> std::result::Result<(), String> {
         let number = || text.parse::<f64>().ok().filter(|v| v.is_finite()).ok_or("a number is wanted".to_string());
         match self {
-            Field::Number(value) => *value = number()?,
-            Field::Maybe(value) => *value = if text == "none" { None } else { Some(number()?) },
-            Field::Flag(value) => *value = text.parse().map_err(|_| "true or false is wanted")?,
-            Field::Count(value) => *value = text.parse().map_err(|_| "a whole number is wanted")?,
+            Field::Number(value) => **value = number()?,
+            Field::Maybe(value) => **value = if text == "none" { None } else { Some(number()?) },
+            Field::Flag(value) => **value = text.parse().map_err(|_| "true or false is wanted")?,
+            Field::Count(value) => **value = text.parse().map_err(|_| "a whole number is wanted")?,
             Field::Choice(value, names) => {
                 let found = names.iter().position(|name| *name == text);
-                *value = found.ok_or_else(|| format!("one of {} is wanted", names.join(", ")))?;
+                **value = found.ok_or_else(|| format!("one of {} is wanted", names.join(", ")))?;
             }
         }
         Ok(())
@@ -86,7 +86,7 @@ pub fn list(options: &mut dyn Options) -> Vec<(&'static str, String)> {
 /// There is no such option, or the text is no value of it.
 pub fn set(options: &mut dyn Options, name: &str, text: &str) -> Result<()> {
     let mut result = None;
-    options.each(&mut |known, field| {
+    options.each(&mut |known, mut field| {
         if known == name {
             result = Some(field.set(text));
         }
@@ -100,6 +100,40 @@ pub fn set(options: &mut dyn Options, name: &str, text: &str) -> Result<()> {
             refuse(format!("there is no such option; there are {}", names.join(", ")))
         }
     }
+}
+
+/// Sets several options from text, in any order: some are there only beside others, as ε is of an adaptive direction.
+///
+/// # Errors
+/// The same, or an option that has no meaning beside the others.
+///
+/// ```
+/// use osculate_optim::{MekaConfig, options};
+/// let pair = |name: &str, text: &str| (name.to_string(), text.to_string());
+/// let (epsilon, adaptive) = (pair("epsilon", "0.5"), pair("direction", "adaptive"));
+/// assert!(options::set_all(&mut MekaConfig::default(), &[epsilon.clone(), adaptive]).is_ok());
+/// let error = options::set_all(&mut MekaConfig::default(), &[epsilon]).err().map(|e| e.to_string()).unwrap_or_default();
+/// assert_eq!(error, "option epsilon = \"0.5\": it has no meaning beside the other options");
+/// ```
+pub fn set_all(options: &mut dyn Options, to: &[(String, String)]) -> Result<()> {
+    to.iter().chain(to).try_for_each(|(name, text)| set(options, name, text))?;
+    for (at, (name, text)) in to.iter().enumerate() {
+        if to[at + 1..].iter().any(|(later, _)| later == name) {
+            continue;
+        }
+        let kept = list(options);
+        let mut wanted = String::new();
+        options.each(&mut |known, mut field| {
+            if known == name && field.set(text).is_ok() {
+                wanted = field.text();
+            }
+        });
+        if !kept.iter().any(|(known, text)| known == name && *text == wanted) {
+            let why = "it has no meaning beside the other options".into();
+            return Err(Error::Setting { name: name.clone(), text: text.clone(), why });
+        }
+    }
+    Ok(())
 }
 
 /// Saves all options with a state.

@@ -4,7 +4,7 @@ use osculate_engine::store::Store;
 use osculate_engine::{Real, dots, finite};
 
 use crate::base::{Base, Form, Use, Worker, finite_state};
-use crate::optimizer::{check_len, some_parameters};
+use crate::optimizer::{check_len, check_new};
 use crate::options::{self, Options};
 use crate::vectors::{Limits, Vectors};
 use crate::{Optimizer, Oracle, Report, Result, Status};
@@ -63,7 +63,7 @@ impl<T: Real, R: Rule> Rated<T, R> {
     /// # Errors
     /// Options out of range.
     pub fn new(len: usize, rule: R) -> Result<Rated<T, R>> {
-        some_parameters(len)?;
+        check_new::<T>(len, &rule)?;
         rule.check()?;
         let state = rule.start();
         Ok(Rated {

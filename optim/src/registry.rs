@@ -38,7 +38,7 @@ impl<T, C: Options + Clone> Configured<T> for Defaults<T, C> {
 
     fn make(&self, len: usize, set: &[(String, String)]) -> Result<Box<dyn Optimizer<T>>> {
         let mut config = self.config.clone();
-        set.iter().try_for_each(|(name, text)| options::set(&mut config, name, text))?;
+        options::set_all(&mut config, set)?;
         (self.make)(len, config)
     }
 }

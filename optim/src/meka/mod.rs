@@ -42,7 +42,7 @@ use model::{AnyModel, Seen};
 use rule::{Along, Rule};
 
 use crate::base::finite_state;
-use crate::optimizer::{check_len, some_parameters};
+use crate::optimizer::{check_len, check_new};
 use crate::options;
 use crate::registry::Entry;
 use crate::vectors::Vectors;
@@ -112,8 +112,8 @@ impl<T: Real> Meka<T> {
     /// # Errors
     /// Options out of range; too many parameters for a full covariance.
     pub fn new(len: usize, config: MekaConfig) -> Result<Meka<T>> {
+        check_new::<T>(len, &config)?;
         config.check()?;
-        some_parameters(len)?;
         let zeros = || vec![T::zero(); len];
         Ok(Meka {
             now: Scalars {

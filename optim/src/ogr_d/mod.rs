@@ -27,7 +27,7 @@ use regression::{NAMES, Regression};
 use crate::asgd;
 use crate::base::finite_state;
 use crate::error::{decay, not_negative, positive};
-use crate::optimizer::{check_len, some_parameters};
+use crate::optimizer::{check_len, check_new};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
 use crate::symmetric::Symmetric;
@@ -202,7 +202,7 @@ impl<T: Real> OgrD<T> {
     /// # Errors
     /// Options out of range.
     pub fn new(len: usize, config: Config) -> Result<OgrD<T>> {
-        some_parameters(len)?;
+        check_new::<T>(len, &config)?;
         config.check()?;
         let d = (config.dimensions as usize).min(len);
         let weight = config.weight;
