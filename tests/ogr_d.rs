@@ -241,7 +241,7 @@ fn steps_too_large_for_their_type_change_nothing() {
     let data = Examples::new(spec([]), x).expect("examples").all().expect("a batch");
     let mut oracles = Minibatches::new(&loss, &Device::cpu());
     for (weight, rate, most) in [(1.0, 1e30, 0.5), (0.5, 1e-3, 1e30)] {
-        let config = ogr_d::Config { dimensions: 3, weight, rate, most, ..ogr_d::Config::regression() };
+        let config = ogr_d::Config { dimensions: 3, weight, rate, most_rate: most, ..ogr_d::Config::regression() };
         let mut ogr = OgrD::<f32>::new(20, config).expect("options");
         let mut w = vec![0.5; 20];
         let before = ogr.save();
@@ -256,7 +256,7 @@ fn steps_too_large_for_their_type_change_nothing() {
             let length = 4.5e4 * 20f64.sqrt();
             let (rate, most) =
                 if weight == 1.0 { (largest / length / 0.1, most) } else { (rate, 2.0 * largest / length) };
-            let mut ogr = OgrD::<f32>::new(20, ogr_d::Config { rate, most, ..config }).expect("options");
+            let mut ogr = OgrD::<f32>::new(20, ogr_d::Config { rate, most_rate: most, ..config }).expect("options");
             let report = ogr.step(&mut [0.5; 20], &mut oracles.on(&data)).expect("a report");
             assert_eq!(report.status, status, "{part} with {weight}");
         }

@@ -357,7 +357,7 @@ fn ogr_follows_its_traces() {
         clip: 0.5,
         rate: 0.05,
         first_rate: 0.05,
-        warm_up: 3,
+        first_steps: 3,
         raw_warm_up: true,
         ..config
     };
@@ -379,7 +379,8 @@ fn ogr_follows_its_traces() {
 fn asgd_follows_its_trace() {
     let file = traces();
     let loss = problem(0.3).expect("a loss");
-    let config = asgd::Config { decay: 0.9, epsilon: 0.0, least: 1e-300, most: 1e300, ..asgd::Config::spread() };
+    let config =
+        asgd::Config { decay: 0.9, epsilon: 0.0, least_rate: 1e-300, most_rate: 1e300, ..asgd::Config::spread() };
     let mut optimizer = Asgd::new(3, config).expect("options");
     replay(&loss, &mut optimizer, &file["asgd"], |t, _, _, theta, want| near("asgd", t, theta, &want["theta_next"]));
 }
@@ -390,7 +391,7 @@ fn lines_are_exact_on_a_parabola() {
     let (loss, batch) = parabola(2.3, -1.1, 0.0);
     let mut oracles = Minibatches::new(&loss, &Device::cpu());
     for config in [ogr::Config::one(), ogr::Config::safe(), ogr::Config::centred()] {
-        let config = ogr::Config { warm_up: 2, period: 2, first_rate: 0.05, ..config };
+        let config = ogr::Config { first_steps: 2, turn: 2, first_rate: 0.05, ..config };
         let (mut w, mut ogr) = ([3.0], Ogr::new(1, config).expect("options"));
         for step in 0..25 {
             let before = w[0];
@@ -412,7 +413,7 @@ fn lines_that_say_nothing() {
     let step_of = |a: f64, negative: usize| {
         let (loss, batch) = parabola(a, 0.7, 0.0);
         let mut oracles = Minibatches::new(&loss, &Device::cpu());
-        let config = ogr::Config { warm_up: 1, first_rate: 0.01, negative, ..ogr::Config::centred() };
+        let config = ogr::Config { first_steps: 1, first_rate: 0.01, negative, ..ogr::Config::centred() };
         let (mut w, mut ogr) = ([0.5], Ogr::new(1, config).expect("options"));
         for _ in 0..2 {
             ogr.step(&mut w, &mut oracles.on(&batch)).expect("a step");
@@ -440,7 +441,7 @@ fn rates_of_asgd_collapse_and_grow_about_the_critical_trust() {
     let data = Examples::new(spec([]), noise).expect("examples");
     let critical = ((1.0 - 0.81f64) / 0.9).sqrt();
     let last_rate = |trust: f64| {
-        let config = asgd::Config { trust, decay: 0.9, least: 1e-300, most: 1e300, ..asgd::Config::spread() };
+        let config = asgd::Config { trust, decay: 0.9, least_rate: 1e-300, most_rate: 1e300, ..asgd::Config::spread() };
         let mut asgd = Asgd::new(1, config).expect("options");
         let (mut oracles, mut batch, mut w) = (Minibatches::new(&loss, &Device::cpu()), Batch::default(), [0.0]);
         let mut rate = 0.0;

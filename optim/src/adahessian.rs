@@ -8,7 +8,8 @@
 //! m = β₁m + (1−β₁)g     v = β₂v + (1−β₂)h²     θ ← θ − η m̂/(√v̂ᵏ + ε)
 //! ```
 //!
-//! Signs are those of a counter: a resumed run draws the same ones.
+//! Defaults, of the authors' code: η = 0.15, β = (0.9, 0.999), ε = 1e-4, k = 1. Signs are those of a counter: a resumed run draws the
+//! same ones. Deviation: squares are of what can be squared, and sums within the type's numbers, as of [base directions](crate::base).
 
 use osculate_engine::store::Store;
 use osculate_engine::{Real, finite};

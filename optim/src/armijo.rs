@@ -6,6 +6,9 @@
 //! ```text
 //! η ← min(γ^(1/steps of an epoch) η, η_max);   while f(θ − ηg) > f − cη‖g‖²: η ← βη;   θ ← θ − ηg
 //! ```
+//!
+//! Defaults, of the authors' code: η = 1 at first, c = 0.1, β = 0.9, γ = 2, η_max = 10, at most 100 trials a step. Deviation: where none of
+//! these goes down, no step is taken (the code takes one of 1e-6).
 
 use osculate_engine::store::Store;
 use osculate_engine::{Real, dot};

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Averages take the current point in before the step. Deviations: variances are kept centred; ASGDc starts with cov = 0 and ν = var g;
-//! rates stay between `least` and `most`, since under noise alone they would decay to 0 or grow without end, whichever side of
+//! rates stay between `least_rate` and `most_rate`, since under noise alone they would decay to 0 or grow without end, whichever side of
 //! √((1 − β²)/β) the trust α is on (0.46 for β = 0.9, 0.14 for 0.99); differences that could not be squared count as the largest that can.
 
 use osculate_engine::store::Store;
@@ -22,7 +22,7 @@ use crate::optimizer::{check_len, check_new};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
 use crate::vectors::{Limits, Vectors, between};
-use crate::{Optimizer, Oracle, Report, Result, Status};
+use crate::{Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`Asgd`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,15 +38,26 @@ pub struct Config {
     /// γ of ASGDc; ASGD if there is none.
     pub confidence: Option<f64>,
     /// Smallest rate.
-    pub least: f64,
+    pub least_rate: f64,
     /// Largest rate.
-    pub most: f64,
+    pub most_rate: f64,
+    /// Course of α.
+    pub schedule: Schedule,
 }
 
 impl Config {
     /// Algorithm 8.
     pub fn spread() -> Config {
-        Config { trust: 0.5, decay: 0.99, variance: 1.0, epsilon: 1e-12, confidence: None, least: 1e-6, most: 0.5 }
+        Config {
+            trust: 0.5,
+            decay: 0.99,
+            variance: 1.0,
+            epsilon: 1e-12,
+            confidence: None,
+            least_rate: 1e-6,
+            most_rate: 0.5,
+            schedule: Schedule::default(),
+        }
     }
 
     /// Algorithm 9, γ = 1: with the paper's 0.1 rates run to their bound.
@@ -62,19 +73,20 @@ impl Options for Config {
         see("variance", Field::Number(&mut self.variance));
         see("epsilon", Field::Number(&mut self.epsilon));
         see("confidence", Field::Maybe(&mut self.confidence));
-        see("least", Field::Number(&mut self.least));
-        see("most", Field::Number(&mut self.most));
+        see("least-rate", Field::Number(&mut self.least_rate));
+        see("most-rate", Field::Number(&mut self.most_rate));
+        self.schedule.each(see);
     }
 }
 
-/// θ, θ̄, ḡ and var θ, with var g (ASGD) or cov and ν (ASGDc), from g.
+/// θ, θ̄, ḡ and var θ, with var g (ASGD) or cov and ν (ASGDc), from g; the sum of the rates.
 #[derive(Debug, Clone)]
 enum Rule<T> {
-    Spread(Vectors<T, 5, 1, 1>),
-    Confident(Vectors<T, 6, 1, 1>),
+    Spread(Vectors<T, 5, 1, 1, 1>),
+    Confident(Vectors<T, 6, 1, 1, 1>),
 }
 
-/// ASGD and ASGDc, see the [module](self).
+/// ASGD and ASGDc, see the [module](self); the step size that is reported is the mean of the rates.
 ///
 /// ```
 /// use osculate_engine::{spec, Array, Device, Examples, Func};
@@ -99,7 +111,7 @@ pub struct Asgd<T> {
     rule: Rule<T>,
 }
 
-/// Algorithm 8: new θ̄, ḡ, var θ and var g from θ, them and g, and the step.
+/// Algorithm 8: new θ̄, ḡ, var θ and var g from θ, them and g, and the rate.
 pub(crate) fn spread<'t>(
     config: Config,
     limits: Limits,
@@ -112,8 +124,8 @@ pub(crate) fn spread<'t>(
     let (mx, mg) = (mx + (1.0 - beta) * dx, mg + (1.0 - beta) * dg);
     let vx = beta * vx + beta * (1.0 - beta) * dx * dx;
     let vg = beta * vg + beta * (1.0 - beta) * dg * dg;
-    let rate = between(trust * (vx / (vg + epsilon)).sqrt(), [config.least, config.most]);
-    ([mx, mg, vx, vg], rate * g)
+    let rate = between(trust * (vx / (vg + epsilon)).sqrt(), [config.least_rate, config.most_rate]);
+    ([mx, mg, vx, vg], rate)
 }
 
 impl<T: Real> Asgd<T> {
@@ -123,9 +135,12 @@ impl<T: Real> Asgd<T> {
     /// Options out of range.
     pub fn new(len: usize, config: Config) -> Result<Asgd<T>> {
         check_new::<T>(len, &config)?;
-        for (option, value) in
-            [("trust", config.trust), ("variance", config.variance), ("least", config.least), ("most", config.most)]
-        {
+        for (option, value) in [
+            ("trust", config.trust),
+            ("variance", config.variance),
+            ("least-rate", config.least_rate),
+            ("most-rate", config.most_rate),
+        ] {
             positive(option, value)?;
         }
         not_negative("epsilon", config.epsilon)?;
@@ -134,11 +149,11 @@ impl<T: Real> Asgd<T> {
         let limits = Limits::of::<T>();
         let (beta, epsilon) = (config.decay, config.epsilon.max(limits.least));
         let rule = match config.confidence {
-            None => Rule::Spread(Vectors::new(move |[trust], [x, mx, mg, vx, vg], [g]| {
-                let ([mx, mg, vx, vg], step) = spread(config, limits, trust, [x, mx, mg, vx, vg], g);
-                [x - step, mx, mg, vx, vg]
+            None => Rule::Spread(Vectors::summing(move |[trust], [x, mx, mg, vx, vg], [g]| {
+                let ([mx, mg, vx, vg], rate) = spread(config, limits, trust, [x, mx, mg, vx, vg], g);
+                ([x - rate * g, mx, mg, vx, vg], [rate])
             })?),
-            Some(gamma) => Rule::Confident(Vectors::new(move |[trust], [x, mx, mg, vx, cov, nu], [g]| {
+            Some(gamma) => Rule::Confident(Vectors::summing(move |[trust], [x, mx, mg, vx, cov, nu], [g]| {
                 let (dx, dg) = (between(x - mx, limits.squared), between(g - mg, limits.squared));
                 let (mx, mg) = (mx + (1.0 - beta) * dx, mg + (1.0 - beta) * dg);
                 let vx = beta * (vx + (1.0 - beta) * dx * dx);
@@ -148,8 +163,8 @@ impl<T: Real> Asgd<T> {
                 let off = between(g - mg - slope * between(x - mx, limits.squared), limits.squared);
                 let nu = beta * nu + (1.0 - beta) * off * off;
                 let curvature = slope.abs() + gamma * between(nu / (vx + epsilon), limits.added).sqrt();
-                let rate = trust / (curvature + epsilon);
-                [x - between(rate, [config.least, config.most]) * g, mx, mg, vx, cov, nu]
+                let rate = between(trust / (curvature + epsilon), [config.least_rate, config.most_rate]);
+                ([x - rate * g, mx, mg, vx, cov, nu], [rate])
             })?),
         };
         let constant = |value: f64| vec![T::narrow(value); len];
@@ -172,14 +187,15 @@ impl<T: Real> Optimizer<T> for Asgd<T> {
         if self.steps == 0 {
             self.kept[0].copy_from_slice(params);
         }
-        let (trust, g) = (self.config.trust, &self.gradient[..]);
-        match (&mut self.rule, &mut self.kept[..]) {
+        let trust = self.config.trust * self.config.schedule.factor(self.steps);
+        let g = &self.gradient[..];
+        let [rates] = match (&mut self.rule, &mut self.kept[..]) {
             (Rule::Spread(rule), [a, b, c, d]) => rule.run([trust], [params, a, b, c, d], [g])?,
             (Rule::Confident(rule), [a, b, c, d, e]) => rule.run([trust], [params, a, b, c, d, e], [g])?,
-            _ => [], // there are as many vectors as the rule was traced for
+            _ => [0.0], // there are as many vectors as the rule was traced for
         };
         self.steps += 1;
-        Ok(Report::new(Status::Stepped, loss, trust))
+        Ok(Report::new(Status::Stepped, loss, rates / params.len() as f64))
     }
 
     fn save(&self) -> Store {

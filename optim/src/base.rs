@@ -14,7 +14,7 @@
 //! adadelta  v = β₂v + (1−β₂)g²  W g = √((u + ε)/(v + ε)) · g     u = β₂u + (1−β₂)(W g)²           Zeiler 2012
 //! ```
 //!
-//! Where v is kept, gradients that could not be squared (in f32, beyond 9e18) count as the largest that can, as do sums beyond a quarter
+//! Deviations: where v is kept, gradients that could not be squared (in f32, beyond 9e18) count as the largest that can, as do sums beyond a quarter
 //! of the type's numbers (8e37): what is kept stays finite. Adadelta's root of a quotient is a quotient of roots in PyTorch: the same,
 //! but in f32 for gradients above 1e17.
 

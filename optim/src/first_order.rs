@@ -5,7 +5,9 @@
 //! g ← g · min(1, c/‖g‖)               θ ← (1 − η_t λ)θ − η_t W g   decoupled (Loshchilov and Hutter 2019)
 //! ```
 //!
-//! All in the forms and with the defaults of PyTorch; where that has no learning rate (SGD), 0.1.
+//! All in the forms of PyTorch, λ for all parameters alike; a decay of some belongs in the loss. The defaults are its too (momentum's and
+//! Nesterov's β₁ = 0.9), but for η = 0.1 of SGD and 0.01 of both, where it has none or 0.001 by version, and Adadelta's β₂ = 0.95 and
+//! ε = 1e-6, which are its paper's.
 
 use osculate_engine::store::Store;
 use osculate_engine::{Real, dot};

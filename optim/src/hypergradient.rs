@@ -1,16 +1,20 @@
 //! Hypergradient descent: the learning rate goes down its own gradient.
 //!
 //! A. G. Baydin, R. Cornish, D. Martínez Rubio, M. Schmidt, F. Wood, *Online Learning Rate Adaptation with Hypergradient Descent*, 2018.
-//! With u the direction of the step before, η ← η + κ ⟨g, u⟩, then θ ← θ − ηv.
+//! With u the direction of the step before, η ← η + κ ⟨g, u⟩, then θ ← θ − ηv. Defaults: η₀ = 0.1 and κ = 1e-3 of SGD, 1e-3 and
+//! 1e-7 of Adam.
+//!
+//! Deviations: those κ are the paper's experiments' (its code has 1e-6 and 1e-8); Adam's u has ε beside the debiased root, as the
+//! step has, and as in PyTorch, not beside the other. A schedule multiplies the η that is stepped with, not the η that is learnt.
 
 use osculate_engine::Real;
 
-use crate::Result;
 use crate::base::Base;
 use crate::error::{not_negative, positive};
 use crate::options::{Field, Options};
 use crate::rated::{Rated, Rule, Seen};
 use crate::registry::Entry;
+use crate::{Result, Schedule};
 
 /// The rule, around any direction.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,17 +25,19 @@ pub struct Hypergradient {
     pub growth: f64,
     /// Direction.
     pub base: Base,
+    /// Course of η beside what it learns.
+    pub schedule: Schedule,
 }
 
 impl Hypergradient {
     /// SGD-HD; κ = 1e-3 as in the paper's experiments (its code has 1e-6).
     pub fn sgd() -> Hypergradient {
-        Hypergradient { rate: 0.1, growth: 1e-3, base: Base::sgd() }
+        Hypergradient { rate: 0.1, growth: 1e-3, base: Base::sgd(), schedule: Schedule::default() }
     }
 
     /// Adam-HD, κ = 1e-7 (in the code 1e-8).
     pub fn adam() -> Hypergradient {
-        Hypergradient { rate: 1e-3, growth: 1e-7, base: Base::adam() }
+        Hypergradient { rate: 1e-3, growth: 1e-7, base: Base::adam(), schedule: Schedule::default() }
     }
 }
 
@@ -40,6 +46,7 @@ impl Options for Hypergradient {
         see("rate", Field::Number(&mut self.rate));
         see("growth", Field::Number(&mut self.growth));
         self.base.each(see);
+        self.schedule.each(see);
     }
 }
 
@@ -48,6 +55,10 @@ impl Rule for Hypergradient {
 
     fn base(&self) -> Base {
         self.base
+    }
+
+    fn schedule(&self) -> Schedule {
+        self.schedule
     }
 
     fn check(&self) -> Result<()> {

@@ -8,7 +8,8 @@
 //! g at θ + γ/(1 − γ) (θ − θ₋)        v ← γv + (1 − γ)g        θ ← θ − η W v
 //! ```
 //!
-//! W is any [base direction](crate::base): SGD's, heavy-ball momentum's or Adam's in the paper.
+//! W is any [base direction](crate::base): SGD's, heavy-ball momentum's or Adam's in the paper. Defaults: δ = 1, c = ½. Deviation: ITA's γ,
+//! negative in early steps where c < ½, is 0 there.
 
 use osculate_engine::store::Store;
 use osculate_engine::{Real, finite};
@@ -53,7 +54,7 @@ impl Config {
         match self.tail {
             None => t / (t + self.delta),
             Some(_) if step < 2 => 0.0,
-            Some(c) => c * t / (1.0 + c * t) * (1.0 - ((1.0 - c) / (t * (t + 1.0))).sqrt() / c),
+            Some(c) => (c * t / (1.0 + c * t) * (1.0 - ((1.0 - c) / (t * (t + 1.0))).sqrt() / c)).max(0.0),
         }
     }
 }

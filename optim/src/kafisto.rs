@@ -18,7 +18,8 @@
 //!
 //! Deviations: K is formed with the predicted covariance (Table 1 has the old one); R starts at 1 and is updated before it is used, as in
 //! the authors' code; x̄ starts at x₀ and qx has the square of the norm, as in the paper — `koala_compat` has what the code does instead:
-//! x̄ from 0 and after the step, the norm without its square, and a moving average of qx from 0.01. An array whose gradient is shorter
+//! x̄ from 0 and after the step, the norm without its square, a moving average of qx from 0.01, and, of Vanilla, steps along the gradient
+//! without its weight decay (S and the loss have it). With momentum steps decay, as they do without `koala_compat`. An array whose gradient is shorter
 //! than 1e-9 is left alone.
 
 use std::ops::Range;
@@ -370,6 +371,7 @@ impl<T: Real> Optimizer<T> for Kafisto<T> {
         }
 
         let rate = self.config.rate * self.config.schedule.factor(self.steps);
+        let undecayed = self.config.koala_compat && !self.config.dynamics;
         let mut step = 0.0f64;
         // At first it is where x is.
         let mut nearer = 1.0 - DECAY;
@@ -387,7 +389,8 @@ impl<T: Real> Optimizer<T> for Kafisto<T> {
                 false => 0.0,
             };
             step = step.max((factor * px).abs());
-            let scalars = [1.0 / n, weight_decay, alpha, factor * px, factor * pc, nearer];
+            let decay = if undecayed { 0.0 } else { weight_decay };
+            let scalars = [1.0 / n, decay, alpha, factor * px, factor * pc, nearer];
             let (x, g) = (&mut params[range.clone()], &g[range.clone()]);
             match &mut block.update {
                 Update::Vanilla(update) => update.run(scalars, [x], [g])?,

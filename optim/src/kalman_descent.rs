@@ -9,7 +9,7 @@
 //! ```
 //!
 //! All coordinates share P. The optimizer leaves its parameters at x⁻, where the next gradient is due. The variance of x itself enters no
-//! gain and is not kept.
+//! gain and is not kept. Defaults: η = 0.1; the paper's Q = 0.01, R = 2, P = 0.01.
 
 use osculate_engine::store::Store;
 use osculate_engine::{Real, finite};

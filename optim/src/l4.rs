@@ -8,7 +8,8 @@
 //! η = α (L − 0.9 L_min)/(⟨ĝ, v⟩ + 1e-12);   θ ← θ − ηv;   L_min ← (1 + 1/1000) L_min
 //! ```
 //!
-//! Losses must not be negative: such a step is not taken.
+//! Defaults: α = 0.15; averages over 10 steps (β₁ = 0.9), of squares over 1000; ε = 1e-4. Losses must not be negative: such a step is
+//! not taken (a deviation: the paper demands such losses). A schedule multiplies η.
 
 use osculate_engine::Real;
 
@@ -17,7 +18,7 @@ use crate::error::positive;
 use crate::options::{Field, Options};
 use crate::rated::{Rated, Rule, Seen};
 use crate::registry::Entry;
-use crate::{Error, Result};
+use crate::{Error, Result, Schedule};
 
 /// L4's rule, of momentum or of Adam.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,12 +33,14 @@ pub struct L4 {
     pub aim: f64,
     /// Steps in which L_min is forgotten.
     pub memory: f64,
+    /// Course of η.
+    pub schedule: Schedule,
 }
 
 impl L4 {
     /// Of the averaged gradient.
     pub fn momentum() -> L4 {
-        L4 { part: 0.15, base: Base::average(), first: 0.75, aim: 0.9, memory: 1000.0 }
+        L4 { part: 0.15, base: Base::average(), first: 0.75, aim: 0.9, memory: 1000.0, schedule: Schedule::default() }
     }
 
     /// Of Adam's direction, ε = 1e-4.
@@ -53,6 +56,7 @@ impl Options for L4 {
         see("first", Field::Number(&mut self.first));
         see("aim", Field::Number(&mut self.aim));
         see("memory", Field::Number(&mut self.memory));
+        self.schedule.each(see);
     }
 }
 
@@ -61,6 +65,10 @@ impl Rule for L4 {
 
     fn base(&self) -> Base {
         self.base
+    }
+
+    fn schedule(&self) -> Schedule {
+        self.schedule
     }
 
     fn check(&self) -> Result<()> {

@@ -12,12 +12,14 @@
 //!
 //! Deviations: Eq. 12 lacks a factor 4 before R, which `exact_gaussian` brings back (no difference where R = 0). If φ ≤ 0, as momentum
 //! may have it, the paper's rule would divide by a negative number: v is taken as it is, and η halved if the loss rises; with f* no step
-//! is taken. If f⁺ is not finite, η is halved and the step taken back. η stays within 1e-12 and 1e6. With f* the paper divides by φ/2
-//! though another decrease is expected, φ(t − t²/2) with t = 2Δf/(φ + R); `generalised_ratio` divides by that. `epoch` steps to an epoch
-//! make the cheap schedule of Sec. 4.4: f⁺ is evaluated in epochs 1, 2, 4, 8, … only.
+//! is taken. If φ is not finite, no step is taken and η is halved. If f⁺ is not finite, η is halved and the step taken back. η stays within 1e-12 and 1e6. With f* the paper divides by φ/2
+//! though the step is t = 2Δf/(φ + R) times v, of which φ(t − t²/2) is expected. That is no scale where t nears 2, so
+//! `generalised_ratio` has ρ = 1 + (f − f⁺ − φ(t − t²/2))/(φ max(t − t²/2, t²/2)): the paper's where t = 1, and of a parabola 2 − ηh
+//! for every t ≥ 1. A schedule's factor is one of t, and has ρ formed so; η is what adapts.
+//! `epoch` steps to an epoch make the cheap schedule of Sec. 4.4: f⁺ is evaluated in epochs 1, 2, 4, 8, … only.
 
-use osculate_engine::Real;
 use osculate_engine::store::Store;
+use osculate_engine::{Real, Request, finite};
 
 use crate::base::{Base, Form, Use, Worker, finite_state};
 use crate::error::{not_negative, number, positive};
@@ -25,7 +27,7 @@ use crate::optimizer::{check_len, check_new};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
 use crate::vectors::Vectors;
-use crate::{Error, Optimizer, Oracle, Report, Result, Status};
+use crate::{Error, Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`LrAdapt`]; the defaults are the paper's, but for η₀, which it sweeps from 1e-5 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -44,14 +46,20 @@ pub struct Config {
     pub worse: f64,
     /// f*, the least loss, if it is known.
     pub optimum: Option<f64>,
-    /// R, the variance of the loss.
+    /// R, the variance of the loss: a number,
     pub noise: f64,
+    /// plus a part of |f|, as in the paper's Fig. 4 (0.05),
+    pub noise_part: f64,
+    /// plus, if so wished, what it is measured to be in the minibatch: the variance of its examples' losses by their number (Sec. 3).
+    pub noise_measured: bool,
     /// Whether R counts four times, as exact conditioning has it.
     pub exact_gaussian: bool,
-    /// Whether ρ is relative to what a step with f* promises.
+    /// Whether ρ is of the step that is taken with f*, not of v.
     pub generalised_ratio: bool,
     /// Steps to an epoch, if f⁺ is to be evaluated in epochs 1, 2, 4, 8, … only; else 0.
     pub epoch: u64,
+    /// Course of the part of v that is stepped.
+    pub schedule: Schedule,
 }
 
 impl Config {
@@ -66,9 +74,12 @@ impl Config {
             worse: 0.75,
             optimum: None,
             noise: 0.0,
+            noise_part: 0.0,
+            noise_measured: false,
             exact_gaussian: false,
             generalised_ratio: false,
             epoch: 0,
+            schedule: Schedule::default(),
         }
     }
 
@@ -88,9 +99,12 @@ impl Options for Config {
         see("worse", Field::Number(&mut self.worse));
         see("optimum", Field::Maybe(&mut self.optimum));
         see("noise", Field::Number(&mut self.noise));
+        see("noise-part", Field::Number(&mut self.noise_part));
+        see("noise-measured", Field::Flag(&mut self.noise_measured));
         see("exact-gaussian", Field::Flag(&mut self.exact_gaussian));
         see("generalised-ratio", Field::Flag(&mut self.generalised_ratio));
         see("epoch", Field::Count(&mut self.epoch));
+        self.schedule.each(see);
     }
 }
 
@@ -137,6 +151,8 @@ impl<T: Real> LrAdapt<T> {
             positive(option, value)?;
         }
         not_negative("noise", config.noise)?;
+        not_negative("noise-part", config.noise_part)?;
+        config.schedule.check()?;
         number("optimum", config.optimum.unwrap_or(0.0))?;
         if config.worse.is_nan() || config.worse > config.better {
             return Err(Error::Option { option: "worse", value: config.worse, why: "at most `better` is wanted" });
@@ -164,6 +180,19 @@ impl<T: Real> LrAdapt<T> {
         &self.trial
     }
 
+    /// The loss, whether it and its gradient are finite, and what the loss's variance is measured to be.
+    fn look(&mut self, params: &[T], oracle: &mut dyn Oracle<T>) -> Result<(f64, bool, f64)> {
+        if !self.config.noise_measured {
+            let (loss, known) = oracle.checked_gradient(params, &mut self.gradient)?;
+            return Ok((loss, known, 0.0));
+        }
+        let moments = oracle.moments(params, None, Request::gradient().means())?;
+        let each = T::narrow(1.0 / moments.count() as f64);
+        self.gradient.iter_mut().zip(&moments.gradient()?.sum).for_each(|(g, sum)| *g = *sum * each);
+        let (loss, variance) = (moments.loss(), moments.loss_variance()? / moments.count() as f64);
+        Ok((loss, loss.is_finite() && variance.is_finite() && finite(&self.gradient), variance))
+    }
+
     fn scale_rate(&mut self, factor: f64) {
         self.rate = (self.rate * factor).clamp(RATES.0, RATES.1);
     }
@@ -172,16 +201,17 @@ impl<T: Real> LrAdapt<T> {
 impl<T: Real> Optimizer<T> for LrAdapt<T> {
     fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
         check_len(self.gradient.len(), params.len())?;
-        let (loss, finite) = oracle.checked_gradient(params, &mut self.gradient)?;
         let (config, rate) = (self.config, self.rate);
+        let (loss, known, measured) = self.look(params, oracle)?;
         let evaluates = config.evaluates(self.worker.steps());
-        if !finite {
+        if !known {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
         let [phi] = self.worker.run(&mut self.velocity, &self.gradient, Use::scaled(rate))?;
         self.trial = Trial { phi, after: f64::NAN, ratio: f64::NAN };
         let descends = phi > 0.0 && phi.is_finite();
-        let noise = if config.exact_gaussian { 4.0 * config.noise } else { config.noise };
+        let noise = config.noise + config.noise_part * loss.abs() + measured;
+        let noise = if config.exact_gaussian { 4.0 * noise } else { noise };
         // Line 8 to 12: how much of v.
         let part = match config.optimum {
             _ if !descends => 1.0,
@@ -189,8 +219,13 @@ impl<T: Real> Optimizer<T> for LrAdapt<T> {
             None if noise == 0.0 => 1.0,
             None => phi / (phi + noise),
         };
+        let factor = config.schedule.factor(self.worker.steps() - 1);
+        let part = factor * part;
         if !descends && config.optimum.is_some() || !T::narrow(part).is_finite() || !phi.is_finite() {
             self.velocity.fill(T::zero()); // an infinity would stay
+            if !phi.is_finite() {
+                self.scale_rate(config.down);
+            }
             return Ok(Report::new(Status::NoDescent, loss, 0.0));
         }
         self.advance.run([part], [params, &mut self.before], [&self.velocity])?;
@@ -215,11 +250,17 @@ impl<T: Real> Optimizer<T> for LrAdapt<T> {
             self.scale_rate(if after <= loss { 1.0 } else { config.down });
             return Ok(report);
         }
-        let expected = match config.generalised_ratio {
-            true => phi * (part - 0.5 * part * part),
-            false => 0.5 * phi,
+        let ratio = match config.generalised_ratio || factor != 1.0 {
+            false => (loss - after) / (0.5 * phi),
+            true => {
+                let bend = 0.5 * part * part;
+                let expected = part - bend;
+                1.0 + ((loss - after) / phi - expected) / expected.max(bend)
+            }
         };
-        let ratio = (loss - after) / expected;
+        if !ratio.is_finite() {
+            return Ok(report); // nothing was stepped, or nothing can be said of it
+        }
         self.trial.ratio = ratio;
         report.ratio = Some(ratio);
         if ratio > config.better {

@@ -10,7 +10,7 @@
 //! 1dc  every m steps the origin of t moves to θ, then v̂ turns around it                            Algorithm 7
 //! ```
 //!
-//! The first m (`warm_up`) steps are momentum's, θ ← θ − η₀v, the next m fill the averages (Algorithm 5). Deviations: averages are kept centred, and
+//! The first m (`first_steps`) steps are momentum's, θ ← θ − η₀v, the next m fill the averages (Algorithm 5). Deviations: averages are kept centred, and
 //! with that the shift of 1dc is right for averages of any weight (the paper's formulas assume weight 1); where λ = 0, εα against the
 //! slope; a direction of length 0 is not taken; the first averages pair gradients with where they were taken (Algorithm 5 is printed with
 //! the step between, which `raw_warm_up` does).
@@ -25,7 +25,7 @@ use crate::options::{self, Field, Options};
 use crate::registry::Entry;
 use crate::regression::Line;
 use crate::vectors::{Limits, Vectors, between};
-use crate::{Optimizer, Oracle, Report, Result, Status};
+use crate::{Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`Ogr`]; the paper names no values but those it plots.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,9 +45,9 @@ pub struct Config {
     /// η₀ of the first steps.
     pub first_rate: f64,
     /// m of the first steps.
-    pub warm_up: u64,
+    pub first_steps: u64,
     /// m of 1ds and 1dc: steps along one direction.
-    pub period: u64,
+    pub turn: u64,
     /// What to do if λ < 0: `reverse` leaves the maximum, `descend` takes a gradient step of η.
     pub negative: usize,
     /// Where the line's zero is: `averaged` of the line, or `latest`, from the last point along its slope (Eq. 6).
@@ -56,6 +56,8 @@ pub struct Config {
     pub soft: Option<f64>,
     /// Whether the first averages pair each gradient with the parameters after the step, as Algorithm 5 is printed.
     pub raw_warm_up: bool,
+    /// Course of α, η and η₀.
+    pub schedule: Schedule,
 }
 
 impl Config {
@@ -74,12 +76,13 @@ impl Config {
             clip: 0.1,
             rate: 0.3,
             first_rate: 0.015,
-            warm_up: 10,
-            period: 10,
+            first_steps: 10,
+            turn: 10,
             negative: 0,
             origin: 0,
             soft: None,
             raw_warm_up: false,
+            schedule: Schedule::default(),
         }
     }
 
@@ -95,7 +98,12 @@ impl Config {
 
     /// Algorithm 7.
     pub fn centred() -> Config {
-        Config { period: 1, ..Config::of(Config::DC) }
+        Config { turn: 1, ..Config::of(Config::DC) }
+    }
+
+    /// Steps before those along the line.
+    fn warm(&self) -> u64 {
+        self.first_steps.saturating_mul(2)
     }
 
     fn check(&self) -> Result<()> {
@@ -103,12 +111,13 @@ impl Config {
             ("trust", self.trust),
             ("clip", self.clip),
             ("first-rate", self.first_rate),
-            ("warm-up", self.warm_up as f64),
-            ("period", self.period as f64),
+            ("first-steps", self.first_steps as f64),
+            ("turn", self.turn as f64),
             ("soft", self.soft.unwrap_or(1.0)),
         ] {
             positive(option, value)?;
         }
+        self.schedule.check()?;
         decay("decay", self.decay)?;
         decay("momentum", self.momentum)?;
         not_negative("rate", self.rate)
@@ -124,12 +133,13 @@ impl Options for Config {
         see("clip", Field::Number(&mut self.clip));
         see("rate", Field::Number(&mut self.rate));
         see("first-rate", Field::Number(&mut self.first_rate));
-        see("warm-up", Field::Count(&mut self.warm_up));
-        see("period", Field::Count(&mut self.period));
+        see("first-steps", Field::Count(&mut self.first_steps));
+        see("turn", Field::Count(&mut self.turn));
         see("negative", Field::Choice(&mut self.negative, &["reverse", "descend"]));
         see("origin", Field::Choice(&mut self.origin, &["averaged", "latest"]));
         see("soft", Field::Maybe(&mut self.soft));
         see("raw-warm-up", Field::Flag(&mut self.raw_warm_up));
+        self.schedule.each(see);
     }
 }
 
@@ -148,7 +158,7 @@ struct Along<T> {
 /// let loss = Func::trace(spec([]), spec([]), |_, w, x| 1.5 * (w - x).square())?;
 /// let data = Examples::new(spec([]), Array::new([2], vec![1.0, 3.0])?)?.all()?;
 /// let mut oracles = Minibatches::new(&loss, &Device::cpu());
-/// let (mut w, mut ogr) = ([0.0], Ogr::new(1, Config { warm_up: 2, clip: 1.0, ..Config::one() })?);
+/// let (mut w, mut ogr) = ([0.0], Ogr::new(1, Config { first_steps: 2, clip: 1.0, ..Config::one() })?);
 /// for _ in 0..40 {
 ///     ogr.step(&mut w, &mut oracles.on(&data))?;
 /// }
@@ -226,9 +236,9 @@ impl<T: Real> Ogr<T> {
 
     /// Steps since directions turn, if they do in this one.
     fn since(&self) -> Option<u64> {
-        let Config { warm_up, period, variant, .. } = self.config;
+        let Config { turn, variant, .. } = self.config;
         let turns = variant == Config::DS || variant == Config::DC;
-        self.steps.checked_sub(2 * warm_up).filter(|after| turns && after % period == 0)
+        self.steps.checked_sub(self.config.warm()).filter(|after| turns && after % turn == 0)
     }
 
     /// What is done before the gradient of a step is used.
@@ -260,7 +270,10 @@ impl<T: Real> Optimizer<T> for Ogr<T> {
         if !known {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
-        let Config { variant, warm_up, trust, clip, rate, .. } = self.config;
+        let Config { variant, first_steps, clip, .. } = self.config;
+        let factor = self.config.schedule.factor(self.steps);
+        let [trust, rate, first_rate] =
+            [self.config.trust, self.config.rate, self.config.first_rate].map(|rate| factor * rate);
         let g = &self.gradient;
         // Directions turn before slopes along them are known; a step refused then finds them turned, which is no matter but the first
         // time and where two trade places. Slopes are finite if these are.
@@ -271,11 +284,11 @@ impl<T: Real> Optimizer<T> for Ogr<T> {
         }
         self.prepare(params)?;
         let g = &self.gradient;
-        let warming = self.steps < 2 * warm_up;
+        let warming = self.steps < self.config.warm();
         let (mut step, mut status) = (0.0, Status::Stepped);
         let [slope, place] = dots([[&g[..], &self.now.unit], [params, &self.now.unit]]);
         let (mut line, mut next, mut moved, mut last) = (self.now.line, self.next.line, self.moved, self.last);
-        if self.steps >= warm_up && !(warming && self.config.raw_warm_up) {
+        if self.steps >= first_steps && !(warming && self.config.raw_warm_up) {
             let t = if variant == Config::DC && !warming { moved } else { place };
             line.add(t, slope);
             if !self.next.unit.is_empty() && !warming {
@@ -285,7 +298,7 @@ impl<T: Real> Optimizer<T> for Ogr<T> {
             moved = t;
         }
         let scalars = match warming {
-            true => [0.0, 0.0, self.config.first_rate],
+            true => [0.0, 0.0, first_rate],
             false => {
                 let t = moved;
                 let (curvature, extremum) = (line.slope(), line.root());
@@ -314,12 +327,12 @@ impl<T: Real> Optimizer<T> for Ogr<T> {
         (self.now.line, self.next.line, self.moved, self.last) = (line, next, moved, last);
         let changed = [&mut *params, &mut self.velocity];
         let [squared] = self.advance.run(scalars, changed, [&self.now.unit, &self.gradient])?;
-        if warming && self.config.raw_warm_up && self.steps >= warm_up {
+        if warming && self.config.raw_warm_up && self.steps >= first_steps {
             self.now.line.add(dot(params, &self.now.unit), slope);
         }
         self.steps += 1;
         // The first direction; from then on that of Algorithm 1 turns at every step.
-        if self.steps == warm_up {
+        if self.steps == first_steps {
             self.turn(squared)?;
             if variant == Config::DS {
                 std::mem::swap(&mut self.now.unit, &mut self.next.unit);
@@ -327,7 +340,7 @@ impl<T: Real> Optimizer<T> for Ogr<T> {
         } else if variant == 0 && !warming {
             self.turn(squared)?;
         }
-        Ok(Report::new(status, loss, if warming { self.config.first_rate } else { step.abs() }))
+        Ok(Report::new(status, loss, if warming { first_rate } else { step.abs() }))
     }
 
     fn save(&self) -> Store {

@@ -7,7 +7,10 @@
 //!                                                                Interpolation*, 2020
 //! ```
 //!
-//! No step is taken where ‖g‖ < 1e-8.
+//! ALI-G's momentum, and here anyone's: z ← μz − ηg, θ ← θ − ηg + μz. Defaults: f* = 0; c = ½, γ = 2, η₀ = 1; ALI-G's η_max 0.1.
+//!
+//! No step is taken where ‖g‖ < 1e-8, nor (a deviation) where L ≤ f*: f* is no bound of such a loss, and a step back along the gradient,
+//! which the formulas take, would be all that `sps` may grow from. A schedule multiplies η.
 
 use osculate_engine::Real;
 
@@ -16,7 +19,7 @@ use crate::error::{not_negative, number, positive};
 use crate::options::{Field, Options};
 use crate::rated::{Rated, Rule, Seen};
 use crate::registry::Entry;
-use crate::{Error, Result};
+use crate::{Error, Result, Schedule};
 
 /// Polyak's step and its bounds.
 ///
@@ -47,12 +50,26 @@ pub struct Polyak {
     pub epoch: u64,
     /// η before the first step, for the growth.
     pub first: f64,
+    /// μ.
+    pub velocity: f64,
+    /// Course of η.
+    pub schedule: Schedule,
 }
 
 impl Polyak {
     /// SPS with smooth growth: c = ½, γ = 2.
     pub fn sps() -> Polyak {
-        Polyak { optimum: 0.0, scale: 0.5, epsilon: 1e-8, most: None, growth: Some(2.0), epoch: 100, first: 1.0 }
+        Polyak {
+            optimum: 0.0,
+            scale: 0.5,
+            epsilon: 1e-8,
+            most: None,
+            growth: Some(2.0),
+            epoch: 100,
+            first: 1.0,
+            velocity: 0.0,
+            schedule: Schedule::default(),
+        }
     }
 
     /// SPS_max: c = ½, η at most 1.
@@ -75,6 +92,8 @@ impl Options for Polyak {
         see("growth", Field::Maybe(&mut self.growth));
         see("epoch", Field::Count(&mut self.epoch));
         see("first", Field::Number(&mut self.first));
+        see("velocity", Field::Number(&mut self.velocity));
+        self.schedule.each(see);
     }
 }
 
@@ -83,6 +102,14 @@ impl Rule for Polyak {
 
     fn base(&self) -> Base {
         Base::sgd()
+    }
+
+    fn schedule(&self) -> Schedule {
+        self.schedule
+    }
+
+    fn velocity(&self) -> f64 {
+        self.velocity
     }
 
     fn check(&self) -> Result<()> {
@@ -103,10 +130,11 @@ impl Rule for Polyak {
     }
 
     fn rate(&self, state: &mut [f64], seen: &Seen) -> Option<f64> {
-        if seen.squared < 1e-16 {
+        let above = seen.loss - self.optimum;
+        if seen.squared < 1e-16 || above <= 0.0 {
             return None;
         }
-        let mut rate = (seen.loss - self.optimum) / (self.scale * seen.squared + self.epsilon);
+        let mut rate = above / (self.scale * seen.squared + self.epsilon);
         if let Some(most) = self.most {
             rate = rate.min(most);
         }

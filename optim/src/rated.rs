@@ -4,10 +4,11 @@ use osculate_engine::store::Store;
 use osculate_engine::{Real, dots, finite};
 
 use crate::base::{Base, Form, Use, Worker, finite_state};
+use crate::error::decay;
 use crate::optimizer::{check_len, check_new};
 use crate::options::{self, Options};
-use crate::vectors::{Limits, Vectors};
-use crate::{Optimizer, Oracle, Report, Result, Status};
+use crate::vectors::{Limits, Vectors, between};
+use crate::{Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// A rule that chooses the learning rate of each step; it is its own options.
 pub trait Rule: Options + Clone {
@@ -25,6 +26,16 @@ pub trait Rule: Options + Clone {
 
     /// Its numbers before the first step.
     fn start(&self) -> Vec<f64>;
+
+    /// Course of what the rule chooses.
+    fn schedule(&self) -> Schedule {
+        Schedule::default()
+    }
+
+    /// μ of a velocity that steps add up in, if it is not 0.
+    fn velocity(&self) -> f64 {
+        0.0
+    }
 
     /// The learning rate; none if no step is to be taken. `state` are its numbers.
     fn rate(&self, state: &mut [f64], seen: &Seen) -> Option<f64>;
@@ -45,7 +56,7 @@ pub struct Seen {
     pub slope: f64,
 }
 
-/// An optimizer whose learning rate a [`Rule`] chooses: θ ← θ − ηv.
+/// An optimizer whose learning rate a [`Rule`] chooses: θ ← θ − ηv; with μ, z ← μz − ηv and θ ← θ − ηv + μz.
 #[derive(Debug, Clone)]
 pub struct Rated<T, R> {
     rule: R,
@@ -53,8 +64,11 @@ pub struct Rated<T, R> {
     next: Vec<f64>,
     gradient: Vec<T>,
     direction: Vec<T>,
+    /// z, if there is one.
+    velocity: Vec<T>,
     worker: Worker<T, 3>,
     advance: Vectors<T, 1, 1, 1>,
+    glide: Vectors<T, 2, 1, 2>,
 }
 
 impl<T: Real, R: Rule> Rated<T, R> {
@@ -65,14 +79,22 @@ impl<T: Real, R: Rule> Rated<T, R> {
     pub fn new(len: usize, rule: R) -> Result<Rated<T, R>> {
         check_new::<T>(len, &rule)?;
         rule.check()?;
+        rule.schedule().check()?;
+        decay("velocity", rule.velocity())?;
+        let limits = Limits::of::<T>();
         let state = rule.start();
         Ok(Rated {
             next: state.clone(),
             state,
             gradient: vec![T::zero(); len],
             direction: vec![T::zero(); len],
+            velocity: vec![T::zero(); if rule.velocity() > 0.0 { len } else { 0 }],
             worker: Worker::new(rule.base(), Form::Direction, len)?,
             advance: Vectors::new(|[rate], [x], [v]| [x - rate * v])?,
+            glide: Vectors::new(move |[rate, mu], [x, z], [v]| {
+                let z = between(mu * z - rate * v, limits.added);
+                [x - rate * v + mu * z, z]
+            })?,
             rule,
         })
     }
@@ -97,6 +119,7 @@ impl<T: Real, R: Rule> Optimizer<T> for Rated<T, R> {
         };
         self.next.copy_from_slice(&self.state);
         let rate = self.rule.rate(&mut self.next, &Seen { steps, loss, squared, previous, slope });
+        let rate = rate.map(|rate| rate * self.rule.schedule().factor(steps));
         // As the kernel has it.
         let fits = |rate: f64| T::narrow(rate).wide().abs() * length < Limits::of::<T>().step;
         if rate.is_none_or(fits) && self.next.iter().all(|x| x.is_finite()) {
@@ -108,7 +131,11 @@ impl<T: Real, R: Rule> Optimizer<T> for Rated<T, R> {
             }
             return Ok(Report::new(Status::NoDescent, loss, 0.0));
         };
-        self.advance.run([rate], [params], [&self.direction])?;
+        if self.velocity.is_empty() {
+            self.advance.run([rate], [params], [&self.direction])?;
+        } else {
+            self.glide.run([rate, self.rule.velocity()], [params, &mut self.velocity], [&self.direction])?;
+        }
         Ok(Report::new(Status::Stepped, loss, rate))
     }
 
@@ -117,6 +144,7 @@ impl<T: Real, R: Rule> Optimizer<T> for Rated<T, R> {
         options::save(&mut self.rule.clone(), &mut store);
         store.put("state", &self.state);
         store.put("direction", &self.direction);
+        store.put("velocity", &self.velocity);
         self.worker.save(&mut store);
         store
     }
@@ -126,9 +154,10 @@ impl<T: Real, R: Rule> Optimizer<T> for Rated<T, R> {
         options::check(&mut self.rule.clone(), state)?;
         let numbers = state.get::<f64>("state", self.state.len())?;
         let direction: Vec<T> = state.get("direction", self.direction.len())?;
-        finite_state(numbers.iter().all(|x| x.is_finite()) && finite(&direction))?;
+        let velocity: Vec<T> = state.get("velocity", self.velocity.len())?;
+        finite_state(numbers.iter().all(|x| x.is_finite()) && finite(&direction) && finite(&velocity))?;
         self.worker.load(state)?;
-        (self.state, self.direction) = (numbers, direction);
+        (self.state, self.direction, self.velocity) = (numbers, direction, velocity);
         Ok(())
     }
 }

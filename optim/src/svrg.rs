@@ -7,7 +7,8 @@
 //! v = g(θ) − g(s) + μ        θ ← θ − η W v
 //! ```
 //!
-//! W is any [base direction](crate::base), SGD's in the paper. The oracle must know the data: `oracles.on(&batch).of(&all)`.
+//! W is any [base direction](crate::base), SGD's in the paper. Defaults: η = 0.1, m = 100; s is the last θ of the steps before (the
+//! paper's option I), where the paper's analysis takes a random one. The oracle must know the data: `oracles.on(&batch).of(&all)`.
 
 use osculate_engine::store::Store;
 use osculate_engine::{Real, finite};

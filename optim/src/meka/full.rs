@@ -82,6 +82,8 @@ fn mean_diagonal(matrix: &[f64], len: usize) -> f64 {
 
 impl<T: Real> Model<T> for Full<T> {
     fn request(&self, base: Request) -> Request {
+        // Its variances are those of the rows.
+        let base = base.means();
         if base.hvp { base.and_inner() } else { base }
     }
 

@@ -25,7 +25,11 @@
 //! coefficients, not on the step (the latter diverges); Q is that of the current step (Eq. 4); the variances are those of the
 //! minibatch mean unless [`VarianceOf::Sample`]; λ is 0 in the first step, whose prediction is void; the displacement is measured
 //! (θ − previous θ), so that weight decay or a projection between steps is accounted for; where the improvement
-//! is a million times its deviation, the mean's minimiser is taken (the limit of vanishing noise) instead of a vanishing step.
+//! is a million times its deviation, the mean's minimiser is taken (the limit of vanishing noise) instead of a vanishing step. Eq. 23 and
+//! the other corrections are there but off: Algorithm 1 has none, and with averages over 1000 steps curvatures are hardly ever negative.
+//!
+//! Kept as the model has them, though they are not quite so: V₀ counts the errors of the loss now and after the step as independent, and
+//! the loss and its gradient, of one minibatch, are filtered as if they were.
 
 mod config;
 mod diagonal;

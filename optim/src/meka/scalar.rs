@@ -59,8 +59,12 @@ impl<T: Real> Scalar<T> {
 
 impl<T: Real> Model<T> for Scalar<T> {
     fn request(&self, base: Request) -> Request {
-        // Slopes along the direction come with gradients alone.
-        if self.config.directional { Request { gradient: true, ..base }.and_inner() } else { base }
+        match (self.config.noise, self.config.directional) {
+            (Some(_), _) => base.means(),
+            // Slopes along the direction come with gradients alone.
+            (None, true) => Request { gradient: true, ..base }.and_inner(),
+            (None, false) => base,
+        }
     }
 
     fn filter(&mut self, seen: &Seen<'_, T>, mean: &[T], next: &mut [T], direction: &mut [T]) -> Result<Filtered> {

@@ -32,7 +32,7 @@ use crate::options::{self, Field, Options};
 use crate::registry::Entry;
 use crate::symmetric::Symmetric;
 use crate::vectors::{Limits, Vectors};
-use crate::{Error, Optimizer, Oracle, Report, Result, Status};
+use crate::{Error, Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`OgrD`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,9 +60,11 @@ pub struct Config {
     /// ASGD's trust, for what is not the subspace's.
     pub trust: f64,
     /// Largest of ASGD's rates.
-    pub most: f64,
+    pub most_rate: f64,
     /// Seed of the first basis.
     pub seed: u64,
+    /// Course of the whole step.
+    pub schedule: Schedule,
 }
 
 impl Config {
@@ -87,8 +89,9 @@ impl Config {
             rate: 0.3,
             weight: 1.0,
             trust: 0.5,
-            most: 0.5,
+            most_rate: 0.5,
             seed: 0,
+            schedule: Schedule::default(),
         }
     }
 
@@ -108,7 +111,7 @@ impl Config {
             return Err(Error::Option { option: "dimensions", value: self.dimensions as f64, why });
         }
         for (option, value) in
-            [("divisor", self.divisor), ("cut", self.cut), ("trust", self.trust), ("most", self.most)]
+            [("divisor", self.divisor), ("cut", self.cut), ("trust", self.trust), ("most-rate", self.most_rate)]
         {
             positive(option, value)?;
         }
@@ -121,6 +124,7 @@ impl Config {
         }
         decay("decay", self.decay)?;
         decay("momentum", self.momentum)?;
+        self.schedule.check()?;
         not_negative("exploration", self.exploration)?;
         not_negative("rate", self.rate)?;
         if !(0.0..=1.0).contains(&self.weight) {
@@ -143,8 +147,9 @@ impl Options for Config {
         see("rate", Field::Number(&mut self.rate));
         see("weight", Field::Number(&mut self.weight));
         see("trust", Field::Number(&mut self.trust));
-        see("most", Field::Number(&mut self.most));
+        see("most-rate", Field::Number(&mut self.most_rate));
         see("seed", Field::Count(&mut self.seed));
+        self.schedule.each(see);
     }
 }
 
@@ -211,13 +216,13 @@ impl<T: Real> OgrD<T> {
         let diagonal = match weight < 1.0 {
             false => None,
             true => {
-                let own = asgd::Config { decay: config.decay, most: config.most, ..asgd::Config::spread() };
+                let own = asgd::Config { decay: config.decay, most_rate: config.most_rate, ..asgd::Config::spread() };
                 let ones = || vec![T::one(); len];
                 let limits = Limits::of::<T>();
                 let rule = Vectors::new(move |[trust], [next, mx, mg, vx, vg], [x, g]| {
-                    let (kept, step) = asgd::spread(own, limits, trust, [x, mx, mg, vx, vg], g);
+                    let (kept, rate) = asgd::spread(own, limits, trust, [x, mx, mg, vx, vg], g);
                     let [mx, mg, vx, vg] = kept;
-                    [next - (1.0 - weight) * step, mx, mg, vx, vg]
+                    [next - (1.0 - weight) * (rate * g), mx, mg, vx, vg]
                 })?;
                 Some((vec![zeros(len), zeros(len), ones(), ones()], rule))
             }
@@ -329,6 +334,8 @@ impl<T: Real> OgrD<T> {
     /// What becomes of V, m, θ and the last θ, from A, b and e; `false` if anything could leave the numbers there are.
     fn plan(&mut self) -> bool {
         let (d, Config { rate, weight, momentum, .. }) = (self.d, self.config);
+        let share = (1.0 - weight) * self.config.most_rate;
+        let weight = weight * self.factor();
         let (a, b) = self.scalars.split_at(d * d);
         let (b, e) = b.split_at(d);
         let n = d + 4;
@@ -360,8 +367,13 @@ impl<T: Real> OgrD<T> {
             _ => 0.0,
         };
         let bound = |row: &[T]| row.iter().enumerate().map(|(k, factor)| factor.wide().abs() * length(k)).sum::<f64>();
-        let share = (1.0 - weight) * self.config.most * length(gradient);
+        let share = share * length(gradient);
         matrix.chunks(n).all(|row| bound(row) + share < Limits::of::<T>().step)
+    }
+
+    /// The schedule's factor in this step.
+    fn factor(&self) -> f64 {
+        self.config.schedule.factor(self.steps)
     }
 
     /// A and R for a basis that stays.
@@ -434,16 +446,17 @@ impl<T: Real> Optimizer<T> for OgrD<T> {
             self.basis.chunks_exact_mut(params.len()).chain([&mut self.mean[..], params, &mut self.previous]);
         rows.iter_mut().zip(replaced).for_each(|(to, row)| *to = row);
         combine(&self.combined, &mut rows[..d + 3], &[&self.gradient]).map_err(osculate_engine::Error::from)?;
+        let factor = self.factor();
         if let Some((kept, rule)) = &mut self.diagonal
             && let [mx, mg, vx, vg] = &mut kept[..]
         {
             // The other share, from where the parameters were.
-            rule.run([self.config.trust], [params, mx, mg, vx, vg], [&self.previous, &self.gradient])?;
+            rule.run([factor * self.config.trust], [params, mx, mg, vx, vg], [&self.previous, &self.gradient])?;
         }
         std::mem::swap(&mut self.now, &mut self.next);
         std::mem::swap(&mut self.hessian, &mut self.next_hessian);
         self.steps += 1;
-        let step = if length > 0.0 { (moved / length).sqrt() } else { 0.0 };
+        let step = if length > 0.0 { factor * (moved / length).sqrt() } else { 0.0 };
         Ok(Report::new(Status::Stepped, loss, step))
     }
 
