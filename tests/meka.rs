@@ -37,9 +37,12 @@ fn replay(key: &str, config: MekaConfig) {
         ];
         if !want["raw"].is_null() {
             got.push(("raw", vec![report.step]));
+            got.push(("b", meka.coefficients().iter().map(|c| c.curvature).collect()));
         }
         for (name, got) in got {
-            for (a, b) in got.iter().zip(numbers(&want[name])) {
+            let want = numbers(&want[name]);
+            assert_eq!(got.len(), want.len(), "{name}");
+            for (a, b) in got.iter().zip(want) {
                 assert!((a - b).abs() <= 1e-9 * b.abs().max(1.0), "{key} step {t} {name}: {a} instead of {b}");
             }
         }

@@ -382,7 +382,11 @@ fn asgd_follows_its_trace() {
     let config =
         asgd::Config { decay: 0.9, epsilon: 0.0, least_rate: 1e-300, most_rate: 1e300, ..asgd::Config::spread() };
     let mut optimizer = Asgd::new(3, config).expect("options");
-    replay(&loss, &mut optimizer, &file["asgd"], |t, _, _, theta, want| near("asgd", t, theta, &want["theta_next"]));
+    replay(&loss, &mut optimizer, &file["asgd"], |t, _, report, theta, want| {
+        near("asgd", t, theta, &want["theta_next"]);
+        let rates = numbers(&want["lr"]);
+        near("asgd", t, &[report.step], &(rates.iter().sum::<f64>() / rates.len() as f64).into());
+    });
 }
 
 #[test]

@@ -72,6 +72,7 @@ pub fn json(problem: &str, rows: &[Row]) -> Result<()> {
                 "steps": row.steps,
                 "ms_per_step": row.ms_per_step,
                 "ratio_to_sgd": row.ratio_to_sgd,
+                "held_back": row.held,
             })
         })
         .collect();

@@ -28,11 +28,12 @@ struct Quantity {
     of: fn(&Report) -> Option<f64>,
 }
 
-const QUANTITIES: [Quantity; 4] = [
+const QUANTITIES: [Quantity; 5] = [
     Quantity { name: "loss", label: "minibatch loss", of: |r| Some(r.loss) },
     Quantity { name: "step", label: "step size", of: |r| Some(r.step) },
     Quantity { name: "gain", label: "Kalman gain", of: |r| r.gain },
     Quantity { name: "noise", label: "gradient noise (variance of a coordinate)", of: |r| r.gradient_noise },
+    Quantity { name: "curvature", label: "curvature along the step, where positive", of: |r| r.curvature },
 ];
 
 struct Curve<'a> {

@@ -39,7 +39,7 @@ fn training_prints_a_table_and_leaves_curves_and_plots() {
     }
     // No learning rate was given.
     assert!(rows[1]["test_accuracy"].as_f64().is_some_and(|a| a >= 0.95), "{}", rows[1]);
-    for quantity in ["loss", "step", "gain", "noise"] {
+    for quantity in ["loss", "step", "gain", "noise", "curvature"] {
         let plot = std::fs::read_to_string(out.join(format!("digits-{quantity}.svg"))).expect("a plot");
         assert!(plot.starts_with("<svg") && plot.trim_end().ends_with("</svg>"));
     }
@@ -51,6 +51,33 @@ fn training_prints_a_table_and_leaves_curves_and_plots() {
     assert!(curve(&out) == curve(&again));
     std::fs::remove_dir_all(out).ok();
     std::fs::remove_dir_all(again).ok();
+}
+
+/// From everyone's defaults: all learn, or their reports say why not, and all leave a curve and an event file.
+#[test]
+fn every_optimizer_trains() {
+    let out = folder("all");
+    let show = out.display().to_string();
+    let run =
+        lab(&["train", "digits", "--optimizer", "all", "--epochs", "2", "--json", "--tensorboard", "--out", &show]);
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    let printed = text(&run.stdout);
+    let json: serde_json::Value = serde_json::from_str(printed.lines().last().expect("a line")).expect("JSON");
+    let rows = json["rows"].as_array().expect("rows");
+    let list = text(&lab(&["list"]).stdout);
+    assert!(rows.len() >= 45);
+    for row in rows {
+        let name = row["optimizer"].as_str().expect("a name");
+        assert!(list.contains(&format!("| {name} ")), "{name}");
+        let learnt = row["test_accuracy"].as_f64().is_some_and(|part| part > 0.3);
+        assert!(learnt || row["held_back"].as_u64().is_some_and(|steps| steps > 0), "{row}");
+        let curve = std::fs::read_to_string(out.join(format!("digits-{name}.csv"))).expect("a curve");
+        assert_eq!(curve.lines().count(), 25, "{name}");
+        let mut events = std::fs::read_dir(out.join("digits").join(name)).expect("a folder");
+        let file = events.next().expect("a file").expect("a file");
+        assert!(file.metadata().is_ok_and(|file| file.len() > 24 * 50) && events.next().is_none(), "{name}");
+    }
+    std::fs::remove_dir_all(out).ok();
 }
 
 /// A peer by a script of its own stands in for a Python: it answers the protocol, and times that are not ours.

@@ -340,7 +340,8 @@ impl<T: Real> Optimizer<T> for Ogr<T> {
         } else if variant == 0 && !warming {
             self.turn(squared)?;
         }
-        Ok(Report::new(status, loss, if warming { first_rate } else { step.abs() }))
+        let step = if warming { first_rate } else { step.abs() };
+        Ok(Report { curvature: (!warming).then_some(self.last[0]), ..Report::new(status, loss, step) })
     }
 
     fn save(&self) -> Store {

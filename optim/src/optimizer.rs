@@ -59,19 +59,22 @@ pub struct Report {
     pub probability: Option<f64>,
     /// Decrease of the minibatch's loss to the decrease that was expected, if the rule looked.
     pub ratio: Option<f64>,
+    /// Second derivative of the loss along the direction of the step, for a direction of length 1, if the rule looked (MEKA's of this
+    /// minibatch, OGR's of its line).
+    pub curvature: Option<f64>,
 }
 
 impl Report {
     /// Names of [`numbers`](Report::numbers).
-    pub const NUMBERS: [&str; 6] = ["loss", "step size", "gain", "gradient noise", "probability", "ratio"];
+    pub const NUMBERS: [&str; 7] = ["loss", "step size", "gain", "gradient noise", "probability", "ratio", "curvature"];
 
     /// All numbers, in the order of their names; none for what the optimizer does not know.
-    pub fn numbers(&self) -> [Option<f64>; 6] {
-        [Some(self.loss), Some(self.step), self.gain, self.gradient_noise, self.probability, self.ratio]
+    pub fn numbers(&self) -> [Option<f64>; 7] {
+        [Some(self.loss), Some(self.step), self.gain, self.gradient_noise, self.probability, self.ratio, self.curvature]
     }
 
     pub(crate) fn new(status: Status, loss: f64, step: f64) -> Report {
-        Report { status, loss, step, gain: None, gradient_noise: None, probability: None, ratio: None }
+        Report { status, loss, step, gain: None, gradient_noise: None, probability: None, ratio: None, curvature: None }
     }
 }
 

@@ -102,9 +102,11 @@ mod tests {
             let (tt, tg) = (about(&|t, _| t * t), about(&|t, g| t * g));
             prop_assume!(tt > 1e-3 * total && tg.abs() > 1e-3 * total);
             let want = tg / tt;
-            prop_assert!((line.slope() - want).abs() < 1e-9 * want.abs().max(1.0), "{} {}", line.slope(), want);
+            prop_assert!((line.slope() - want).abs() < 1e-10 * want.abs().max(1.0), "{} {}", line.slope(), want);
             line.shift(origin);
-            prop_assert!((line.root() - (mt - mg / want)).abs() < 1e-8 * (1.0 + (mg / want).abs()));
+            // A root is as sure as 1/λ is.
+            let certain = (1.0 + (mg / want).abs()) * (1.0 + 1.0 / want.abs());
+            prop_assert!((line.root() - (mt - mg / want)).abs() < 1e-10 * certain);
         }
     }
 

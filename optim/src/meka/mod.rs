@@ -46,6 +46,7 @@ use model::{AnyModel, Seen};
 use rule::{Along, Rule};
 
 use crate::base::finite_state;
+use crate::improvement::Coefficients;
 use crate::optimizer::{check_len, check_new};
 use crate::options;
 use crate::registry::Entry;
@@ -104,6 +105,8 @@ pub struct Meka<T> {
     next_mean: Vec<T>,
     direction: Vec<T>,
     displacement: Vec<T>,
+    /// Of the last step.
+    coefficients: Option<Coefficients>,
     /// θ − previous θ, with its ‖·‖² and its product with m.
     displace: Vectors<T, 1, 3, 0, 2>,
     /// θ + step · d and θ as it was, with the size of the former.
@@ -135,6 +138,7 @@ impl<T: Real> Meka<T> {
             next_mean: zeros(),
             direction: zeros(),
             displacement: zeros(),
+            coefficients: None,
             displace: Vectors::summing(|[], [_], [x, previous, mean]| {
                 let delta = x - previous;
                 ([delta], [delta * delta, mean * delta])
@@ -149,6 +153,11 @@ impl<T: Real> Meka<T> {
     /// The scalars of the filters after the last step.
     pub fn filter(&self) -> &Filter {
         &self.now.filter
+    }
+
+    /// What the last step's size was chosen by: averaged coefficients of the loss along the direction; none of a fixed step.
+    pub fn coefficients(&self) -> Option<&Coefficients> {
+        self.coefficients.as_ref()
     }
 
     /// The filtered gradient.
@@ -303,6 +312,7 @@ impl<T: Real> Optimizer<T> for Meka<T> {
             return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
         self.now = now;
+        self.coefficients = coefficients;
         self.model.get_mut().commit();
         std::mem::swap(&mut self.mean, &mut self.next_mean);
         std::mem::swap(&mut self.previous, &mut self.displacement);
@@ -310,6 +320,7 @@ impl<T: Real> Optimizer<T> for Meka<T> {
             gain: Some(now.filter.gain),
             gradient_noise: Some(now.filter.sigma),
             probability: coefficients.map(|c| c.probability(self.config.scale * step)),
+            curvature: (inner[1] > 0.0 && curvature.is_finite()).then_some(curvature / inner[1]),
             ..Report::new(status, loss, step)
         })
     }

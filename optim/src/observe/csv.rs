@@ -25,7 +25,7 @@ use crate::{Report, Result};
 /// csv.finish()?;
 /// let text = std::fs::read_to_string(&path).unwrap_or_default();
 /// assert!(text.starts_with("step,status,loss,step size,gain,"));
-/// assert_eq!(text.lines().nth(1), Some("0,Stepped,2.5,0.1,,,,"));
+/// assert_eq!(text.lines().nth(1), Some("0,Stepped,2.5,0.1,,,,,"));
 /// # std::fs::remove_file(&path).ok();
 /// # Ok::<(), osculate_optim::Error>(())
 /// ```
