@@ -61,27 +61,32 @@ pub fn chosen<T: Real>(names: &[String], set: &[String], len: usize) -> Result<V
     let (settings, mut used) = (set, vec![false; set.len()]);
     let mut optimizers = Vec::new();
     for name in names {
-        let known = all.iter().find(|entry| entry.name == name).map(|entry| entry.options()).unwrap_or_default();
-        let mut set = Vec::new();
-        for (text, used) in settings.iter().zip(&mut used) {
+        let entry = all.iter().find(|entry| entry.name == name);
+        let known = entry.map(|entry| entry.options()).unwrap_or_default();
+        let mut mine = Vec::new();
+        for (at, text) in settings.iter().enumerate() {
             let wrong = || Error::Set { text: text.clone(), why: "OPTION=VALUE is wanted".into() };
             let (left, value) = text.split_once('=').ok_or_else(wrong)?;
             // What is named with its optimizer must be an option of it.
-            let (mine, option) = match left.split_once('.') {
+            let (of, option) = match left.split_once('.') {
                 Some((optimizer, option)) => (optimizer == name, option),
                 None => (known.iter().any(|(known, _)| *known == left), left),
             };
-            if mine {
-                *used = true;
-                set.push((option.to_string(), value.to_string()));
+            if of {
+                mine.push((at, left != option, (option.to_string(), value.to_string())));
             }
         }
+        let set: Vec<_> = mine.iter().map(|(_, _, pair)| pair.clone()).collect();
+        // What is said to all is for those who have a use for it.
+        mine.retain(|(_, named, (option, _))| *named || entry.is_some_and(|entry| entry.heeds(option, &set)));
+        mine.iter().for_each(|(at, ..)| used[*at] = true);
+        let set: Vec<_> = mine.into_iter().map(|(_, _, pair)| pair).collect();
         optimizers.push((name.to_string(), registry::with_options(name, len, &set)?));
     }
     match settings.iter().zip(used).find(|(_, used)| !used) {
         None => Ok(optimizers),
         Some((text, _)) => {
-            let why = "none of the optimizers has this option; `osculate-lab list NAME` lists an optimizer's".into();
+            let why = "none of the optimizers has this option, or a use for it; `osculate-lab list NAME` lists an optimizer's".into();
             Err(Error::Set { text: text.clone(), why })
         }
     }

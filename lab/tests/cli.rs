@@ -172,11 +172,12 @@ fn lists_and_errors_help() {
     assert!(options.contains("| alpha ") && options.contains("| 0.9 "), "{options}");
     for (set, why) in [
         ("alpha=0.5", "none of the optimizers has this option"),
+        ("meka.rate=0.5", "option rate = \"0.5\": it has no meaning beside the other options"),
         ("sgd.alpha=0.5", "there is no such option; there are rate, "),
         ("rate=fast", "option rate = \"fast\": a number is wanted"),
         ("rate", "OPTION=VALUE is wanted"),
     ] {
-        let run = lab(&["train", "digits", "--optimizer", "sgd,adam", "--set", set]);
+        let run = lab(&["train", "digits", "--optimizer", "meka,sgd,adam", "--epochs", "1", "--set", set]);
         assert!(!run.status.success() && text(&run.stderr).contains(why), "{set}: {}", text(&run.stderr));
     }
     let unknown = lab(&["train", "imagenet"]);

@@ -17,6 +17,20 @@ use crate::registry::Entry;
 use crate::{Result, Schedule};
 
 /// The rule, around any direction.
+///
+/// ```
+/// use osculate_engine::{spec, Array, Device, Examples, Func};
+/// use osculate_optim::{hypergradient::Hypergradient, Minibatches, Optimizer, Rated};
+/// let loss = Func::trace(spec([]), spec([]), |_, w, x| 0.5 * (w - x).square())?;
+/// let batch = Examples::new(spec([]), Array::new([2], vec![1.0, 3.0])?)?.all()?;
+/// let mut oracles = Minibatches::new(&loss, &Device::cpu());
+/// let rule = Hypergradient { rate: 0.1, growth: 0.01, ..Hypergradient::sgd() };
+/// let (mut w, mut descent) = ([0.0], Rated::new(1, rule)?);
+/// descent.step(&mut w, &mut oracles.on(&batch))?;
+/// let report = descent.step(&mut w, &mut oracles.on(&batch))?;     // gradients −2 and −1.8
+/// assert!((report.step - (0.1 + 0.01 * 2.0 * 1.8f64)).abs() < 1e-15);
+/// # Ok::<(), osculate_optim::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Hypergradient {
     /// First η.

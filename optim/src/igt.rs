@@ -19,7 +19,7 @@ use crate::error::positive;
 use crate::optimizer::{check_len, check_new};
 use crate::options::{self, Field, Options};
 use crate::registry::Entry;
-use crate::vectors::Vectors;
+use crate::vectors::{Limits, Vectors, between};
 use crate::{Error, Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`Igt`].
@@ -93,8 +93,8 @@ pub struct Igt<T> {
     worker: Worker<T>,
     /// θ + f(θ − θ₋).
     shift: Vectors<T, 1, 2, 1>,
-    /// γv + (1 − γ)g and a copy of θ, with the size of the former.
-    mix: Vectors<T, 2, 2, 2, 1>,
+    /// γv + (1 − γ)g and a copy of θ.
+    mix: Vectors<T, 2, 2, 2>,
 }
 
 impl<T: Real> Igt<T> {
@@ -111,6 +111,7 @@ impl<T: Real> Igt<T> {
             return Err(Error::Option { option: "tail", value, why: "a number in (0, 1] is wanted" });
         }
         let zeros = || vec![T::zero(); len];
+        let limits = Limits::of::<T>();
         Ok(Igt {
             gradient: zeros(),
             average: zeros(),
@@ -118,10 +119,8 @@ impl<T: Real> Igt<T> {
             shifted: zeros(),
             worker: Worker::new(config.base, Form::Step, len)?,
             shift: Vectors::new(|[factor], [_], [x, before]| [x + factor * (x - before)])?,
-            mix: Vectors::summing(|[old, new], [g, _], [v, x]| {
-                let mixed = old * v + new * g;
-                ([mixed, x], [mixed.abs()])
-            })?,
+            // A mean of what is finite is, but for its last digit.
+            mix: Vectors::new(move |[old, new], [g, _], [v, x]| [between(old * v + new * g, limits.added), x])?,
             config,
         })
     }
@@ -135,17 +134,12 @@ impl<T: Real> Optimizer<T> for Igt<T> {
         let factor = if steps == 0 { 0.0 } else { weight / (1.0 - weight) };
         self.shift.run([factor], [&mut self.shifted], [params, &self.before])?;
         let (loss, known) = oracle.checked_gradient(&self.shifted, &mut self.gradient)?;
-        let lost = Report::new(Status::NonFinite, loss, 0.0);
         if !known {
-            return Ok(lost);
+            return Ok(Report::new(Status::NonFinite, loss, 0.0));
         }
         let changed = [&mut self.gradient[..], &mut self.shifted];
-        let [size] = self.mix.run([weight, 1.0 - weight], changed, [&self.average, params])?;
+        self.mix.run([weight, 1.0 - weight], changed, [&self.average, params])?;
         let rate = self.config.rate * self.config.schedule.factor(steps);
-        // Averages of what is finite need not be: with a tail they are not between what they are of.
-        if !size.is_finite() && !finite(&self.gradient) {
-            return Ok(lost);
-        }
         self.worker.run(params, &self.gradient, Use::scaled(-rate))?;
         std::mem::swap(&mut self.average, &mut self.gradient);
         std::mem::swap(&mut self.before, &mut self.shifted);

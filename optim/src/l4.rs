@@ -21,6 +21,18 @@ use crate::registry::Entry;
 use crate::{Error, Result, Schedule};
 
 /// L4's rule, of momentum or of Adam.
+///
+/// ```
+/// use osculate_engine::{spec, Array, Device, Examples, Func};
+/// use osculate_optim::{l4::L4, Minibatches, Optimizer, Rated};
+/// let loss = Func::trace(spec([]), spec([]), |_, w, x| 0.5 * (w - x).square())?;
+/// let batch = Examples::new(spec([]), Array::new([2], vec![1.0, 3.0])?)?.all()?;
+/// let mut oracles = Minibatches::new(&loss, &Device::cpu());
+/// let report = Rated::new(1, L4::momentum())?.step(&mut [0.0], &mut oracles.on(&batch))?;
+/// // L = 2.5, of which 0.75 is thought possible and 0.9 of that aimed at; ⟨ĝ, v⟩ = 4.
+/// assert!((report.step - 0.15 * 2.5 * (1.0 - 0.9 * 0.75) / 4.0f64).abs() < 1e-12);
+/// # Ok::<(), osculate_optim::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct L4 {
     /// α, the part of the way.

@@ -123,6 +123,22 @@ pub struct Trial {
 const RATES: (f64, f64) = (1e-12, 1e6);
 
 /// LR-Adapt around a base direction, see the [module](self).
+///
+/// ```
+/// use osculate_engine::{spec, Array, Device, Examples, Func};
+/// use osculate_optim::{base::Base, lr_adapt::Config, LrAdapt, Minibatches, Optimizer};
+/// let loss = Func::trace(spec([]), spec([]), |_, w, x| 0.5 * (w - x).square())?;
+/// let batch = Examples::new(spec([]), Array::new([2], vec![1.0, 3.0])?)?.all()?;
+/// let mut oracles = Minibatches::new(&loss, &Device::cpu());
+/// // The curvature is 1, the first rate far too small: it grows by 1.2 a step until ρ = 2 − η is at most 4/3.
+/// let (mut w, mut adapt) = ([0.0], LrAdapt::new(1, Config { rate: 0.01, ..Config::of(Base::sgd()) })?);
+/// for _ in 0..30 {
+///     w = [0.0];
+///     adapt.step(&mut w, &mut oracles.on(&batch))?;
+/// }
+/// assert!((2.0 / 3.0..0.8).contains(&adapt.rate()) && w == [2.0 * adapt.rate()]);
+/// # Ok::<(), osculate_optim::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct LrAdapt<T> {
     config: Config,

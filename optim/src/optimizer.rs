@@ -7,13 +7,34 @@ use crate::options::Options;
 use crate::{Error, Oracle, Result};
 
 /// An optimizer of a flat parameter vector.
+///
+/// ```
+/// use osculate_engine::{spec, Array, Device, Examples, Func};
+/// use osculate_optim::{by_name, Minibatches, Optimizer, Status};
+/// let loss = Func::trace(spec([]), spec([]), |_, w, x| 0.5 * (w - x).square())?;
+/// let batch = Examples::new(spec([]), Array::new([2], vec![1.0, 3.0])?)?.all()?;
+/// let mut oracles = Minibatches::new(&loss, &Device::cpu());
+/// let (mut w, mut adam) = ([0.0], by_name::<f64>("adam", 1)?);
+/// for _ in 0..10 {
+///     let report = adam.step(&mut w, &mut oracles.on(&batch))?;
+///     assert_eq!((report.status, report.step), (Status::Stepped, 1e-3));
+/// }
+/// // Another takes up where this one is, bit for bit.
+/// let (mut v, mut other) = (w, by_name::<f64>("adam", 1)?);
+/// other.load(&adam.save())?;
+/// adam.step(&mut w, &mut oracles.on(&batch))?;
+/// other.step(&mut v, &mut oracles.on(&batch))?;
+/// assert_eq!(w, v);
+/// # Ok::<(), osculate_optim::Error>(())
+/// ```
 pub trait Optimizer<T: Real> {
     /// Takes one step on the oracle's minibatch, changing `params` in place.
     ///
     /// A loss or gradient that is not finite is no error: the report says so, and neither `params` nor the state is changed.
     ///
     /// # Errors
-    /// The oracle's, and a parameter vector of another length; nothing is changed then either.
+    /// The oracle's, and a parameter vector of another length; parameters are not changed then, nor is the state, but for averages that
+    /// took the gradient in before an oracle failed at a trial point (LR-Adapt's).
     fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report>;
 
     /// The whole state, so that [`load`](Optimizer::load) resumes bit for bit.
@@ -43,6 +64,21 @@ pub enum Status {
 }
 
 /// What an optimizer did and why.
+///
+/// ```
+/// use osculate_engine::{spec, Array, Device, Examples, Func};
+/// use osculate_optim::{Meka, MekaConfig, Minibatches, Optimizer, Report, Status};
+/// let loss = Func::trace(spec([]), spec([]), |_, w, x| 0.5 * (w - x).square())?;
+/// let batch = Examples::new(spec([]), Array::new([2], vec![1.0, 3.0])?)?.all()?;
+/// let mut oracles = Minibatches::new(&loss, &Device::cpu());
+/// let report = Meka::new(1, MekaConfig::default())?.step(&mut [0.0], &mut oracles.on(&batch))?;
+/// assert_eq!((report.status, report.loss, report.curvature), (Status::Stepped, 2.5, Some(1.0)));
+/// // For tables and files: what each knows, by name.
+/// let known = Report::NUMBERS.into_iter().zip(report.numbers()).filter(|(_, number)| number.is_some());
+/// let names: Vec<&str> = known.map(|(name, _)| name).collect();
+/// assert_eq!(names, ["loss", "step size", "gain", "gradient noise", "probability", "curvature"]);
+/// # Ok::<(), osculate_optim::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Report {
     /// How it went.

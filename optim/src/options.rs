@@ -117,23 +117,26 @@ pub fn set(options: &mut dyn Options, name: &str, text: &str) -> Result<()> {
 /// ```
 pub fn set_all(options: &mut dyn Options, to: &[(String, String)]) -> Result<()> {
     to.iter().chain(to).try_for_each(|(name, text)| set(options, name, text))?;
-    for (at, (name, text)) in to.iter().enumerate() {
-        if to[at + 1..].iter().any(|(later, _)| later == name) {
-            continue;
-        }
-        let kept = list(options);
-        let mut wanted = String::new();
-        options.each(&mut |known, mut field| {
-            if known == name && field.set(text).is_ok() {
-                wanted = field.text();
-            }
-        });
-        if !kept.iter().any(|(known, text)| known == name && *text == wanted) {
+    let last = |at: usize, name: &str| to[at + 1..].iter().all(|(later, _)| later != name);
+    let lost = to.iter().enumerate().find(|(at, (name, text))| last(*at, name) && !keeps(options, name, text));
+    match lost {
+        None => Ok(()),
+        Some((_, (name, text))) => {
             let why = "it has no meaning beside the other options".into();
-            return Err(Error::Setting { name: name.clone(), text: text.clone(), why });
+            Err(Error::Setting { name: name.clone(), text: text.clone(), why })
         }
     }
-    Ok(())
+}
+
+/// Whether an option is there, takes a text, and stays what the text says: some have no meaning beside others.
+pub(crate) fn keeps(options: &mut dyn Options, name: &str, text: &str) -> bool {
+    let mut wanted = None;
+    options.each(&mut |known, mut field| {
+        if known == name && field.set(text).is_ok() {
+            wanted = Some(field.text());
+        }
+    });
+    wanted.is_some_and(|wanted| list(options).iter().any(|(known, text)| *known == name && *text == wanted))
 }
 
 /// Saves all options with a state.

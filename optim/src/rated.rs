@@ -11,6 +11,54 @@ use crate::vectors::{Limits, Vectors, between};
 use crate::{Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// A rule that chooses the learning rate of each step; it is its own options.
+///
+/// ```
+/// use osculate_engine::{spec, Array, Device, Examples, Func};
+/// use osculate_optim::options::{Field, Options};
+/// use osculate_optim::rated::{Rule, Seen};
+/// use osculate_optim::{base::Base, Minibatches, Optimizer, Rated, Result};
+/// let loss = Func::trace(spec([]), spec([]), |_, w, x| 0.5 * (w - x).square())?;
+/// let batch = Examples::new(spec([]), Array::new([2], vec![1.0, 3.0])?)?.all()?;
+/// let mut oracles = Minibatches::new(&loss, &Device::cpu());
+///
+/// /// Halves its rate when the loss has grown.
+/// #[derive(Clone)]
+/// struct Halving {
+///     rate: f64,
+/// }
+///
+/// impl Options for Halving {
+///     fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
+///         see("rate", Field::Number(&mut self.rate));
+///     }
+/// }
+///
+/// impl Rule for Halving {
+///     const WHAT: &'static str = "example.halving";
+///     fn base(&self) -> Base {
+///         Base::sgd()
+///     }
+///     fn check(&self) -> Result<()> {
+///         Ok(())
+///     }
+///     fn start(&self) -> Vec<f64> {
+///         vec![self.rate, f64::MAX] // saved and loaded with the optimizer
+///     }
+///     fn rate(&self, state: &mut [f64], seen: &Seen) -> Option<f64> {
+///         let [rate, last] = state else { return None };
+///         *rate = if seen.loss > *last { *rate / 2.0 } else { *rate };
+///         *last = seen.loss;
+///         Some(*rate)
+///     }
+/// }
+///
+/// let (mut w, mut halving) = ([0.0], Rated::new(1, Halving { rate: 3.0 })?);
+/// for _ in 0..20 {
+///     halving.step(&mut w, &mut oracles.on(&batch))?;
+/// }
+/// assert!((w[0] - 2.0f64).abs() < 1e-3);
+/// # Ok::<(), osculate_optim::Error>(())
+/// ```
 pub trait Rule: Options + Clone {
     /// What its states are called.
     const WHAT: &'static str;

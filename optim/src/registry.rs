@@ -21,6 +21,8 @@ pub struct Entry<T> {
 trait Configured<T> {
     /// Names and default values.
     fn list(&self) -> Vec<(&'static str, String)>;
+    /// Whether an option has a meaning beside others.
+    fn heeds(&self, name: &str, set: &[(String, String)]) -> bool;
     /// The optimizer for a number of parameters, with some options set.
     fn make(&self, len: usize, set: &[(String, String)]) -> Result<Box<dyn Optimizer<T>>>;
 }
@@ -34,6 +36,17 @@ struct Defaults<T, C> {
 impl<T, C: Options + Clone> Configured<T> for Defaults<T, C> {
     fn list(&self) -> Vec<(&'static str, String)> {
         options::list(&mut self.config.clone())
+    }
+
+    fn heeds(&self, name: &str, set: &[(String, String)]) -> bool {
+        let mut config = self.config.clone();
+        set.iter().for_each(|(name, text)| {
+            options::set(&mut config, name, text).ok();
+        });
+        let text = set.iter().rfind(|(known, _)| known == name).map(|(_, text)| text.as_str());
+        text.is_some_and(|text| {
+            options::set(&mut config, name, text).is_err() || options::keeps(&mut config, name, text)
+        })
     }
 
     fn make(&self, len: usize, set: &[(String, String)]) -> Result<Box<dyn Optimizer<T>>> {
@@ -58,10 +71,23 @@ impl<T: 'static> Entry<T> {
         self.config.list()
     }
 
-    /// Makes it for `len` parameters, with some options set by name.
+    /// Whether one of the options that are set does anything beside the others, or is refused: MEKA's `rate` does nothing but with
+    /// `step` `fixed`.
+    ///
+    /// ```
+    /// let meka = osculate_optim::registry::all::<f32>().into_iter().find(|entry| entry.name == "meka").ok_or("no meka")?;
+    /// let (rate, fixed) = (("rate".to_string(), "0.5".to_string()), ("step".to_string(), "fixed".to_string()));
+    /// assert!(!meka.heeds("rate", &[rate.clone()]) && meka.heeds("rate", &[rate, fixed]));
+    /// # Ok::<(), &str>(())
+    /// ```
+    pub fn heeds(&self, name: &str, set: &[(String, String)]) -> bool {
+        self.config.heeds(name, set)
+    }
+
+    /// Makes it for `len` parameters, with some options set by name, in any order.
     ///
     /// # Errors
-    /// Options that it has not, or out of range.
+    /// Options that it has not, that have no meaning beside the others, or are out of range.
     pub fn make(&self, len: usize, set: &[(String, String)]) -> Result<Box<dyn Optimizer<T>>> {
         self.config.make(len, set)
     }

@@ -4,7 +4,7 @@ use osculate::Real;
 use osculate::optim::{Optimizer, names, registry};
 
 /// Options that change what is stored, asked for, or computed.
-const OTHERS: [(&str, &[(&str, &str)]); 14] = [
+const OTHERS: [(&str, &[(&str, &str)]); 22] = [
     ("meka", &[("covariance", "full")]),
     ("adameka", &[("covariance", "full"), ("init", "first-observation")]),
     ("meka", &[("covariance", "diagonal"), ("init", "first-observation")]),
@@ -19,6 +19,14 @@ const OTHERS: [(&str, &[(&str, &str)]); 14] = [
     ("igt-adam", &[("schedule", "step"), ("period", "5")]),
     ("adam", &[("clip", "0.5"), ("weight-decay", "0.1")]),
     ("kalman-descent", &[("schedule", "inverse"), ("period", "10")]),
+    ("kafisto", &[("koala-compat", "true"), ("weight-decay", "0.01")]),
+    ("kafisto-vanilla", &[("koala-compat", "true"), ("adaptive-position-noise", "true"), ("by-layer", "true")]),
+    ("lradapt-adam", &[("noise-measured", "true"), ("schedule", "linear"), ("period", "30")]),
+    ("lradapt-sgd", &[("optimum", "0"), ("generalised-ratio", "true"), ("epoch", "3")]),
+    ("ali-g", &[("velocity", "0.9"), ("schedule", "inverse")]),
+    ("ogr-safe", &[("origin", "latest"), ("soft", "1"), ("schedule", "inverse"), ("first-steps", "3")]),
+    ("ogr-d-hybrid", &[("schedule", "cosine"), ("period", "40")]),
+    ("meka", &[("loss-noise", "0.1"), ("gradient-noise", "0.2"), ("hvp-noise", "0.01")]),
 ];
 
 /// What each is called in messages, its name and its options.

@@ -158,27 +158,29 @@ impl Default for MekaConfig {
 impl MekaConfig {
     /// Refuses what has no meaning.
     pub(super) fn check(&self) -> Result<()> {
-        decay("loss_decay", self.loss_decay)?;
-        decay("gradient_decay", self.gradient_decay)?;
-        decay("coefficient_decay", self.coefficient_decay)?;
+        decay("loss-decay", self.loss_decay)?;
+        decay("gradient-decay", self.gradient_decay)?;
+        decay("coefficient-decay", self.coefficient_decay)?;
         positive("scale", self.scale)?;
-        positive("first_step", self.first_step)?;
+        positive("first-step", self.first_step)?;
         not_negative("floor", self.floor)?;
         self.schedule.check()?;
         if let StepRule::Fixed(step) = self.step {
-            positive("step", step)?;
+            positive("rate", step)?;
         }
         if let Init::Diffuse(variance) = self.init {
-            positive("initial variance", variance)?;
+            positive("variance", variance)?;
         }
         if let Some(max) = self.max_step {
-            positive("max_step", max)?;
+            positive("max-step", max)?;
         }
         if let Direction::Adaptive { epsilon } = self.direction {
             positive("epsilon", epsilon)?;
         }
-        for (option, value) in
-            self.noise.iter().flat_map(|n| [("loss", n.loss), ("gradient", n.gradient), ("hvp", n.hvp)])
+        for (option, value) in self
+            .noise
+            .iter()
+            .flat_map(|n| [("loss-noise", n.loss), ("gradient-noise", n.gradient), ("hvp-noise", n.hvp)])
         {
             if !(value >= 0.0 && value.is_finite()) {
                 return Err(Error::Option { option, value, why: "a variance is wanted: finite and not negative" });

@@ -94,6 +94,23 @@ struct Scalars {
 /// MEKA and AdaMEKA, see the [module](self).
 ///
 /// A step asks for the gradient's moments with those of Hδ, and for adaptive steps for those of Hd as well.
+///
+/// ```
+/// use osculate_engine::{spec, Array, Device, Examples, Func};
+/// use osculate_optim::{Meka, MekaConfig, Minibatches, Optimizer};
+/// let loss = Func::trace(spec([]), spec([]), |_, w, x| 0.5 * (w - x).square())?;
+/// let batch = Examples::new(spec([]), Array::new([2], vec![1.0, 3.0])?)?.all()?;
+/// let mut oracles = Minibatches::new(&loss, &Device::cpu());
+/// let (mut w, mut meka) = ([0.0], Meka::new(1, MekaConfig::default())?);
+/// for _ in 0..10 {
+///     meka.step(&mut w, &mut oracles.on(&batch))?;     // no learning rate
+/// }
+/// assert!((w[0] - 2.0f64).abs() < 0.1);
+/// // The examples' curvatures are the same, so that gradients are transported exactly and all noise is averaged away.
+/// let filter = meka.filter();
+/// assert!(filter.q == 0.0 && (filter.sigma - 1.0).abs() < 1e-12 && filter.p < 0.101);
+/// # Ok::<(), osculate_optim::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Meka<T> {
     config: MekaConfig,
