@@ -1,6 +1,6 @@
 //! What can be trained: a loss of one example, its parameters and its data.
 
-use osculate::nn::{Init, Mlp, cross_entropy, digits};
+use osculate::nn::{Init, Mlp, cross_entropy, digits, weight_decay};
 use osculate::{Device, Examples, Expr, Flat, Func, Real, Rng, Signature, Spec, label, spec};
 
 use crate::error::{Error, Result};
@@ -31,13 +31,17 @@ fn network<'t>(p: &Mlp<Expr<'t>>, x: Expr<'t>) -> Expr<'t> {
     p.apply(x, |h| h.relu())
 }
 
-/// The handwritten digits: a multilayer perceptron with 100 hidden units, as in the experiments of MEKA.
-pub fn digits_mlp<T: Real>(seed: u64) -> Result<Problem<Mlp<Spec>, T>> {
+/// The handwritten digits: a multilayer perceptron with 100 hidden units, as in the experiments of MEKA; weights, not biases, decay by so
+/// much within the loss.
+pub fn digits_mlp<T: Real>(seed: u64, decay: f64) -> Result<Problem<Mlp<Spec>, T>> {
     let data = digits::<T>()?;
     let model = Mlp::new(&[64, 100, 10]);
     let start = Init::HeNormal.tree::<T, _>(&model, &mut Rng::new(seed))?;
     Ok(Problem {
-        loss: Func::trace(model.clone(), (spec([64]), label(10)), |_, p, (x, y)| cross_entropy(network(&p, x), y))?,
+        loss: Func::trace(model.clone(), (spec([64]), label(10)), |tape, p, (x, y)| {
+            let fit = cross_entropy(network(&p, x), y);
+            if decay == 0.0 { fit } else { fit + decay * weight_decay(tape, &p, |path| path.ends_with(".w")) }
+        })?,
         logits: Func::trace(model.clone(), spec([64]), |_, p, x| network(&p, x))?,
         params: Flat::pack(&model, &start)?,
         train: data.train,

@@ -34,6 +34,9 @@ pub struct Options {
     /// Examples in a minibatch (at least 2: variances are measured).
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u64).range(2..))]
     batch: u64,
+    /// Weight decay within the loss: λ of λ/2 Σ w² over weights, not biases, for whatever optimizer.
+    #[arg(long, value_name = "λ", default_value_t = 0.0, value_parser = decay)]
+    decay: f64,
     /// Folder for curves (CSV) and plots (SVG).
     #[arg(long, default_value_os_t = crate::default_out())]
     out: PathBuf,
@@ -43,6 +46,12 @@ pub struct Options {
     /// Print the rows as one JSON object on the last line.
     #[arg(long)]
     json: bool,
+}
+
+/// A number that is not negative.
+fn decay(text: &str) -> std::result::Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|number| *number >= 0.0 && number.is_finite());
+    number.ok_or_else(|| "a number that is not negative is wanted".to_string())
 }
 
 /// What was recorded of one optimizer's run.
@@ -95,7 +104,7 @@ pub fn chosen<T: Real>(names: &[String], set: &[String], len: usize) -> Result<V
 /// Trains and reports.
 pub fn run(options: &Options) -> Result<()> {
     problems::known(&options.problem)?;
-    let problem = problems::digits_mlp::<f32>(options.seed)?;
+    let problem = problems::digits_mlp::<f32>(options.seed, options.decay)?;
     let start = problem.params.values();
     // Every name is looked up before the first minute is spent.
     let optimizers = chosen::<f32>(&options.optimizer, &options.set, start.len())?;

@@ -58,8 +58,20 @@ fn training_prints_a_table_and_leaves_curves_and_plots() {
 fn every_optimizer_trains() {
     let out = folder("all");
     let show = out.display().to_string();
-    let run =
-        lab(&["train", "digits", "--optimizer", "all", "--epochs", "2", "--json", "--tensorboard", "--out", &show]);
+    let run = lab(&[
+        "train",
+        "digits",
+        "--optimizer",
+        "all",
+        "--epochs",
+        "2",
+        "--decay",
+        "1e-4",
+        "--json",
+        "--tensorboard",
+        "--out",
+        &show,
+    ]);
     assert!(run.status.success(), "{}", text(&run.stderr));
     let printed = text(&run.stdout);
     let json: serde_json::Value = serde_json::from_str(printed.lines().last().expect("a line")).expect("JSON");
@@ -182,6 +194,8 @@ fn lists_and_errors_help() {
     }
     let unknown = lab(&["train", "imagenet"]);
     assert_eq!(text(&unknown.stderr), "error: there is no problem \"imagenet\"; there are digits\n");
+    let grows = lab(&["train", "digits", "--decay=-1"]);
+    assert!(text(&grows.stderr).contains("a number that is not negative is wanted"));
     let small = lab(&["train", "digits", "--batch", "1"]);
     assert!(text(&small.stderr).contains("1 is not in 2.."));
     let help = text(&lab(&["train", "--help"]).stdout);

@@ -54,7 +54,8 @@ fn emit(cx: &mut Lowering, c: &Contract, args: &[Value], windows: Option<&Value>
         return cx.fill(&shape, coef);
     }
     while operands.len() > 2 && !one_nest(&operands, c) {
-        let (i, j) = cheapest_pair(&operands.iter().map(|(_, labels)| labels).collect::<Vec<_>>(), &c.dims);
+        let labels: Vec<&Labels> = operands.iter().map(|(_, labels)| labels).collect();
+        let (i, j) = cheapest_pair(&labels, &c.out, &c.dims);
         let (b, a) = (operands.remove(j), operands.remove(i));
         let needed = |l: &u8| c.out.contains(l) || operands.iter().any(|(_, ls)| ls.contains(l));
         let mut out: Labels = a.1.clone();
@@ -109,10 +110,17 @@ fn one_nest(operands: &[Operand], c: &Contract) -> bool {
     operands.len() <= NEST && all <= largest.max(size(&c.out, &c.dims))
 }
 
-/// The pair whose product takes the fewest multiplications.
-fn cheapest_pair(operands: &[&Labels], dims: &[usize]) -> (usize, usize) {
+/// The pair whose product takes the fewest multiplications; of several, that of the smallest result.
+fn cheapest_pair(operands: &[&Labels], out: &[u8], dims: &[usize]) -> (usize, usize) {
     let pairs = (0..operands.len()).flat_map(|j| (0..j).map(move |i| (i, j)));
-    pairs.min_by_key(|&(i, j)| size(&union([operands[i], operands[j]]), dims)).unwrap_or((0, 1))
+    let price = |(i, j): (usize, usize)| {
+        let mut both = union([operands[i], operands[j]]);
+        let multiplications = size(&both, dims);
+        let elsewhere = |l: &u8| (0..operands.len()).any(|at| at != i && at != j && operands[at].contains(l));
+        both.retain(|l| out.contains(l) || elsewhere(l));
+        (multiplications, size(&both, dims))
+    };
+    pairs.min_by_key(|&pair| price(pair)).unwrap_or((0, 1))
 }
 
 /// Multiply-adds of a product of operands, multiplied pair by pair in the order in which they would be emitted, and the elements
@@ -120,7 +128,7 @@ fn cheapest_pair(operands: &[&Labels], dims: &[usize]) -> (usize, usize) {
 pub(crate) fn cost(mut operands: Vec<Labels>, out: &[u8], dims: &[usize]) -> (usize, usize) {
     let (mut total, mut elements) = (0usize, 0usize);
     while operands.len() > 1 {
-        let (i, j) = cheapest_pair(&operands.iter().collect::<Vec<_>>(), dims);
+        let (i, j) = cheapest_pair(&operands.iter().collect::<Vec<_>>(), out, dims);
         let (b, a) = (operands.remove(j), operands.remove(i));
         let mut both = union([&a, &b]);
         total = total.saturating_add(size(&both, dims));

@@ -2,8 +2,9 @@
 //!
 //! A parameter's per-example gradient is a sum of outer products: of an activation and a cotangent in a dense layer, of one each a
 //! position in what is shared. Opening it into those *terms* makes its sum over examples a contraction of factors, and its squared
-//! norm `Σ_{s,t} ⟨term_s, term_t⟩` one of factors too, whose best order (inner products first) the planner finds. No layer is
-//! known here; what does not open, or costs more opened than made, is made.
+//! norm `Σ_{s,t} ⟨term_s, term_t⟩` one of factors too, whose best order (inner products first) the planner finds. What all examples
+//! share, as the gradient of a weight decay within the loss, is a term without the example's label. No layer is known here; what
+//! does not open, or costs more opened than made, is made.
 
 use crate::expr::labels;
 use crate::graph::{Node, Var};
@@ -39,8 +40,9 @@ pub(crate) struct Vectors<'t> {
     pub reason: String,
 }
 
-/// Which nodes of the tape are sums of per-example outer products: there, two operands carry the example's axis and a kept axis
-/// that the other lacks. Computed in one sweep; the example's axis is always the first.
+/// Which nodes of the tape are sums of per-example outer products, where two operands carry the example's axis and a kept axis that
+/// the other lacks, and of arrays that are the same for every example, where no operand carries that axis. Computed in one sweep;
+/// the example's axis is always the first.
 pub(crate) fn outer_products(tape: &Tape) -> Vec<bool> {
     let mut outer = vec![false; tape.len()];
     for at in 0..outer.len() {
@@ -50,7 +52,8 @@ pub(crate) fn outer_products(tape: &Tape) -> Vec<bool> {
                     ls.contains(example) && ls.iter().any(|l| l != example && c.out.contains(l) && !other.contains(l))
                 };
                 let pairs = |i: usize| (0..i).any(|j| own(&c.ins[i], &c.ins[j]) && own(&c.ins[j], &c.ins[i]));
-                (0..c.ins.len()).any(pairs)
+                let shared = !c.ins.is_empty() && !c.ins.iter().any(|ls| ls.contains(example));
+                shared || (0..c.ins.len()).any(pairs)
             }),
             Op::Add(_) => node.args.iter().all(|a| outer[a.index()]),
             _ => false,
@@ -97,7 +100,10 @@ impl<'t> Vectors<'t> {
     /// Σᵢ xᵢ, in the shape that the array was given.
     pub fn sum(&self, shape: &Shape) -> Expr<'t> {
         let kept = labels(1, self.rank() - 1);
-        let part = |t: &Term<'t>| apply(t.coef, &t.operands, &kept, &t.dims, self.tape);
+        let part = |t: &Term<'t>| {
+            let coef = t.coef * self.repeats(&t.operands, &kept);
+            apply(coef, &t.operands, &kept, &t.dims, self.tape)
+        };
         let parts: Vec<Expr<'t>> = self.terms.iter().map(part).collect();
         sum(&parts, self.tape).reshape(shape)
     }
@@ -113,7 +119,9 @@ impl<'t> Vectors<'t> {
     /// Σᵢ xᵢ² of every coordinate, in the shape that the array was given.
     pub fn elementwise(&self, shape: &Shape) -> Expr<'t> {
         let kept = &labels(1, self.rank() - 1);
-        let part = |(coef, operands, dims): (f64, Vec<_>, Vec<_>)| apply(coef, &operands, kept, &dims, self.tape);
+        let part = |(coef, operands, dims): (f64, Vec<_>, Vec<_>)| {
+            apply(coef * self.repeats(&operands, kept), &operands, kept, &dims, self.tape)
+        };
         let parts: Vec<Expr<'t>> = self.squares().into_iter().map(part).collect();
         sum(&parts, self.tape).reshape(shape)
     }
@@ -150,8 +158,15 @@ impl<'t> Vectors<'t> {
         squares
     }
 
+    /// How often a sum over axes of the array meets the same element: along those that are not kept and that no operand has.
+    fn repeats(&self, operands: &[Operand<'t>], kept: &[u8]) -> f64 {
+        let has = |l: u8| kept.contains(&l) || operands.iter().any(|(_, ls)| ls.contains(&l));
+        self.shape.iter().zip(0..).filter(|(_, l)| !has(*l)).map(|(&extent, _)| extent as f64).product()
+    }
+
     /// A product summed to one number an example, its factors apart.
     fn product(&self, coef: f64, operands: Vec<Operand<'t>>, dims: &[usize]) -> Product<'t> {
+        let coef = coef * self.repeats(&operands, &[0]);
         let apply = |part: &[Operand<'t>], out: &[u8]| apply(1.0, part, out, dims, self.tape);
         let operands = match self.form {
             // What shares kept labels first, position by position.
