@@ -18,7 +18,7 @@ fn letter(f: &F, letter: char, rng: &mut Rng, p: &Arrays) -> Result<F, String> {
             let data = arrays(word.data(), rng);
             let (d, v) = data.split_at(f.data().len());
             let got = run(&word, p, &data);
-            close(&got, &difference(|t| run(f, &moved(p, t, &v.to_vec()), &d.to_vec())), 1e-5, 1e-2)?;
+            is_slope(&got, |t| run(f, &moved(p, t, &v.to_vec()), &d.to_vec()), 1e-5, 1e-2)?;
             Ok(word)
         }
         _ => {
@@ -31,11 +31,11 @@ fn letter(f: &F, letter: char, rng: &mut Rng, p: &Arrays) -> Result<F, String> {
                 for i in 0..array.values().len() {
                     let mut unit: Arrays = p.iter().map(|a| osculate::Array::full(a.shape(), 0.0)).collect();
                     unit[k].values_mut()[i] = 1.0;
-                    let slope = difference(|t| {
+                    let along = |t: f64| {
                         vec![osculate::Array::scalar(dot(&run(f, &moved(p, t, &unit), &d.to_vec()), &u.to_vec()))]
-                    });
+                    };
                     let got = vec![osculate::Array::scalar(array.values()[i])];
-                    close(&got, &slope, 1e-5, 1e-1).map_err(|e| format!("partial {k}.{i}: {e}"))?;
+                    is_slope(&got, along, 1e-5, 1e-1).map_err(|e| format!("partial {k}.{i}: {e}"))?;
                 }
             }
             Ok(word)
@@ -89,7 +89,7 @@ proptest! {
         let (gradient, hv) = hvp.run(&(p.clone(), v.clone()), &data).unwrap();
         let fail = TestCaseError::fail;
         same(&gradient, &grad.run(&p, &data).unwrap(), 1e-12).map_err(fail)?;
-        close(&hv, &difference(|t| grad.run(&moved(&p, t, &v), &data).unwrap()), 1e-6, 1e-2).map_err(fail)?;
+        is_slope(&hv, |t| grad.run(&moved(&p, t, &v), &data).unwrap(), 1e-6, 1e-2).map_err(fail)?;
         let (_, hu) = hvp.run(&(p.clone(), u.clone()), &data).unwrap();
         let scale = dot(&hv, &hv).sqrt() * dot(&u, &u).sqrt() + 1e-6;
         prop_assert!((dot(&u, &hv) - dot(&v, &hu)).abs() <= 1e-10 * scale);

@@ -17,7 +17,7 @@ use crate::{Error, Result, Shape};
 /// let mut store = Store::new("demo");
 /// store.put("m", &[1.0f32, 2.0]);
 /// store.put("gain", &[0.5f64]);
-/// let path = std::env::temp_dir().join("osculate-store-doc.safetensors");
+/// let path = std::env::temp_dir().join(format!("osculate-store-doc-{}.safetensors", std::process::id()));
 /// store.save(&path)?;
 /// let back = Store::load(&path, "demo")?;
 /// assert_eq!(back.get::<f32>("m", 2)?, [1.0, 2.0]);

@@ -109,7 +109,8 @@ fn peers_take_turns_or_are_left_out() {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let stand_in = folder("peer");
+        // Where programs may be run.
+        let stand_in = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("peer-{}", std::process::id()));
         let script =
             "#!/bin/sh\necho '{\"peer\": \"Stand-in 1\"}'\nwhile read model step runs; do echo '[1000.0]'; done\n";
         std::fs::write(&stand_in, script).expect("a script");

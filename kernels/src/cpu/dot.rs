@@ -42,7 +42,7 @@ pub fn dots<T: Real, const N: usize>(pairs: [[&[T]; 2]; N]) -> [f64; N] {
 fn shared<T: Real, const N: usize>(pairs: [[&[T]; 2]; N], len: usize) -> [f64; N] {
     if len < SHARED {
         let mut totals = [0.0; N];
-        Simd::best().run(Dots { pairs, len, totals: &mut totals });
+        Simd::current().run(Dots { pairs, len, totals: &mut totals });
         return totals;
     }
     let half = (len / 2).next_multiple_of(BLOCK);
@@ -105,7 +105,7 @@ pub fn finite<T: Real>(vector: &[T]) -> bool {
         let (left, right) = rayon::join(|| finite(left), || finite(right));
         return left && right;
     }
-    T::finite(Simd::best(), vector)
+    T::finite(Simd::current(), vector)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Instruction sets: kernels are compiled for each, and the widest that the machine has is chosen when an executor is made.
 
+use std::sync::OnceLock;
+
 use crate::Error;
 
 /// An instruction set that this machine has.
@@ -79,6 +81,13 @@ impl Simd {
             got: wanted.to_string_lossy().into_owned(),
             have: available.iter().map(|simd| simd.name()).collect::<Vec<_>>().join(", "),
         })
+    }
+
+    /// That which was chosen when it was first asked for, where no executor holds one; the widest if the variable names none that is here
+    /// (whatever makes an executor says so).
+    pub(crate) fn current() -> Simd {
+        static CURRENT: OnceLock<Simd> = OnceLock::new();
+        *CURRENT.get_or_init(|| Simd::chosen().unwrap_or_else(|_| Simd::best()))
     }
 
     /// Its name, as the environment variable takes it.

@@ -17,7 +17,7 @@ use crate::{Report, Result};
 /// # let batch = Examples::new(spec([]), Array::new([2], vec![1.0, 3.0])?)?.all()?;
 /// # let mut oracles = Minibatches::new(&loss, &Device::cpu());
 /// # let (mut params, mut optimizer) = ([0.0], by_name::<f64>("sgd", 1)?);
-/// let path = std::env::temp_dir().join("osculate-doc.csv");
+/// let path = std::env::temp_dir().join(format!("osculate-doc-{}.csv", std::process::id()));
 /// let mut csv = Csv::create(&path)?;
 /// for step in 0..2 {
 ///     csv.see(step, &optimizer.step(&mut params, &mut oracles.on(&batch))?)?;

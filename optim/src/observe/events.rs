@@ -20,7 +20,7 @@ use crate::{Report, Result};
 ///
 /// ```
 /// use osculate_optim::observe::{Events, Observer};
-/// let folder = std::env::temp_dir().join("osculate-doc-events");
+/// let folder = std::env::temp_dir().join(format!("osculate-doc-events-{}", std::process::id()));
 /// let mut events = Events::create(&folder)?;
 /// events.scalar("test/accuracy", 100, 0.97)?; // any number besides those of reports
 /// events.finish()?;

@@ -120,7 +120,7 @@ fn multiplied<T: Real, const D: usize>(
     let Some([left, right]) = halves(&columns, least) else {
         let mut made = [[T::zero(); BLOCK]; D];
         // SAFETY: `gram` checked the rows.
-        return unsafe { T::gram(Simd::best(), of, columns, &mut made, products) };
+        return unsafe { T::gram(Simd::current(), of, columns, &mut made, products) };
     };
     let mut other = [0.0; PAIRS];
     rayon::join(
@@ -136,7 +136,7 @@ fn multiplied<T: Real, const D: usize>(
 fn combined<T: Real>(of: &Combine<'_, T>, columns: Range<usize>, least: usize) {
     match halves(&columns, least) {
         // SAFETY: the rows are `combine`'s, which checked them, and each range of columns is one thread's.
-        None => unsafe { T::combine(Simd::best(), of, columns) },
+        None => unsafe { T::combine(Simd::current(), of, columns) },
         Some([left, right]) => {
             rayon::join(|| combined(of, left, least), || combined(of, right, least));
         }
