@@ -363,6 +363,53 @@ fn means_that_are_not_finite() {
     }
 }
 
+/// What is summed over an axis along which a part is alike counts as often as the axis is long: x = uqᵀ + b, whose rows' images are added.
+#[test]
+fn axes_along_which_all_is_alike() {
+    let (n, rows, inner, outer) = (3, 4, 2, 3);
+    let params = (spec([inner]), spec([inner, outer]));
+    let loss = Func::trace(params, (spec([rows]), spec([inner])), |tape, (b, w), (u, q)| {
+        let x = tape.einsum("s,j->sj", &[u, q]) + b;
+        x.dot(w).sum_axes(&[0]).tanh().sum()
+    });
+    let loss = loss.expect("a trace").listed().expect("a list");
+    let rng = &mut Rng::new(6);
+    let mut draw = |shape: &[usize]| Array::from_fn(shape.to_vec(), |_| rng.normal());
+    let data = (draw(&[n, rows]), draw(&[n, inner]));
+    let (at, v) = ([draw(&[inner]), draw(&[inner, outer])], [draw(&[inner]), draw(&[inner, outer])]);
+    let pair = (at.to_vec(), v.to_vec());
+    let each = loss.hvp().expect("hvp").vmap(n).expect("a batch").compile::<f64>(&Device::cpu());
+    let (gradients, products) = each.expect("a program").run(&pair, &data).expect("a run");
+    let flat = |arrays: &[Array<f64>]| arrays.iter().flat_map(|a| a.values().to_vec()).collect::<Vec<f64>>();
+    let (at, v) = (flat(&at), flat(&v));
+    let batch = Examples::new((spec([rows]), spec([inner])), data).and_then(|e| e.all()).expect("a batch");
+    for form in [Form::Made, Form::Factored, Form::Gram, Form::Cheapest] {
+        for request in [everything(), Request::gradient().and_hvp().means()] {
+            let mut program = loss.moments::<f64>(n, request.in_form(form), &Device::cpu()).expect("a program");
+            let mut moments = program.moments();
+            program.run(&at, Some(&v), &batch, &mut moments).expect("a run");
+            for (sums, each) in [(moments.gradient(), &gradients), (moments.hvp(), &products)] {
+                let sums = sums.expect("sums");
+                let want = each.iter().flat_map(|a| {
+                    let size = a.values().len() / n;
+                    (0..size).map(move |i| (0..n).map(|row| a.values()[row * size + i]).sum::<f64>())
+                });
+                for (got, want) in sums.sum.iter().zip(want) {
+                    assert!((got - want).abs() < 1e-12 * want.abs().max(1.0), "{form}: {got} instead of {want}");
+                }
+                for (row, got) in sums.norms.totals().iter().enumerate() {
+                    let size = |a: &Array<f64>| a.values().len() / n;
+                    let want: f64 = each
+                        .iter()
+                        .map(|a| a.values()[row * size(a)..(row + 1) * size(a)].iter().map(|x| x * x).sum::<f64>())
+                        .sum();
+                    assert!((got - want).abs() < 1e-12 * want.max(1.0), "{form}: {got} instead of {want}");
+                }
+            }
+        }
+    }
+}
+
 tree! { struct Shared { kernel, gain, shift, mix, head } }
 
 /// Convolution, normalisation, a residual, a weight used at every step of an unrolled recurrence and once more, a dense head, and with

@@ -649,6 +649,22 @@ fn options_out_of_range_are_refused_by_name() {
 }
 
 #[test]
+fn options_come_in_any_order() {
+    let make = |set: &[(&str, &str)]| {
+        let set: Vec<_> = set.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect();
+        let refused = registry::with_options::<f64>("meka", 3, &set).err().map(|e| e.to_string());
+        refused.unwrap_or_default()
+    };
+    assert_eq!(make(&[("rate", "0.5"), ("step", "fixed")]), "");
+    assert_eq!(make(&[("rate", "0.5"), ("step", "quadratic"), ("step", "fixed")]), "");
+    assert_eq!(make(&[("step", "fixed"), ("rate", "0.5"), ("rate", "0.25")]), "");
+    let unused = "option rate = \"0.5\": it has no meaning beside the other options";
+    assert_eq!(make(&[("rate", "0.5")]), unused);
+    assert_eq!(make(&[("step", "fixed"), ("rate", "0.5"), ("step", "quadratic")]), unused);
+    assert!(make(&[("rate", "much"), ("rate", "0.5"), ("step", "fixed")]).starts_with("option rate = \"much\""));
+}
+
+#[test]
 fn options_beyond_the_type_are_refused() {
     let mut refused = 0;
     for entry in registry::all::<f32>() {

@@ -41,7 +41,7 @@ pub struct Config {
     pub least_rate: f64,
     /// Largest rate.
     pub most_rate: f64,
-    /// Course of α.
+    /// Course of the rates.
     pub schedule: Schedule,
 }
 
@@ -82,8 +82,8 @@ impl Options for Config {
 /// θ, θ̄, ḡ and var θ, with var g (ASGD) or cov and ν (ASGDc), from g; the sum of the rates.
 #[derive(Debug, Clone)]
 enum Rule<T> {
-    Spread(Vectors<T, 5, 1, 1, 1>),
-    Confident(Vectors<T, 6, 1, 1, 1>),
+    Spread(Vectors<T, 5, 1, 2, 1>),
+    Confident(Vectors<T, 6, 1, 2, 1>),
 }
 
 /// ASGD and ASGDc, see the [module](self); the step size that is reported is the mean of the rates.
@@ -149,11 +149,12 @@ impl<T: Real> Asgd<T> {
         let limits = Limits::of::<T>();
         let (beta, epsilon) = (config.decay, config.epsilon.max(limits.least));
         let rule = match config.confidence {
-            None => Rule::Spread(Vectors::summing(move |[trust], [x, mx, mg, vx, vg], [g]| {
+            None => Rule::Spread(Vectors::summing(move |[trust, course], [x, mx, mg, vx, vg], [g]| {
                 let ([mx, mg, vx, vg], rate) = spread(config, limits, trust, [x, mx, mg, vx, vg], g);
+                let rate = course * rate;
                 ([x - rate * g, mx, mg, vx, vg], [rate])
             })?),
-            Some(gamma) => Rule::Confident(Vectors::summing(move |[trust], [x, mx, mg, vx, cov, nu], [g]| {
+            Some(gamma) => Rule::Confident(Vectors::summing(move |[trust, course], [x, mx, mg, vx, cov, nu], [g]| {
                 let (dx, dg) = (between(x - mx, limits.squared), between(g - mg, limits.squared));
                 let (mx, mg) = (mx + (1.0 - beta) * dx, mg + (1.0 - beta) * dg);
                 let vx = beta * (vx + (1.0 - beta) * dx * dx);
@@ -163,7 +164,7 @@ impl<T: Real> Asgd<T> {
                 let off = between(g - mg - slope * between(x - mx, limits.squared), limits.squared);
                 let nu = beta * nu + (1.0 - beta) * off * off;
                 let curvature = slope.abs() + gamma * between(nu / (vx + epsilon), limits.added).sqrt();
-                let rate = between(trust / (curvature + epsilon), [config.least_rate, config.most_rate]);
+                let rate = course * between(trust / (curvature + epsilon), [config.least_rate, config.most_rate]);
                 ([x - rate * g, mx, mg, vx, cov, nu], [rate])
             })?),
         };
@@ -187,11 +188,11 @@ impl<T: Real> Optimizer<T> for Asgd<T> {
         if self.steps == 0 {
             self.kept[0].copy_from_slice(params);
         }
-        let trust = self.config.trust * self.config.schedule.factor(self.steps);
+        let scalars = [self.config.trust, self.config.schedule.factor(self.steps)];
         let g = &self.gradient[..];
         let [rates] = match (&mut self.rule, &mut self.kept[..]) {
-            (Rule::Spread(rule), [a, b, c, d]) => rule.run([trust], [params, a, b, c, d], [g])?,
-            (Rule::Confident(rule), [a, b, c, d, e]) => rule.run([trust], [params, a, b, c, d, e], [g])?,
+            (Rule::Spread(rule), [a, b, c, d]) => rule.run(scalars, [params, a, b, c, d], [g])?,
+            (Rule::Confident(rule), [a, b, c, d, e]) => rule.run(scalars, [params, a, b, c, d, e], [g])?,
             _ => [0.0], // there are as many vectors as the rule was traced for
         };
         self.steps += 1;

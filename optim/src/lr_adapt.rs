@@ -12,7 +12,7 @@
 //!
 //! Deviations: Eq. 12 lacks a factor 4 before R, which `exact_gaussian` brings back (no difference where R = 0). If φ ≤ 0, as momentum
 //! may have it, the paper's rule would divide by a negative number: v is taken as it is, and η halved if the loss rises; with f* no step
-//! is taken. If φ is not finite, no step is taken and η is halved. If f⁺ is not finite, η is halved and the step taken back. η stays within 1e-12 and 1e6. With f* the paper divides by φ/2
+//! is taken, nor where f ≤ f*. If φ is not finite, no step is taken and η is halved. If f⁺ is not finite, η is halved and the step taken back. η stays within 1e-12 and 1e6. With f* the paper divides by φ/2
 //! though the step is t = 2Δf/(φ + R) times v, of which φ(t − t²/2) is expected. That is no scale where t nears 2, so
 //! `generalised_ratio` has ρ = 1 + (f − f⁺ − φ(t − t²/2))/(φ max(t − t²/2, t²/2)): the paper's where t = 1, and of a parabola 2 − ηh
 //! for every t ≥ 1. A schedule's factor is one of t, and has ρ formed so; η is what adapts.
@@ -237,7 +237,8 @@ impl<T: Real> Optimizer<T> for LrAdapt<T> {
         };
         let factor = config.schedule.factor(self.worker.steps() - 1);
         let part = factor * part;
-        if !descends && config.optimum.is_some() || !T::narrow(part).is_finite() || !phi.is_finite() {
+        let reached = config.optimum.is_some_and(|optimum| !descends || loss <= optimum);
+        if reached || !T::narrow(part).is_finite() || !phi.is_finite() {
             self.velocity.fill(T::zero()); // an infinity would stay
             if !phi.is_finite() {
                 self.scale_rate(config.down);
@@ -245,7 +246,7 @@ impl<T: Real> Optimizer<T> for LrAdapt<T> {
             return Ok(Report::new(Status::NoDescent, loss, 0.0));
         }
         self.advance.run([part], [params, &mut self.before], [&self.velocity])?;
-        let mut report = Report::new(Status::Stepped, loss, rate);
+        let mut report = Report::new(Status::Stepped, loss, factor * rate);
         if !evaluates {
             return Ok(report);
         }
@@ -270,13 +271,14 @@ impl<T: Real> Optimizer<T> for LrAdapt<T> {
             false => (loss - after) / (0.5 * phi),
             true => {
                 let bend = 0.5 * part * part;
-                let expected = part - bend;
-                1.0 + ((loss - after) / phi - expected) / expected.max(bend)
+                let (expected, scale) = (part - bend, (part - bend).max(bend));
+                // A step so short that the loss's rounding is all there is to see says nothing.
+                if phi * scale <= 8.0 * T::epsilon().wide() * loss.abs() {
+                    return Ok(report);
+                }
+                1.0 + ((loss - after) / phi - expected) / scale
             }
         };
-        if !ratio.is_finite() {
-            return Ok(report); // nothing was stepped, or nothing can be said of it
-        }
         self.trial.ratio = ratio;
         report.ratio = Some(ratio);
         if ratio > config.better {

@@ -116,12 +116,14 @@ pub fn set(options: &mut dyn Options, name: &str, text: &str) -> Result<()> {
 /// assert_eq!(error, "option epsilon = \"0.5\": it has no meaning beside the other options");
 /// ```
 pub fn set_all(options: &mut dyn Options, to: &[(String, String)]) -> Result<()> {
-    to.iter().chain(to).try_for_each(|(name, text)| set(options, name, text))?;
+    to.iter().try_for_each(|(name, text)| set(options, name, text))?;
+    // Of several texts for one option the last counts.
     let last = |at: usize, name: &str| to[at + 1..].iter().all(|(later, _)| later != name);
-    let lost = to.iter().enumerate().find(|(at, (name, text))| last(*at, name) && !keeps(options, name, text));
-    match lost {
+    let to: Vec<_> = to.iter().enumerate().filter(|(at, (name, _))| last(*at, name)).map(|(_, pair)| pair).collect();
+    to.iter().try_for_each(|(name, text)| set(options, name, text))?;
+    match to.into_iter().find(|(name, text)| !keeps(options, name, text)) {
         None => Ok(()),
-        Some((_, (name, text))) => {
+        Some((name, text)) => {
             let why = "it has no meaning beside the other options".into();
             Err(Error::Setting { name: name.clone(), text: text.clone(), why })
         }

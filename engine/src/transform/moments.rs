@@ -283,11 +283,15 @@ fn open<'t>(x: Expr<'t>, outer: &[bool]) -> Vec<Term<'t>> {
     let shape = x.shape();
     let mut work = vec![Term { coef: 1.0, operands: vec![(x, labels(0, shape.rank()))], dims: shape.to_vec() }];
     let mut terms = Vec::new();
-    while let Some(term) = work.pop() {
+    while let Some(mut term) = work.pop() {
         let found = term.operands.iter().position(|(e, ls)| {
             outer.get(e.var.index()) == Some(&true) && ls.first() == Some(&0) // the example's axis leads
         });
         let Some(at) = found else {
+            // A summed axis along which all that had it was alike.
+            let has = |l: usize| term.operands.iter().any(|(_, ls)| ls.contains(&(l as u8)));
+            let alike: usize = (shape.rank()..term.dims.len()).filter(|&l| !has(l)).map(|l| term.dims[l]).product();
+            term.coef *= alike as f64;
             terms.push(term);
             continue;
         };

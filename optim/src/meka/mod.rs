@@ -381,6 +381,7 @@ impl<T: Real> Optimizer<T> for Meka<T> {
         now.fresh = counters[3] == 1.0;
         now.loss_noise = now.loss_noise.restored([counters[1], counters[2]]);
         now.rule = now.rule.restored(state)?;
+        self.coefficients = None;
         self.model.get_mut().load(state)?;
         (self.now, self.mean, self.previous) = (now, mean, previous);
         Ok(())

@@ -186,7 +186,7 @@ pub struct OgrD<T> {
     mean: Vec<T>,
     previous: Vec<T>,
     /// ASGD's θ̄, ḡ, var θ, var g and rule, if a part of the step is its.
-    diagonal: Option<(Vec<Vec<T>>, Vectors<T, 5, 2, 1>)>,
+    diagonal: Option<(Vec<Vec<T>>, Vectors<T, 5, 2, 2>)>,
     now: Regression,
     next: Regression,
     hessian: Vec<f64>,
@@ -219,10 +219,10 @@ impl<T: Real> OgrD<T> {
                 let own = asgd::Config { decay: config.decay, most_rate: config.most_rate, ..asgd::Config::spread() };
                 let ones = || vec![T::one(); len];
                 let limits = Limits::of::<T>();
-                let rule = Vectors::new(move |[trust], [next, mx, mg, vx, vg], [x, g]| {
+                let rule = Vectors::new(move |[trust, share], [next, mx, mg, vx, vg], [x, g]| {
                     let (kept, rate) = asgd::spread(own, limits, trust, [x, mx, mg, vx, vg], g);
                     let [mx, mg, vx, vg] = kept;
-                    [next - (1.0 - weight) * (rate * g), mx, mg, vx, vg]
+                    [next - share * (rate * g), mx, mg, vx, vg]
                 })?;
                 Some((vec![zeros(len), zeros(len), ones(), ones()], rule))
             }
@@ -451,7 +451,11 @@ impl<T: Real> Optimizer<T> for OgrD<T> {
             && let [mx, mg, vx, vg] = &mut kept[..]
         {
             // The other share, from where the parameters were.
-            rule.run([factor * self.config.trust], [params, mx, mg, vx, vg], [&self.previous, &self.gradient])?;
+            rule.run(
+                [self.config.trust, factor * (1.0 - self.config.weight)],
+                [params, mx, mg, vx, vg],
+                [&self.previous, &self.gradient],
+            )?;
         }
         std::mem::swap(&mut self.now, &mut self.next);
         std::mem::swap(&mut self.hessian, &mut self.next_hessian);
