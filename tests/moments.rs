@@ -363,6 +363,49 @@ fn means_that_are_not_finite() {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Of whatever function: sums and norms in every form are those of the vectors of single examples.
+    #[test]
+    fn of_random_functions(seed in any::<u64>(), ops in 1usize..12, n in 1usize..4) {
+        let loss = support::random_function(seed, ops, true).dot_output().unwrap();
+        let rng = &mut Rng::new(seed ^ 5);
+        let mut draw = |specs: &[Spec]| support::arrays(specs, rng);
+        let (at, v) = (draw(loss.params()), draw(loss.params()));
+        let (d, w) = loss.data();
+        let data = (draw(&support::batched(d, n)), draw(&support::batched(w, n)));
+        let each = loss.hvp().unwrap().vmap(n).unwrap().compile::<f64>(&Device::cpu()).unwrap();
+        let (gradients, products) = { each }.run(&(at.clone(), v.clone()), &data).unwrap();
+        let flat = |arrays: &[Array<f64>]| arrays.iter().flat_map(|a| a.values().to_vec()).collect::<Vec<f64>>();
+        let (at, v) = (flat(&at), flat(&v));
+        let batch = Examples::new(loss.data().clone(), data).unwrap().all().unwrap();
+        let request = Request::gradient().and_hvp();
+        for (form, request) in [Form::Made, Form::Factored, Form::Gram, Form::Cheapest]
+            .iter()
+            .flat_map(|form| [(form, request.in_form(*form)), (form, request.means().in_form(*form))])
+        {
+            let mut program = loss.moments::<f64>(n, request, &Device::cpu()).unwrap();
+            let mut moments = program.moments();
+            program.run(&at, Some(&v), &batch, &mut moments).unwrap();
+            for (sums, each) in [(moments.gradient().unwrap(), &gradients), (moments.hvp().unwrap(), &products)] {
+                let size = |a: &Array<f64>| a.values().len() / n;
+                let largest = each.iter().flat_map(|a| a.values()).fold(1.0f64, |m, x| m.max(x.abs()));
+                let column = |a: &Array<f64>, i: usize| (0..n).map(|row| a.values()[row * size(a) + i]).sum::<f64>();
+                let want = each.iter().flat_map(|a| (0..size(a)).map(move |i| column(a, i)));
+                for (got, want) in sums.sum.iter().zip(want) {
+                    prop_assert!((got - want).abs() <= 1e-11 * largest, "{form}: {got} instead of {want}");
+                }
+                for (row, got) in sums.norms.totals().iter().enumerate() {
+                    let rows = each.iter().flat_map(|a| &a.values()[row * size(a)..(row + 1) * size(a)]);
+                    let want: f64 = rows.map(|x| x * x).sum();
+                    prop_assert!((got - want).abs() <= 1e-11 * largest * largest, "{form}: {got} instead of {want}");
+                }
+            }
+        }
+    }
+}
+
 /// What is summed over an axis along which a part is alike counts as often as the axis is long: x = uqᵀ + b, whose rows' images are added.
 #[test]
 fn axes_along_which_all_is_alike() {
