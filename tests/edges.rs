@@ -180,7 +180,7 @@ fn options_and_states_of_meka() {
         "epsilon = 0: a positive number is wanted"
     );
     let noise = |c: &mut MekaConfig| c.noise = Some(Noise { loss: 1.0, gradient: -3.0, hvp: 0.0 });
-    assert_eq!(refused(noise), "gradient = -3: a variance is wanted: finite and not negative");
+    assert_eq!(refused(noise), "gradient-noise = -3: a variance is wanted: finite and not negative");
     let adaptive = by_name::<f64>("adameka", 3).unwrap().save();
     let mut fixed = by_name::<f64>("meka-fixed", 3).unwrap();
     assert_eq!(message(fixed.load(&adaptive)), "the state was saved under other options");
