@@ -1,10 +1,16 @@
 //! Every optimizer where its method divides by nothing: no curvature, negative curvature, no noise, no gradient, huge and tiny scales,
 //! one example.
 
+#[path = "support/variants.rs"]
+mod variants;
+
 use osculate::optim::{Minibatches, Status, by_name, names};
 use osculate::{Array, Batch, Device, Examples, Func, Real, Spec, spec};
+use variants::{made, variants};
 
 type Loss = Func<Spec, Spec, Spec>;
+/// What it is called, its name, its options.
+type Variant = (String, &'static str, Vec<(String, String)>);
 
 fn noisy() -> Batch<f64> {
     batch(&[0.5, -0.5, 1.0, -1.0])
@@ -21,19 +27,20 @@ fn loss(f: for<'t> fn(osculate::Expr<'t>, osculate::Expr<'t>) -> osculate::Expr<
 
 /// Steps and looks at each: parameters stay numbers, do not move where the report says that they did not, and what is saved can be
 /// loaded.
-fn walk<T: Real>(name: &str, what: &str, loss: &Loss, batch: &Batch<T>, steps: usize) -> [f64; 2] {
-    walks(name, what, &mut Minibatches::new(loss, &Device::cpu()), std::slice::from_ref(batch), steps)
+fn walk<T: Real>(name: &'static str, what: &str, loss: &Loss, batch: &Batch<T>, steps: usize) -> [f64; 2] {
+    let batches = std::slice::from_ref(batch);
+    walks(&(name.into(), name, Vec::new()), what, &mut Minibatches::new(loss, &Device::cpu()), batches, steps)
 }
 
 /// The same with programs that are there, and batches in turns.
 fn walks<T: Real>(
-    name: &str,
+    (name, of, set): &Variant,
     what: &str,
     oracles: &mut Minibatches<Spec, T>,
     batches: &[Batch<T>],
     steps: usize,
 ) -> [f64; 2] {
-    let mut optimizer = by_name::<T>(name, 2).expect("an optimizer");
+    let mut optimizer = made::<T>(of, set, 2);
     let mut w = [1.0, -0.5].map(T::narrow);
     for (step, batch) in batches.iter().cycle().take(steps).enumerate() {
         let before = w;
@@ -48,7 +55,7 @@ fn walks<T: Real>(
         );
         assert!(report.probability.is_none_or(|p| (0.0..=1.0).contains(&p)), "{name}, {what}: {report:?}");
         if step % 8 == 0 || step + 1 == steps {
-            let loaded = by_name::<T>(name, 2).expect("an optimizer").load(&optimizer.save());
+            let loaded = made::<T>(of, set, 2).load(&optimizer.save());
             assert!(loaded.is_ok(), "{name}, {what}, step {step}: {loaded:?} after {report:?}");
         }
     }
@@ -111,20 +118,20 @@ fn all_scales_there_are() {
     fn all<T: Real>(scale: f64) -> Batch<T> {
         batch(&[0.5, 1.0, 1.5, 2.0].map(|x| x * scale))
     }
-    fn every<T: Real>(name: &str, loss: &Loss, what: &str, powers: impl Iterator<Item = i32>) {
+    fn every<T: Real>(variant: &Variant, loss: &Loss, what: &str, powers: impl Iterator<Item = i32>) {
         let mut oracles = Minibatches::new(loss, &Device::cpu());
         for power in powers {
             let what = format!("{what} by 1e{power} in {}", T::NAME);
             let scale = 10f64.powi(power);
-            walks::<T>(name, &what, &mut oracles, &[all(scale)], 25);
+            walks::<T>(variant, &what, &mut oracles, &[all(scale)], 25);
             let batches = [all(1.0), all(scale), all(-scale), all(1.0)];
-            walks::<T>(name, &format!("{what} once in a while"), &mut oracles, &batches, 25);
+            walks::<T>(variant, &format!("{what} once in a while"), &mut oracles, &batches, 25);
         }
     }
-    for name in names() {
+    for variant in &variants() {
         for (loss, what) in [(&bowl, "a bowl"), (&waves, "waves")] {
-            every::<f32>(name, loss, what, (-46..=38).filter(|power| power % 3 == 2 || *power > 16));
-            every::<f64>(name, loss, what, (-304..=304).step_by(16));
+            every::<f32>(variant, loss, what, (-46..=38).filter(|power| power % 3 == 2 || *power > 16));
+            every::<f64>(variant, loss, what, (-304..=304).step_by(16));
         }
     }
 }

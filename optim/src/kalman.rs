@@ -93,7 +93,9 @@ impl Full {
 
     /// vᵀPv.
     pub fn along(&self, v: &[f64]) -> f64 {
-        quadratic(&self.covariance, v)
+        let along = quadratic(&self.covariance, v);
+        // Rounding may leave less than nothing where nothing varies.
+        if along < 0.0 { 0.0 } else { along }
     }
 
     /// Starts anew.

@@ -129,7 +129,7 @@ impl<T: Real, R: Rule> Rated<T, R> {
         rule.check()?;
         rule.schedule().check()?;
         decay("velocity", rule.velocity())?;
-        let limits = Limits::of::<T>();
+        let (limits, most) = (Limits::of::<T>(), T::max_value().wide());
         let state = rule.start();
         Ok(Rated {
             next: state.clone(),
@@ -141,7 +141,8 @@ impl<T: Real, R: Rule> Rated<T, R> {
             advance: Vectors::new(|[rate], [x], [v]| [x - rate * v])?,
             glide: Vectors::new(move |[rate, mu], [x, z], [v]| {
                 let z = between(mu * z - rate * v, limits.added);
-                [x - rate * v + mu * z, z]
+                // Steps that were bounded one by one may leave the numbers together.
+                [between(x - rate * v + mu * z, [-most, most]), z]
             })?,
             rule,
         })

@@ -146,7 +146,8 @@ impl<T: Real> Model<T> for Full<T> {
         Ok(Filtered {
             along,
             inner: [bend, squared, slope],
-            gain: if trusted { 1.0 } else { mean_diagonal(self.next.gain(), len) },
+            // Eigenvalues of a gain lie between 0 and 1.
+            gain: if trusted { 1.0 } else { mean_diagonal(self.next.gain(), len).clamp(0.0, 1.0) },
             p: mean_diagonal(self.next.covariance(), len),
             sigma: mean_diagonal(debiased, len),
             q: mean_diagonal(q, len),

@@ -336,7 +336,8 @@ impl<T: Real> Optimizer<T> for Meka<T> {
         Ok(Report {
             gain: Some(now.filter.gain),
             gradient_noise: Some(now.filter.sigma),
-            probability: coefficients.map(|c| c.probability(self.config.scale * step)),
+            // Unknown where both the change and its deviation are beyond f64.
+            probability: coefficients.map(|c| c.probability(self.config.scale * step)).filter(|p| !p.is_nan()),
             curvature: (inner[1] > 0.0 && curvature.is_finite()).then_some(curvature / inner[1]),
             ..Report::new(status, loss, step)
         })

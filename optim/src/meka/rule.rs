@@ -128,7 +128,9 @@ impl Rule {
         if step > 0.0 {
             self.last_step = step;
         }
-        self.bend = (config.scale * step).powi(2) * curvature;
+        let bend = (config.scale * step).powi(2) * curvature;
+        // Beyond f64 it says nothing.
+        self.bend = if bend.is_finite() { bend } else { f64::NAN };
     }
 
     /// Forgets the last step.
