@@ -1,0 +1,108 @@
+//! Sums, products and powers of expressions, element by element.
+
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+use super::{Expr, IntoExpr, labels};
+use crate::ops::{contract, sum};
+
+impl<'t> Expr<'t> {
+    /// `coef · self`.
+    pub(crate) fn scale(self, coef: f64) -> Expr<'t> {
+        let all = labels(0, self.shape().rank());
+        contract(coef, &[(self, &all)], &all, &self.shape(), self.tape)
+    }
+
+    /// Elementwise product of equal shapes, for derivative rules.
+    pub(crate) fn times(self, other: Expr<'t>) -> Expr<'t> {
+        let all = labels(0, self.shape().rank());
+        contract(1.0, &[(self, &all), (other, &all)], &all, &self.shape(), self.tape)
+    }
+
+    /// `self · self`.
+    #[track_caller]
+    pub fn square(self) -> Expr<'t> {
+        self * self
+    }
+
+    /// A whole power, by repeated squaring; `powi(0)` is 1.
+    #[track_caller]
+    pub fn powi(self, power: i32) -> Expr<'t> {
+        let mut result = self.tape.full(self.shape(), 1.0);
+        let mut square = self;
+        let mut left = power.unsigned_abs();
+        while left > 0 {
+            if left & 1 == 1 {
+                result = result * square;
+            }
+            left >>= 1;
+            if left > 0 {
+                square = square * square;
+            }
+        }
+        if power < 0 { result.recip() } else { result }
+    }
+}
+
+impl<'t, R: IntoExpr<'t>> Add<R> for Expr<'t> {
+    type Output = Expr<'t>;
+    #[track_caller]
+    fn add(self, other: R) -> Expr<'t> {
+        match self.broadcast(other.into_expr(self.tape), "add") {
+            Some((a, b)) => sum(&[a, b], self.tape),
+            None => self,
+        }
+    }
+}
+
+impl<'t, R: IntoExpr<'t>> Sub<R> for Expr<'t> {
+    type Output = Expr<'t>;
+    #[track_caller]
+    fn sub(self, other: R) -> Expr<'t> {
+        match self.broadcast(other.into_expr(self.tape), "subtract") {
+            Some((a, b)) => sum(&[a, b.scale(-1.0)], self.tape),
+            None => self,
+        }
+    }
+}
+
+impl<'t, R: IntoExpr<'t>> Mul<R> for Expr<'t> {
+    type Output = Expr<'t>;
+    #[track_caller]
+    fn mul(self, other: R) -> Expr<'t> {
+        let other = other.into_expr(self.tape);
+        match self.aligned(other) {
+            Ok((dims, la, lb, rank)) => contract(1.0, &[(self, &la), (other, &lb)], &labels(0, rank), &dims, self.tape),
+            Err(why) => self.fail("multiply", why),
+        }
+    }
+}
+
+#[allow(clippy::suspicious_arithmetic_impl)] // a quotient is a product with a reciprocal
+impl<'t, R: IntoExpr<'t>> Div<R> for Expr<'t> {
+    type Output = Expr<'t>;
+    #[track_caller]
+    fn div(self, other: R) -> Expr<'t> {
+        self * other.into_expr(self.tape).recip()
+    }
+}
+
+impl<'t> Neg for Expr<'t> {
+    type Output = Expr<'t>;
+    #[track_caller]
+    fn neg(self) -> Expr<'t> {
+        self * -1.0
+    }
+}
+
+macro_rules! scalar_left {
+    ($($trait:ident $method:ident $op:tt),*) => {$(
+        impl<'t> $trait<Expr<'t>> for f64 {
+            type Output = Expr<'t>;
+            #[track_caller]
+            fn $method(self, other: Expr<'t>) -> Expr<'t> {
+                other.tape.lit(self) $op other
+            }
+        }
+    )*};
+}
+scalar_left!(Add add +, Sub sub -, Mul mul *, Div div /);
