@@ -20,7 +20,7 @@ fn classifier(widths: &[usize]) -> (Mlp<Spec>, Func<Mlp<Spec>, Data, Spec>) {
 }
 
 fn examples<T: Real>(n: usize, inputs: usize, classes: usize, rng: &mut Rng) -> Examples<Data, T> {
-    let x = Array::from_fn([n, inputs], |_| T::narrow(rng.normal()));
+    let x = Array::from_fn([n, inputs], |_| T::from_f64(rng.normal()));
     let y = Array::index([n], (0..n).map(|i| (i * 7 % classes) as u32).collect()).expect("labels");
     Examples::new((spec([inputs]), label(classes)), (x, y)).expect("examples")
 }

@@ -17,7 +17,7 @@ fn noisy() -> Batch<f64> {
 }
 
 fn batch<T: Real>(x: &[f64]) -> Batch<T> {
-    let x = Array::new([x.len()], x.iter().map(|&x| T::narrow(x)).collect()).expect("an array");
+    let x = Array::new([x.len()], x.iter().map(|&x| T::from_f64(x)).collect()).expect("an array");
     Examples::new(spec([]), x).expect("examples").all().expect("a batch")
 }
 
@@ -41,7 +41,7 @@ fn walks<T: Real>(
     steps: usize,
 ) -> [f64; 2] {
     let mut optimizer = made::<T>(of, set, 2);
-    let mut w = [1.0, -0.5].map(T::narrow);
+    let mut w = [1.0, -0.5].map(T::from_f64);
     for (step, batch) in batches.iter().cycle().take(steps).enumerate() {
         let before = w;
         let report = optimizer.step(&mut w, &mut oracles.on(batch).of(batch)).expect("a step");
@@ -59,7 +59,7 @@ fn walks<T: Real>(
             assert!(loaded.is_ok(), "{name}, {what}, step {step}: {loaded:?} after {report:?}");
         }
     }
-    w.map(T::wide)
+    w.map(Real::to_f64)
 }
 
 #[test]

@@ -391,7 +391,7 @@ impl<T: Real> Moments<T> {
             return Err(Error::State(format!("the second moments of {what}'s coordinates were not requested")));
         };
         let n = self.count as f64;
-        let one = |(&q, &s): (&T, &T)| positive(q.wide() - s.wide() * s.wide() / n) / (n - 1.0);
+        let one = |(&q, &s): (&T, &T)| positive(q.to_f64() - s.to_f64() * s.to_f64() / n) / (n - 1.0);
         Ok(second.iter().zip(&sums.sum).map(one).collect())
     }
 

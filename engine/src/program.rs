@@ -236,7 +236,7 @@ impl<T: Real, P: Signature, D: Signature, O: Signature> Program<T, P, D, O> {
         for (b, (real, wide)) in self.writes.iter().zip(&results) {
             for (&leaf, segment) in b.leaves.iter().zip(b.layout.segments()) {
                 let values = match b.kind {
-                    Kind::Wide => wide[segment.range()].iter().map(|&v| T::narrow(v)).collect(),
+                    Kind::Wide => wide[segment.range()].iter().map(|&v| T::from_f64(v)).collect(),
                     _ => real[segment.range()].to_vec(),
                 };
                 made[leaf] = Some(Array::new(segment.shape.clone(), values)?);
@@ -275,7 +275,7 @@ impl<T: Real, P: Signature, D: Signature, O: Signature> Program<T, P, D, O> {
                         if value as usize >= bound {
                             return Err(Error::Index { path: name(spec), position, value, bound });
                         }
-                        *slot = T::narrow(f64::from(value));
+                        *slot = T::from_f64(f64::from(value));
                     }
                 }
                 (In::Real(values), Kind::Real | Kind::Wide) if values.len() == want => {}
@@ -338,7 +338,7 @@ fn places(buffers: &[BufferSpec], first: usize) -> Vec<Value> {
 
 /// Runs the reference executor for buffers of any type.
 fn in_f64<T: Real>(reference: &mut Reference, inputs: &[&[T]], outputs: &mut [Out<'_, T>]) -> Result<()> {
-    let inputs: Vec<Vec<f64>> = inputs.iter().map(|x| x.iter().map(|v| v.wide()).collect()).collect();
+    let inputs: Vec<Vec<f64>> = inputs.iter().map(|x| x.iter().map(|&v| v.to_f64()).collect()).collect();
     let mut results: Vec<Vec<f64>> = outputs.iter().map(|o| vec![0.0; o.len()]).collect();
     let mut outs: Vec<Out<'_, f64>> = (outputs.iter().zip(&mut results))
         .map(|(o, r)| if matches!(o, Out::Wide(_)) { Out::Wide(r) } else { Out::Real(r) })
@@ -346,7 +346,7 @@ fn in_f64<T: Real>(reference: &mut Reference, inputs: &[&[T]], outputs: &mut [Ou
     reference.run(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut outs)?;
     for (out, result) in outputs.iter_mut().zip(&results) {
         match out {
-            Out::Real(values) => values.iter_mut().zip(result).for_each(|(v, &r)| *v = T::narrow(r)),
+            Out::Real(values) => values.iter_mut().zip(result).for_each(|(v, &r)| *v = T::from_f64(r)),
             Out::Wide(values) => values.copy_from_slice(result),
         }
     }

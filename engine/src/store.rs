@@ -67,8 +67,8 @@ impl Store {
     /// Adds or replaces an array of f32 or f64; a shape of another size is stored as a vector.
     pub fn put_shaped<T: Real>(&mut self, name: impl Into<String>, shape: &Shape, values: &[T]) {
         let bytes = match dtype::<T>() {
-            Dtype::F32 => values.iter().flat_map(|v| (v.wide() as f32).to_le_bytes()).collect(),
-            _ => values.iter().flat_map(|v| v.wide().to_le_bytes()).collect(),
+            Dtype::F32 => values.iter().flat_map(|&v| (v.to_f64() as f32).to_le_bytes()).collect(),
+            _ => values.iter().flat_map(|&v| v.to_f64().to_le_bytes()).collect(),
         };
         let shape = if shape.size() == values.len() { shape.to_vec() } else { vec![values.len()] };
         self.arrays.insert(name.into(), Stored { dtype: dtype::<T>(), shape, bytes });
@@ -85,10 +85,12 @@ impl Store {
             let why = format!("{name:?} is {size} × {:?}, wanted {count} × {want:?}", found.dtype);
             return Err(Error::State(why));
         }
-        let narrow = |v: f64| T::narrow(v);
+
         Ok(match want {
-            Dtype::F32 => found.bytes.as_chunks().0.iter().map(|b| narrow(f32::from_le_bytes(*b).into())).collect(),
-            _ => found.bytes.as_chunks().0.iter().map(|b| narrow(f64::from_le_bytes(*b))).collect(),
+            Dtype::F32 => {
+                found.bytes.as_chunks().0.iter().map(|b| T::from_f64(f32::from_le_bytes(*b).into())).collect()
+            }
+            _ => found.bytes.as_chunks().0.iter().map(|b| T::from_f64(f64::from_le_bytes(*b))).collect(),
         })
     }
 

@@ -83,7 +83,7 @@ pub(crate) fn allocate<T: Real>(program: &Program) -> Vec<Buffer<T>> {
             Slot::Temp(len) => Buffer::new(*len),
             Slot::Constant(values) => {
                 let mut buffer = Buffer::new(values.len());
-                buffer.iter_mut().zip(values).for_each(|(to, &v)| *to = T::narrow(v));
+                buffer.iter_mut().zip(values).for_each(|(to, &v)| *to = T::from_f64(v));
                 buffer
             }
             Slot::Input(_) | Slot::Output { .. } => Buffer::new(0),

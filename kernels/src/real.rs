@@ -26,9 +26,9 @@ pub trait Real:
     /// The type's name as users write it.
     const NAME: &'static str;
     /// Rounds an `f64` once.
-    fn narrow(value: f64) -> Self;
-    /// Widens exactly.
-    fn wide(self) -> f64;
+    fn from_f64(value: f64) -> Self;
+    /// Its value in `f64`, exactly. (Of a reference `&T` write `(*x).to_f64()`: `x.to_f64()` is then num-traits' method.)
+    fn to_f64(self) -> f64;
     /// Picks the instance of an elementwise function for this type.
     fn apply(scalar: &Scalar, simd: Simd, values: &mut [Self]);
     /// These values, if they are of type `O`.
@@ -127,11 +127,11 @@ macro_rules! real {
         impl Real for $type {
             const NAME: &'static str = stringify!($type);
             #[inline(always)]
-            fn narrow(value: f64) -> Self {
+            fn from_f64(value: f64) -> Self {
                 value as $type
             }
             #[inline(always)]
-            fn wide(self) -> f64 {
+            fn to_f64(self) -> f64 {
                 self as f64
             }
             fn apply(scalar: &Scalar, simd: Simd, values: &mut [Self]) {

@@ -78,8 +78,8 @@ fn values<T: Real>(len: usize, mut seed: u64) -> Vec<T> {
     let special = [0.0, -0.0, 1.0, -1.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1e-30, 1e30];
     (0..len)
         .map(|_| match next() % 40 {
-            at @ 0..9 => T::narrow(special[at as usize]),
-            _ => T::narrow(f64::from(next()) / f64::from(u32::MAX / 8) - 2.0),
+            at @ 0..9 => T::from_f64(special[at as usize]),
+            _ => T::from_f64(f64::from(next()) / f64::from(u32::MAX / 8) - 2.0),
         })
         .collect()
 }
@@ -91,7 +91,7 @@ fn eval<T: Real>(body: &Body, load: impl Fn(usize) -> T) -> Vec<T> {
     for instr in &body.0 {
         registers.push(match *instr {
             Instr::Load(input) => load(input),
-            Instr::Const(value) => T::narrow(value),
+            Instr::Const(value) => T::from_f64(value),
             Instr::Apply(scalar, a) => {
                 let mut value = [registers[a]];
                 T::apply(scalar, Simd::portable(), &mut value);
@@ -107,7 +107,7 @@ fn eval<T: Real>(body: &Body, load: impl Fn(usize) -> T) -> Vec<T> {
 }
 
 fn same<T: Real>(a: T, b: T) -> bool {
-    (a.is_nan() && b.is_nan()) || a.wide().to_bits() == b.wide().to_bits()
+    (a.is_nan() && b.is_nan()) || a.to_f64().to_bits() == b.to_f64().to_bits()
 }
 
 /// A sum with what its additions lose added in the end.
@@ -164,10 +164,10 @@ fn check<T: Real>(body: &Body, picks: &[usize], len: usize, seed: u64) -> Result
         let mut sweep = Sweep::new(&program(2)?, 1, simd).map_err(|e| e.to_string())?;
         let sums = sweep.run(&numbers, &mut [&mut replaced[0]], &read).map_err(|e| e.to_string())?;
         for (&result, &sum) in results[1..].iter().zip(sums) {
-            let values = || want.iter().map(|registers| registers[result].wide());
+            let values = || want.iter().map(|registers| registers[result].to_f64());
             let (exact, size) = (exactly(values()), values().map(f64::abs).sum::<f64>());
-            let fits = size < T::max_value().wide();
-            let near = (sum - exact).abs() <= 32.0 * T::epsilon().wide() * size;
+            let fits = size < T::max_value().to_f64();
+            let near = (sum - exact).abs() <= 32.0 * T::epsilon().to_f64() * size;
             // What is not finite stays so; what overflows on the way may.
             if if fits { !near } else { !values().all(f64::is_finite) && sum.is_finite() } {
                 return Err(format!("{simd}, a sum of {len}: {sum}, not {exact}"));

@@ -59,8 +59,8 @@ fn agree<T: Real>(
     let mut slots: Vec<Slot> = inputs.iter().map(|x| Slot::Input(x.len())).collect();
     slots.push(Slot::Output { len: out_len, wide });
     let program = Program::new(slots, vec![command.clone()]).map_err(|e| e.to_string())?;
-    let rounded: Vec<Vec<T>> = inputs.iter().map(|x| x.iter().map(|&v| T::narrow(v)).collect()).collect();
-    let exact: Vec<Vec<f64>> = rounded.iter().map(|x| x.iter().map(|v| v.wide()).collect()).collect();
+    let rounded: Vec<Vec<T>> = inputs.iter().map(|x| x.iter().map(|&v| T::from_f64(v)).collect()).collect();
+    let exact: Vec<Vec<f64>> = rounded.iter().map(|x| x.iter().map(|&v| v.to_f64()).collect()).collect();
     let poison = f64::from_bits(0x7ff8_dead_beef_0000);
     let mut want = vec![poison; out_len];
     let exact: Vec<&[f64]> = exact.iter().map(Vec::as_slice).collect();
@@ -75,9 +75,9 @@ fn agree<T: Real>(
             cpu.run(&fast, &mut [Out::Wide(&mut got)]).map_err(|e| e.to_string())?;
             got
         } else {
-            let mut got = vec![T::narrow(poison); out_len];
+            let mut got = vec![T::from_f64(poison); out_len];
             cpu.run(&fast, &mut [Out::Real(&mut got)]).map_err(|e| e.to_string())?;
-            got.iter().map(|v| v.wide()).collect()
+            got.iter().map(|&v| v.to_f64()).collect()
         };
         for (at, (g, w)) in got.iter().zip(&want).enumerate() {
             if g.is_nan() != w.is_nan() || (g - w).abs() > tolerance * (1.0 + w.abs()) {

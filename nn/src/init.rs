@@ -64,7 +64,7 @@ impl Init {
                 rng.uniform(-a, a)
             }
         };
-        Array::from_fn(shape, |_| T::narrow(draw()))
+        Array::from_fn(shape, |_| T::from_f64(draw()))
     }
 
     /// Values of a whole tree: matrices and convolutions are drawn, leaves named `gamma` are 1, other vectors and scalars 0.

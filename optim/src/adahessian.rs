@@ -175,8 +175,8 @@ impl<T: Real> Optimizer<T> for AdaHessian<T> {
         for segment in oracle.layout().segments().iter().filter(|segment| segment.shape.len() > 2) {
             let window: usize = segment.shape[2..].iter().product();
             for kernel in self.product[segment.range()].chunks_mut(window.max(1)) {
-                let sum: f64 = kernel.iter().map(|h| h.wide().abs()).sum();
-                kernel.fill(T::narrow(sum / window as f64));
+                let sum: f64 = kernel.iter().map(|&h| h.to_f64().abs()).sum();
+                kernel.fill(T::from_f64(sum / window as f64));
             }
         }
         let rate = self.config.rate * self.config.schedule.factor(self.steps);

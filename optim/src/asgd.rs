@@ -168,7 +168,7 @@ impl<T: Real> Asgd<T> {
                 ([x - rate * g, mx, mg, vx, cov, nu], [rate])
             })?),
         };
-        let constant = |value: f64| vec![T::narrow(value); len];
+        let constant = |value: f64| vec![T::from_f64(value); len];
         let mut kept = vec![constant(0.0), constant(0.0), constant(config.variance)];
         match config.confidence {
             None => kept.push(constant(config.variance)),

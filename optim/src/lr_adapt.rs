@@ -203,7 +203,7 @@ impl<T: Real> LrAdapt<T> {
             return Ok((loss, known, 0.0));
         }
         let moments = oracle.moments(params, None, Request::gradient().means())?;
-        let each = T::narrow(1.0 / moments.count() as f64);
+        let each = T::from_f64(1.0 / moments.count() as f64);
         self.gradient.iter_mut().zip(&moments.gradient()?.sum).for_each(|(g, sum)| *g = *sum * each);
         let (loss, variance) = (moments.loss(), moments.loss_variance()? / moments.count() as f64);
         Ok((loss, loss.is_finite() && variance.is_finite() && finite(&self.gradient), variance))
@@ -238,7 +238,7 @@ impl<T: Real> Optimizer<T> for LrAdapt<T> {
         let factor = config.schedule.factor(self.worker.steps() - 1);
         let part = factor * part;
         let reached = config.optimum.is_some_and(|optimum| !descends || loss <= optimum);
-        if reached || !T::narrow(part).is_finite() || !phi.is_finite() {
+        if reached || !T::from_f64(part).is_finite() || !phi.is_finite() {
             self.velocity.fill(T::zero()); // an infinity would stay
             if !phi.is_finite() {
                 self.scale_rate(config.down);
@@ -273,7 +273,7 @@ impl<T: Real> Optimizer<T> for LrAdapt<T> {
                 let bend = 0.5 * part * part;
                 let (expected, scale) = (part - bend, (part - bend).max(bend));
                 // A step so short that the loss's rounding is all there is to see says nothing.
-                if phi * scale <= 8.0 * T::epsilon().wide() * loss.abs() {
+                if phi * scale <= 8.0 * T::epsilon().to_f64() * loss.abs() {
                     return Ok(report);
                 }
                 1.0 + ((loss - after) / phi - expected) / scale

@@ -122,7 +122,7 @@ pub(crate) fn check_new<T: Real>(len: usize, options: &(impl Options + Clone)) -
     let mut refused = Ok(());
     options.clone().each(&mut |option, field| {
         let value = field.number();
-        if !T::narrow(value).is_finite() && value.is_finite() && refused.is_ok() {
+        if !T::from_f64(value).is_finite() && value.is_finite() && refused.is_ok() {
             refused =
                 Err(Error::Option { option, value, why: "a number that the parameters' type can hold is wanted" });
         }

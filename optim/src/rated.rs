@@ -129,7 +129,7 @@ impl<T: Real, R: Rule> Rated<T, R> {
         rule.check()?;
         rule.schedule().check()?;
         decay("velocity", rule.velocity())?;
-        let (limits, most) = (Limits::of::<T>(), T::max_value().wide());
+        let (limits, most) = (Limits::of::<T>(), T::max_value().to_f64());
         let state = rule.start();
         Ok(Rated {
             next: state.clone(),
@@ -170,7 +170,7 @@ impl<T: Real, R: Rule> Optimizer<T> for Rated<T, R> {
         let rate = self.rule.rate(&mut self.next, &Seen { steps, loss, squared, previous, slope });
         let rate = rate.map(|rate| rate * self.rule.schedule().factor(steps));
         // As the kernel has it.
-        let fits = |rate: f64| T::narrow(rate).wide().abs() * length < Limits::of::<T>().step;
+        let fits = |rate: f64| T::from_f64(rate).to_f64().abs() * length < Limits::of::<T>().step;
         if rate.is_none_or(fits) && self.next.iter().all(|x| x.is_finite()) {
             std::mem::swap(&mut self.state, &mut self.next);
         }

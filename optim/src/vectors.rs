@@ -36,7 +36,7 @@ impl<T: Real, const M: usize, const R: usize, const S: usize, const K: usize> Ve
 
     /// Changes the vectors, all of one length; the sums.
     pub fn run(&mut self, scalars: [f64; S], mut changed: [&mut [T]; M], read: [&[T]; R]) -> Result<[f64; K]> {
-        let scalars = scalars.map(T::narrow);
+        let scalars = scalars.map(T::from_f64);
         // A rule without scalars was traced with one that it does not look at: there are no buffers of no elements.
         let scalars = if S == 0 { &[T::zero()][..] } else { &scalars };
         let sums = self.0.run(scalars, &mut changed, &read).map_err(osculate_engine::Error::from)?;
@@ -65,8 +65,8 @@ pub(crate) struct Limits {
 
 impl Limits {
     pub fn of<T: Real>() -> Limits {
-        let most = T::max_value().wide() / 4.0;
-        let (step, least) = (most * T::epsilon().wide() / 2.0, T::min_positive_value().wide());
+        let most = T::max_value().to_f64() / 4.0;
+        let (step, least) = (most * T::epsilon().to_f64() / 2.0, T::min_positive_value().to_f64());
         Limits { squared: [-most.sqrt(), most.sqrt()], added: [-most, most], step, least }
     }
 }

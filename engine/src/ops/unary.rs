@@ -176,7 +176,7 @@ mod tests {
             .flat_map(|v| [v, -v])
             .collect();
         fn check<T: Real>(row: &Elementwise, values: &[f64]) {
-            let values: Vec<T> = values.iter().map(|&v| T::narrow(v)).collect();
+            let values: Vec<T> = values.iter().map(|&v| T::from_f64(v)).collect();
             let len = values.len();
             let body = Body(vec![Instr::Load(0), Instr::Apply(row.scalar, 0)]);
             let inputs = vec![View::new(0, 0, &[1])];
@@ -189,8 +189,8 @@ mod tests {
                 let mut got = vec![T::zero(); len];
                 let run = Cpu::with(program.clone(), 1, simd).run(&[&values], &mut [Out::Real(&mut got)]);
                 run.expect("a run");
-                for ((x, want), got) in values.iter().zip(&want).zip(&got) {
-                    let same = want.wide().to_bits() == got.wide().to_bits() || (want.is_nan() && got.is_nan());
+                for ((x, &want), &got) in values.iter().zip(&want).zip(&got) {
+                    let same = want.to_f64().to_bits() == got.to_f64().to_bits() || (want.is_nan() && got.is_nan());
                     assert!(same, "{} of {x} is {got} by {simd}, not {want}", row.name);
                 }
             }

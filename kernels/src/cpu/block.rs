@@ -124,7 +124,7 @@ impl<O: Real> Registers<O> {
         let (inputs, blocks, same) = (code.inputs.len(), self.blocks.as_mut_ptr(), self.same.as_mut_ptr());
         let args = &mut self.args[1 + inputs..];
         for (at, (arg, &value)) in (inputs..).zip(args.iter_mut().zip(&code.constants)) {
-            self.same[at].0 = [O::narrow(value); STEP];
+            self.same[at].0 = [O::from_f64(value); STEP];
             *arg = Lanes::same(same.wrapping_add(at).cast());
         }
         let (args, [local, whole]) = (&mut args[code.constants.len()..], code.kept());
@@ -304,7 +304,7 @@ impl<'d, T: Real> Strided<'d, T> {
             return Made::Written;
         }
         if lanes.lane == 0 && (lanes.row == 0 || patch.rows == 1) {
-            return Made::Elsewhere(Value::Same(O::narrow(lanes.data[0].wide())));
+            return Made::Elsewhere(Value::Same(O::from_f64(lanes.data[0].to_f64())));
         }
         let joined = patch.rows == 1 || lanes.row == patch.lanes * lanes.lane;
         // Whole steps, if there are as many elements: lanes beyond the patch mean nothing.
@@ -327,7 +327,7 @@ fn listed<T: Real, O: Real>(simd: Simd, data: &[T], table: &[u32], to: &mut [O])
         Some(data) => O::listed(simd, data, table, to),
         None => {
             for (to, &from) in to.iter_mut().zip(table) {
-                *to = O::narrow(data[from as usize].wide());
+                *to = O::from_f64(data[from as usize].to_f64());
             }
         }
     }
@@ -338,7 +338,7 @@ fn listed<T: Real, O: Real>(simd: Simd, data: &[T], table: &[u32], to: &mut [O])
 #[inline(always)]
 fn gather<T: Real, O: Real>(simd: Simd, data: &[T], step: usize, len: usize, to: &mut [O]) {
     match (step, T::same::<O>(data)) {
-        (0, _) => to[..len].fill(O::narrow(data[0].wide())),
+        (0, _) => to[..len].fill(O::from_f64(data[0].to_f64())),
         (1, Some(data)) => {
             let ((whole, rest), (to_whole, to_rest)) = (data[..len].as_chunks::<STEP>(), to.as_chunks_mut::<STEP>());
             for (to, from) in to_whole.iter_mut().zip(whole) {
@@ -355,7 +355,7 @@ fn gather<T: Real, O: Real>(simd: Simd, data: &[T], step: usize, len: usize, to:
         }
         (1, None) => {
             for (to, &v) in to[..len].iter_mut().zip(data) {
-                *to = O::narrow(v.wide());
+                *to = O::from_f64(v.to_f64());
             }
         }
         (2, Some(data)) => {
@@ -372,7 +372,7 @@ fn gather<T: Real, O: Real>(simd: Simd, data: &[T], step: usize, len: usize, to:
         }
         _ => {
             for (to, &v) in to[..len].iter_mut().zip(data.iter().step_by(step)) {
-                *to = O::narrow(v.wide());
+                *to = O::from_f64(v.to_f64());
             }
         }
     }

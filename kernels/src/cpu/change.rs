@@ -66,7 +66,7 @@ macro_rules! side {
             unsafe fn times<T: Real, V: Masked<T>>([$($x),*]: [V; $in]) -> [V; $out] {
                 // SAFETY: the trait's contract.
                 unsafe {
-                    let $half = V::splat(T::narrow(0.5));
+                    let $half = V::splat(T::from_f64(0.5));
                     [$($value),*]
                 }
             }
@@ -183,9 +183,9 @@ mod tests {
                 // From the last square on; what is written lies the other way round, in panels.
                 let (size, step) = (channels.end + 3, [rows[0].len(), rows.len()]);
                 let value = |at: usize| ((at * 7919) % 23) as f64 * 2.0 - 22.0;
-                let from: Vec<T> = (0..2 * 16 * size).map(|at| T::narrow(value(at))).collect();
+                let from: Vec<T> = (0..2 * 16 * size).map(|at| T::from_f64(value(at))).collect();
                 let (panel, point) = (width * 5, 5 * width * 5);
-                let mut to = vec![T::narrow(0.25); 2 * 16 * point];
+                let mut to = vec![T::from_f64(0.25); 2 * 16 * point];
                 let change = Change {
                     matrix,
                     from: from.as_ptr(),
@@ -214,7 +214,7 @@ mod tests {
                         }
                     }
                 }
-                assert!(to.iter().zip(&want).all(|(to, want)| to.wide() == *want), "{matrix:?} {simd} {add}");
+                assert!(to.iter().zip(&want).all(|(&to, want)| to.to_f64() == *want), "{matrix:?} {simd} {add}");
             }
         }
     }

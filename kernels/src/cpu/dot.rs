@@ -90,7 +90,7 @@ fn ended<T: Real>(mut sums: [T; STEP], a: &[T], b: &[T]) -> f64 {
     for ((sum, &x), &y) in sums.iter_mut().zip(a).zip(b) {
         *sum += x * y;
     }
-    halve(sums, |x, y| x + y).wide()
+    halve(sums, |x, y| x + y).to_f64()
 }
 
 /// Whether all elements are finite.

@@ -38,7 +38,7 @@ unsafe fn add_up<T: Real, V: Vector<T>, const N: usize>(values: &[T], totals: &m
         *lane += value;
     }
     for (total, lane) in totals.iter_mut().zip(lanes) {
-        *total += lane.wide();
+        *total += lane.to_f64();
     }
 }
 
@@ -108,7 +108,7 @@ pub(super) fn largest<O: Real>(values: &[O]) -> f64 {
     for (most, &v) in most.iter_mut().zip(rest) {
         *most = larger(*most, v);
     }
-    halve(most, larger).wide()
+    halve(most, larger).to_f64()
 }
 
 /// The larger, or the NaN among them.

@@ -257,7 +257,7 @@ impl Reduce {
         let period = width * LANES.div_ceil(width);
         let none = if self.fold == Fold::Sum { O::zero() } else { O::neg_infinity() };
         let (mut block, mut terms, mut lane) = ([none; CHANNELS], 0, 0);
-        totals[..period].fill(none.wide());
+        totals[..period].fill(none.to_f64());
         let paths = &self.inputs[1];
         // Whether every patch begins with the first of the results, and so at any of those among the lanes.
         let within = self.folded.lanes * self.folded.rows;
@@ -296,7 +296,7 @@ impl Reduce {
             // Sums go to f64 before they are long; of maxima only the last does.
             if left == 0 || self.fold == Fold::Sum && terms > LANE_TERMS / 2 {
                 for (total, value) in totals.iter_mut().zip(&mut block[..period]) {
-                    *total = if self.fold == Fold::Sum { *total + value.wide() } else { value.wide() };
+                    *total = if self.fold == Fold::Sum { *total + value.to_f64() } else { value.to_f64() };
                     *value = none;
                 }
                 terms = 0;
@@ -308,7 +308,7 @@ impl Reduce {
         }
         // Lanes of the same result: one after the other in each of the period's parts.
         for result in 0..results {
-            let mut joined = none.wide();
+            let mut joined = none.to_f64();
             for part in (0..period).step_by(width) {
                 for &lane in &totals[part + result * each..part + (result + 1) * each] {
                     joined = if self.fold == Fold::Sum { joined + lane } else { larger(joined, lane) };
@@ -388,7 +388,7 @@ impl Reduce {
             // Sums go to f64 before they are long.
             if long && (index == count || index % LANE_TERMS == 0) {
                 for (total, value) in totals.iter_mut().zip(&mut *block) {
-                    *total += value.wide();
+                    *total += value.to_f64();
                     *value = O::zero();
                 }
             }
@@ -439,11 +439,11 @@ impl<T: Real, O: Real> Work for Part<'_, T, O> {
             let values = &mut block[..patch.len() * reduce.results()];
             if long {
                 for (value, &total) in values.iter_mut().zip(&totals) {
-                    *value = O::narrow(reduce.scale * total);
+                    *value = O::from_f64(reduce.scale * total);
                 }
             } else if reduce.scale != 1.0 {
                 for value in values.iter_mut() {
-                    *value = O::narrow(reduce.scale * value.wide());
+                    *value = O::from_f64(reduce.scale * value.to_f64());
                 }
             }
             let corner = walk.offsets[reduce.inputs[0].len()] - reduce.out.offset - base;

@@ -132,7 +132,7 @@ impl<T: Real> Sweep<T> {
             Some(scalar) => Ok(scalars[scalar]),
             None => Err(read[input - first].as_ptr().cast_mut()),
         });
-        let constants = self.code.constants.iter().map(|&value| Ok(T::narrow(value)));
+        let constants = self.code.constants.iter().map(|&value| Ok(T::from_f64(value)));
         let given = self.args[self.code.results..].iter_mut().zip(&mut self.same);
         for ((arg, same), value) in given.zip(values.chain(constants)) {
             *arg = match value {
@@ -213,7 +213,7 @@ impl<T: Real> Room<T> {
             self.locals[..summed].iter_mut().for_each(|local| local.0.fill(T::zero()));
             self.step(simd, code, args, start + whole..start + len);
             for (sum, local) in self.sums[first..].iter_mut().zip(&self.locals) {
-                *sum += local.0[..len - whole].iter().map(|x| x.wide()).sum::<f64>();
+                *sum += local.0[..len - whole].iter().map(|&x| x.to_f64()).sum::<f64>();
             }
         }
     }

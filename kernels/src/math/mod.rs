@@ -103,7 +103,7 @@ fn within<T: Real>(x: T, low: T, high: T) -> T {
 #[inline(always)]
 fn reduced<T: Real>(x: T) -> [T; 2] {
     let [high, low] = T::LN_2;
-    let k = (x * T::narrow(std::f64::consts::LOG2_E) + T::MAGIC) - T::MAGIC;
+    let k = (x * T::from_f64(std::f64::consts::LOG2_E) + T::MAGIC) - T::MAGIC;
     let (exact, less) = (x - k * high, k * low);
     let r = exact - less;
     let lost = (exact - r) - less;
@@ -116,7 +116,7 @@ pub fn exp<T: Real>(x: T) -> T {
     let ln_2 = T::LN_2[0];
     // Beyond, the result is 0 or infinite; the power of two comes in halves, since subnormals want one beyond the least.
     let [k, p] = reduced(within(x, -(T::MOST + T::BITS + T::one()) * ln_2, (T::MOST + T::one() + T::one()) * ln_2));
-    let half = (k * T::narrow(0.5) + T::MAGIC) - T::MAGIC;
+    let half = (k * T::from_f64(0.5) + T::MAGIC) - T::MAGIC;
     (T::one() + p) * T::power(half) * T::power(k - half)
 }
 
@@ -124,9 +124,9 @@ pub fn exp<T: Real>(x: T) -> T {
 #[inline(always)]
 pub fn exp_m1<T: Real>(x: T) -> T {
     let ln_2 = T::LN_2[0];
-    let (half, two) = (T::narrow(0.5), T::narrow(2.0));
+    let (half, two) = (T::from_f64(0.5), T::from_f64(2.0));
     // Below, the result is −1; above, infinite. Half of it is put together, since the power of two may be infinite alone.
-    let [k, p] = reduced(within(x, -(T::BITS + two) * ln_2, (T::MOST + T::narrow(1.25)) * ln_2));
+    let [k, p] = reduced(within(x, -(T::BITS + two) * ln_2, (T::MOST + T::from_f64(1.25)) * ln_2));
     let scale = T::power(k - T::one());
     let y = two * (scale * p + (scale - half));
     // Tiny numbers would underflow on the way.
@@ -136,8 +136,8 @@ pub fn exp_m1<T: Real>(x: T) -> T {
 /// ln(1 + f) − f, for 1 + f from √½ to √2, less what a correction adds to it: s(½f² + R(s²)) − ½f², s = f/(2 + f).
 #[inline(always)]
 fn rest<T: Real>(f: T, correction: T) -> T {
-    let s = f / (f + T::narrow(2.0));
-    let (half, z) = (T::narrow(0.5) * f * f, s * s);
+    let s = f / (f + T::from_f64(2.0));
+    let (half, z) = (T::from_f64(0.5) * f * f, s * s);
     (s * (half + z * polynomial(T::LOG, z)) + correction) - half
 }
 
@@ -169,15 +169,15 @@ pub fn ln_1p<T: Real>(x: T) -> T {
     let y = e * high + (f + rest(f, correction));
     let y = if x > -T::one() { y } else { T::neg_infinity() };
     let y = if x < -T::one() { T::nan() } else { y };
-    let y = if x.abs() < T::epsilon() * T::narrow(0.5) { x } else { y };
+    let y = if x.abs() < T::epsilon() * T::from_f64(0.5) { x } else { y };
     if x < T::infinity() { y } else { x }
 }
 
 /// Hyperbolic tangent.
 #[inline(always)]
 pub fn tanh<T: Real>(x: T) -> T {
-    let two = T::narrow(2.0);
-    let t = exp_m1(two * within(x.abs(), T::zero(), T::narrow(22.0)));
+    let two = T::from_f64(2.0);
+    let t = exp_m1(two * within(x.abs(), T::zero(), T::from_f64(22.0)));
     // Its own sign: that of a zero, too.
     (t / (t + two)).copysign(x)
 }
@@ -199,7 +199,7 @@ pub fn softplus<T: Real>(x: T) -> T {
 /// Error function 2/√π ∫₀ˣ e^(−t²) dt.
 #[inline(always)]
 pub fn erf<T: Real>(x: T) -> T {
-    let (a, middle) = (x.abs(), T::narrow(2.5));
+    let (a, middle) = (x.abs(), T::from_f64(2.5));
     let near = x + x * polynomial(T::ERF, x * x);
     let a = within(a, T::one(), T::FLAT);
     let far = T::one() - exp(-(a * a)) * polynomial(T::ERFC, (a - middle) / (a + middle));

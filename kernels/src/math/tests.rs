@@ -5,12 +5,12 @@ use crate::Simd;
 
 /// Distance in units of the last place of the true result (of the least normal number, below it).
 fn ulps<T: Real>(got: T, want: f64) -> f64 {
-    if got.is_nan() || want.is_nan() || got.is_infinite() || T::narrow(want).is_infinite() {
-        let same = got.is_nan() && want.is_nan() || got.wide() == want || got == T::narrow(want);
+    if got.is_nan() || want.is_nan() || got.is_infinite() || T::from_f64(want).is_infinite() {
+        let same = got.is_nan() && want.is_nan() || got.to_f64() == want || got == T::from_f64(want);
         return if same { 0.0 } else { f64::INFINITY };
     }
-    let binade = want.abs().max(T::min_positive_value().wide()).log2().floor();
-    (got.wide() - want).abs() / (T::epsilon().wide() * binade.exp2())
+    let binade = want.abs().max(T::min_positive_value().to_f64()).log2().floor();
+    (got.to_f64() - want).abs() / (T::epsilon().to_f64() * binade.exp2())
 }
 
 /// Numbers of all magnitudes with both signs, many near `around`, and the awkward ones.
@@ -24,10 +24,10 @@ fn arguments<T: Real>(around: &[f64]) -> Vec<T> {
     all.extend([T::min_positive_value(), T::max_value(), T::epsilon(), T::min_positive_value() * T::epsilon()]);
     for _ in 0..20_000 {
         let sign = if random() < 0.5 { -1.0 } else { 1.0 };
-        all.push(T::narrow(sign * (random() * 60.0 - 40.0).exp2()));
-        all.push(T::narrow(sign * random() * 800.0));
-        all.push(T::narrow(sign * random() * 2.0));
-        all.extend(around.iter().map(|center| T::narrow(center * (1.0 + 0.1 * (random() - 0.5)))));
+        all.push(T::from_f64(sign * (random() * 60.0 - 40.0).exp2()));
+        all.push(T::from_f64(sign * random() * 800.0));
+        all.push(T::from_f64(sign * random() * 2.0));
+        all.extend(around.iter().map(|center| T::from_f64(center * (1.0 + 0.1 * (random() - 0.5)))));
     }
     all
 }
@@ -44,8 +44,8 @@ fn worst<T: Real>(f: impl Fn(T) -> T + Copy, truth: fn(f64) -> f64, around: &[f6
         assert!(first.iter().zip(&values).all(same), "{simd} has other bits");
     }
     let values = first.expect("a set");
-    let errors = arguments.iter().zip(&values).map(|(x, &y)| (ulps(y, truth(x.wide())), x));
-    let (error, at) = errors.fold((0.0, &arguments[0]), |a, b| if b.0 > a.0 { b } else { a });
+    let errors = arguments.iter().zip(&values).map(|(&x, &y)| (ulps(y, truth(x.to_f64())), x));
+    let (error, at) = errors.fold((0.0, arguments[0]), |a, b| if b.0 > a.0 { b } else { a });
     println!("{error} ulp at {at}"); // seen when it fails
     error
 }

@@ -37,7 +37,7 @@ pub fn digits<T: Real>() -> Result<Digits<T>> {
 }
 
 fn examples<T: Real>(rows: &[Vec<u32>]) -> Result<Examples<(Spec, Spec), T>> {
-    let pixels = rows.iter().flat_map(|row| &row[..row.len() - 1]).map(|&v| T::narrow(f64::from(v) / 16.0));
+    let pixels = rows.iter().flat_map(|row| &row[..row.len() - 1]).map(|&v| T::from_f64(f64::from(v) / 16.0));
     let labels = rows.iter().filter_map(|row| row.last().copied());
     let x = Array::new([rows.len(), 64], pixels.collect())?;
     let y = Array::index([rows.len()], labels.collect())?;

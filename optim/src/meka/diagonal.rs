@@ -37,7 +37,7 @@ impl<T: Real> Diagonal<T> {
     pub fn new(len: usize, config: &MekaConfig) -> Result<Diagonal<T>> {
         let beta = config.gradient_decay;
         let adaptive = config.direction;
-        let least = T::min_positive_value().wide();
+        let least = T::min_positive_value().to_f64();
         // Unbiased variances of the minibatch mean, from sums over examples: `each` is 1/n and `less` −1/n, `c` is 1/((n − 1)ν) and
         // `fresh` the part of it that an average takes.
         let rule = |trusted: bool| {
@@ -69,7 +69,7 @@ impl<T: Real> Diagonal<T> {
             ([], [p * squared, c * positive(bb + less * b * b) * squared, v * b])
         })?;
         let later = rule(false)?;
-        let vector = |value: f64| vec![T::narrow(value); len];
+        let vector = |value: f64| vec![T::from_f64(value); len];
         let held = match config.init {
             Init::Diffuse(variance) => variance,
             Init::FirstObservation => 0.0, // trusted, whatever stands here
@@ -134,7 +134,7 @@ impl<T: Real> Model<T> for Diagonal<T> {
 
     fn reset(&mut self) {
         if let Init::Diffuse(variance) = self.config.init {
-            self.now[0].fill(T::narrow(variance));
+            self.now[0].fill(T::from_f64(variance));
         }
     }
 

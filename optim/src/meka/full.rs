@@ -56,14 +56,14 @@ impl<T: Real> Full<T> {
         let len = centre.len();
         centre.fill(0.0);
         for row in rows.chunks(len) {
-            centre.iter_mut().zip(row).for_each(|(c, x)| *c += x.wide() / count as f64);
+            centre.iter_mut().zip(row).for_each(|(c, &x)| *c += x.to_f64() / count as f64);
         }
         into.fill(0.0);
         let scale = 1.0 / ((count as f64 - 1.0) * nu);
         for row in rows.chunks(len) {
             for (i, out) in into.chunks_mut(len).enumerate() {
-                let left = scale * (row[i].wide() - centre[i]);
-                out.iter_mut().zip(row).zip(&*centre).for_each(|((out, x), c)| *out += left * (x.wide() - c));
+                let left = scale * (row[i].to_f64() - centre[i]);
+                out.iter_mut().zip(row).zip(&*centre).for_each(|((out, &x), c)| *out += left * (x.to_f64() - c));
             }
         }
     }
@@ -133,8 +133,8 @@ impl<T: Real> Model<T> for Full<T> {
         }
         for (i, (m, d)) in next.iter_mut().zip(&mut *direction).enumerate() {
             let (mean, p) = (self.next.mean()[i], self.next.covariance()[i * (len + 1)]);
-            *m = T::narrow(mean);
-            *d = T::narrow(match self.config.direction {
+            *m = T::from_f64(mean);
+            *d = T::from_f64(match self.config.direction {
                 Direction::Mean => -mean,
                 Direction::Adaptive { epsilon } => -mean / ((mean * mean + p).sqrt() + epsilon),
             });
@@ -194,6 +194,6 @@ impl<T: Real> Model<T> for Full<T> {
 
 /// A vector in f64.
 fn wide<'a, T: Real>(v: &[T], into: &'a mut [f64]) -> &'a [f64] {
-    into.iter_mut().zip(v).for_each(|(out, x)| *out = x.wide());
+    into.iter_mut().zip(v).for_each(|(out, &x)| *out = x.to_f64());
     into
 }

@@ -254,16 +254,16 @@ impl<T: Real> OgrD<T> {
     fn first_basis(&mut self) {
         let len = self.gradient.len();
         let rng = &mut Rng::new(self.config.seed);
-        self.basis.iter_mut().for_each(|x| *x = T::narrow(rng.normal()));
+        self.basis.iter_mut().for_each(|x| *x = T::from_f64(rng.normal()));
         for row in 0..self.d {
             let (before, rest) = self.basis.split_at_mut(row * len);
             let this = &mut rest[..len];
             for _ in 0..2 {
                 for other in before.chunks(len) {
-                    let along = T::narrow(dot(other, this));
+                    let along = T::from_f64(dot(other, this));
                     this.iter_mut().zip(other).for_each(|(x, o)| *x += -along * *o);
                 }
-                let scale = T::narrow(1.0 / dot(this, this).sqrt());
+                let scale = T::from_f64(1.0 / dot(this, this).sqrt());
                 this.iter_mut().for_each(|x| *x *= scale);
             }
         }
@@ -342,7 +342,7 @@ impl<T: Real> OgrD<T> {
         let [mean, params, last, gradient] = [d, d + 1, d + 2, d + 3];
         let matrix = &mut self.combined;
         matrix.fill(T::zero());
-        let mut set = |row: usize, column: usize, value: f64| matrix[row * n + column] = T::narrow(value);
+        let mut set = |row: usize, column: usize, value: f64| matrix[row * n + column] = T::from_f64(value);
         for (i, (a, &b)) in a.chunks(d).zip(b).enumerate() {
             a.iter().enumerate().for_each(|(k, &a)| set(i, k, a));
             set(i, gradient, b);
@@ -366,7 +366,8 @@ impl<T: Real> OgrD<T> {
             _ if column == mean => self.products[(d + 1) * (d + 3) + d + 1].sqrt(),
             _ => 0.0,
         };
-        let bound = |row: &[T]| row.iter().enumerate().map(|(k, factor)| factor.wide().abs() * length(k)).sum::<f64>();
+        let bound =
+            |row: &[T]| row.iter().enumerate().map(|(k, &factor)| factor.to_f64().abs() * length(k)).sum::<f64>();
         let share = share * length(gradient);
         matrix.chunks(n).all(|row| bound(row) + share < Limits::of::<T>().step)
     }

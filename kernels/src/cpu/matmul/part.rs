@@ -48,7 +48,7 @@ impl<T: Real> Part<'_, T> {
     fn tiled(&mut self, tiles: &Tiles, a: &[T], b: &[T], out: usize) {
         let matmul = self.matmul;
         let (MatMul { simd, size, .. }, Tiles { shape, runs, out_rows, .. }) = (matmul, tiles);
-        let scale = T::narrow(matmul.scale);
+        let scale = T::from_f64(matmul.scale);
         let [b_room, a_room, c_room] = tiles.room::<T>();
         let (b_room, rest) = self.scratch[..b_room + a_room + c_room].split_at_mut(b_room);
         let (a_room, c_room) = rest.split_at_mut(a_room);
@@ -148,7 +148,7 @@ impl<T: Real> Part<'_, T> {
     fn small(&mut self, strides: [[usize; 2]; 3], a: &[T], b: &[T], out: usize) {
         let [[ra, ca], [rb, cb], [ro, co]] = strides;
         let (k, add) = (self.matmul.size[1], self.matmul.accumulate);
-        let scale = T::narrow(self.matmul.scale);
+        let scale = T::from_f64(self.matmul.scale);
         let cols = self.cols.clone();
         for i in self.rows.clone() {
             let row = self.place.at(out + i * ro);

@@ -119,7 +119,7 @@ unsafe fn tile<T: Real, V: Vector<T>, const R: usize, const C: usize, const DIAG
             for (lane, at) in lanes.iter_mut().zip(whole..len) {
                 *lane += unsafe { *a[r].add(at) * *b[c].add(at) };
             }
-            products[pair(top + r, left + c)] += halve(lanes, |x, y| x + y).wide();
+            products[pair(top + r, left + c)] += halve(lanes, |x, y| x + y).to_f64();
         }
     }
 }

@@ -149,7 +149,7 @@ mod tests {
 
     /// Numbers of few digits, so that sums are exact in every order.
     fn rows<T: Real>(n: usize, len: usize) -> Vec<Vec<T>> {
-        let value = |row: usize, at: usize| T::narrow(((at * 7919 + row * 31) % 61) as f64 / 32.0 - 1.0);
+        let value = |row: usize, at: usize| T::from_f64(((at * 7919 + row * 31) % 61) as f64 / 32.0 - 1.0);
         (0..n).map(|row| (0..len).map(|at| value(row, at)).collect()).collect()
     }
 
@@ -164,7 +164,9 @@ mod tests {
         let less = |[a, b]: [&[T]; 2]| a.iter().zip(b).map(|(&a, &b)| a - b).collect::<Vec<T>>();
         let made: Vec<Vec<T>> = given.iter().cloned().chain(differences.map(less)).collect();
         let exact: Vec<f64> = (0..(n + D) * (n + D))
-            .map(|pair| made[pair / (n + D)].iter().zip(&made[pair % (n + D)]).map(|(a, b)| a.wide() * b.wide()).sum())
+            .map(|pair| {
+                made[pair / (n + D)].iter().zip(&made[pair % (n + D)]).map(|(&a, &b)| a.to_f64() * b.to_f64()).sum()
+            })
             .collect();
         let mut products = vec![f64::NAN; (n + D) * (n + D)];
         gram(&refs(given), differences, &mut products).expect("rows");
@@ -183,13 +185,14 @@ mod tests {
 
     fn combines<T: Real>(simd: Simd, m: usize, n: usize, len: usize) {
         let old = rows::<T>(n, len);
-        let matrix: Vec<T> = (0..m * n).map(|at| T::narrow((at % 5) as f64 - 2.0)).collect();
-        let exact = |row: usize, at: usize| (0..n).map(|k| matrix[row * n + k].wide() * old[k][at].wide()).sum::<f64>();
+        let matrix: Vec<T> = (0..m * n).map(|at| T::from_f64((at % 5) as f64 - 2.0)).collect();
+        let exact =
+            |row: usize, at: usize| (0..n).map(|k| matrix[row * n + k].to_f64() * old[k][at].to_f64()).sum::<f64>();
         let whole = |rows: &[Vec<T>], what: &str| {
             for (row, values) in rows.iter().enumerate() {
-                for (at, value) in values.iter().enumerate() {
-                    let want = if row < m { exact(row, at) } else { old[row][at].wide() };
-                    assert_eq!(value.wide(), want, "{row}, {at} of {m} of {n} rows of {len}, {what}");
+                for (at, &value) in values.iter().enumerate() {
+                    let want = if row < m { exact(row, at) } else { old[row][at].to_f64() };
+                    assert_eq!(value.to_f64(), want, "{row}, {at} of {m} of {n} rows of {len}, {what}");
                 }
             }
         };

@@ -254,7 +254,7 @@ impl<T: Real> Part<'_, T> {
                 packed: [false, true],
                 c: &to[..count],
                 columns: [0, most],
-                scale: T::narrow(self.matmul.scale),
+                scale: T::from_f64(self.matmul.scale),
                 add,
             };
             // SAFETY: rows and panels are of rooms whose sizes `Room` gives, apart from each other and this thread's alone; `at` has as
