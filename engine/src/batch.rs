@@ -174,6 +174,33 @@ impl<D: Signature, T: Real> Examples<D, T> {
         Ok(())
     }
 
+    /// Some examples as arrays with a leading axis: what the `run` of a vmapped program takes. It allocates; a loop that trains
+    /// uses [`gather`](Examples::gather).
+    ///
+    /// ```
+    /// use osculate_engine::{spec, Array, Device, Examples, Func};
+    /// let examples = Examples::new(spec([2]), Array::new([3, 2], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0])?)?;
+    /// let mut sums = Func::trace(spec([2]), spec([2]), |_, w, x| w.dot(x))?.vmap(2)?.compile::<f64>(&Device::cpu())?;
+    /// let result = sums.run(&Array::full([2], 1.0), &examples.arrays(&[2, 0])?)?;
+    /// assert_eq!(result.values(), [11.0, 3.0]);
+    /// # Ok::<(), osculate_engine::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A row that is not there.
+    pub fn arrays(&self, rows: &[usize]) -> Result<D::With<Array<T>>> {
+        let mut batch = Batch { count: 0, buffers: Vec::new() };
+        self.gather(rows, &mut batch)?;
+        let made = batch.buffers.into_iter().zip(self.spec.leaves("data")).map(|(buffer, (_, spec))| {
+            let shape = spec.shape.batched(rows.len());
+            match buffer {
+                Buffer::Real(values) => Array::new(shape, values),
+                Buffer::Index(values) => Array::index(shape, values),
+            }
+        });
+        self.spec.with_leaves(made.collect::<Result<Vec<_>>>()?)
+    }
+
     /// All examples as one minibatch.
     ///
     /// # Errors

@@ -16,7 +16,6 @@
 
 use std::fmt;
 
-use crate::func::filled;
 use crate::tree::{Signature, Tree};
 use crate::{Array, Device, Error, Func, Result, Rng, Spec};
 
@@ -79,10 +78,10 @@ pub fn derivatives<P: Signature, D: Signature>(
     let moved = |t: f64| -> Result<P::With<Array<f64>>> {
         let step =
             |(a, v): (&Array<f64>, &Array<f64>)| Array::from_fn(a.shape(), |i| a.values()[i] + t * v.values()[i]);
-        filled(func.params(), point.iter().zip(&v).map(step))
+        func.params().with_leaves(point.iter().zip(&v).map(step))
     };
-    let direction = || filled(func.params(), v.iter().cloned());
-    let data = (filled(func.data(), arrays(data))?, u);
+    let direction = || func.params().with_leaves(v.iter().cloned());
+    let data = (func.data().with_leaves(arrays(data))?, u);
     let scalar = func.dot_output()?;
     let mut orders = Vec::new();
     for at in 1..=order {

@@ -4,7 +4,7 @@ use std::panic::Location;
 
 /// Errors of the engine: every message says what was wrong, where, and what was wanted.
 #[non_exhaustive]
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Clone, PartialEq, thiserror::Error)]
 pub enum Error {
     /// An expression is malformed; `at` is the line of user code that made it.
     #[error("{op} at {}:{}: {why}", at.file(), at.line())]
@@ -84,6 +84,13 @@ pub enum Error {
     /// The executor refused a program or its buffers.
     #[error(transparent)]
     Kernels(#[from] osculate_kernels::Error),
+}
+
+/// The words of `Display`: what `main` prints when it returns an error.
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 /// Result of this crate.

@@ -1,12 +1,14 @@
 //! Traced functions and the transforms of them.
 
+mod pick;
+
 use osculate_kernels::{Real, Sweep};
 
 use crate::graph::Graph;
 use crate::program::{Device, Program, sweep};
 use crate::tape::Tape;
 use crate::transform;
-use crate::tree::{Leaf, Signature, Tree};
+use crate::tree::{Signature, Tree};
 use crate::{Error, Expr, Kind, Result, Shape, Spec};
 
 /// A function of parameters and data, traced for one example.
@@ -53,12 +55,6 @@ fn exprs<'t, T: Tree<Leaf = Expr<'t>>>(tree: &T) -> Vec<Expr<'t>> {
 
 fn paths<P: Signature>(tree: &P, root: &str) -> Vec<String> {
     tree.leaves(root).iter().map(|(path, _)| path.to_string()).collect()
-}
-
-/// A tree with these leaves, in order.
-pub(crate) fn filled<P: Signature, M: Leaf>(tree: &P, leaves: impl IntoIterator<Item = M>) -> Result<P::With<M>> {
-    let mut leaves = leaves.into_iter();
-    tree.map("", |_, _| leaves.next().ok_or_else(|| Error::State("a tree has fewer leaves than its signature".into())))
 }
 
 /// The signature with every shape changed; cotangents and tangents are plain reals.
@@ -240,20 +236,6 @@ fn identity(tape: &Tape, n: usize) -> Expr<'_> {
     tape.concat(&rows, 0)
 }
 
-impl<P: Signature, D: Signature, A: Signature, B: Signature> Func<P, D, (A, B)> {
-    /// The function of the second result alone; what only the first needed is not computed.
-    ///
-    /// # Errors
-    /// None but those of tracing.
-    pub fn second(&self) -> Result<Func<P, D, B>> {
-        let (first, second) = &self.outputs;
-        let skip = specs(first).len();
-        self.rebuild(self.params.clone(), self.data.clone(), second.clone(), |tape, params, data| {
-            transform::replay(&self.graph, tape, &[params, data].concat()).split_off(skip)
-        })
-    }
-}
-
 impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
     /// Traces a function whose result is a tree; name it, as in `Func::<_, _, (Spec, Spec)>::trace_tree(…)`.
     ///
@@ -320,34 +302,36 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
         &self.outputs
     }
 
-    /// Inlines this function into a trace.
+    /// The results of this function inside another trace, as one more operator: no error to return, no `?` in the closure.
     ///
     /// Arguments that do not fit are recorded as that trace's error, as any malformed expression is.
     ///
-    /// # Errors
-    /// Trees with other numbers of arrays.
+    /// ```
+    /// use osculate_engine::{spec, Array, Device, Func};
+    /// let loss = Func::trace(spec([2]), spec([2]), |_, w, x| w.dot(x).square())?;
+    /// let slope = loss.grad()?;
+    /// // A penalty on the gradient: ‖2 (w·x) x‖²
+    /// let penalty = Func::trace(spec([2]), spec([2]), |tape, w, x| slope.call(tape, &w, &x).square().sum())?;
+    /// let (w, x) = (Array::new([2], vec![1.0, 1.0])?, Array::new([2], vec![1.0, 2.0])?);
+    /// assert_eq!(penalty.compile::<f64>(&Device::cpu())?.run(&w, &x)?.item(), Some(180.0));
+    /// # Ok::<(), osculate_engine::Error>(())
+    /// ```
     #[track_caller]
-    pub fn call<'t>(
-        &self,
-        tape: &'t Tape,
-        params: &P::With<Expr<'t>>,
-        data: &D::With<Expr<'t>>,
-    ) -> Result<O::With<Expr<'t>>> {
+    pub fn call<'t>(&self, tape: &'t Tape, params: &P::With<Expr<'t>>, data: &D::With<Expr<'t>>) -> O::With<Expr<'t>> {
         let at = std::panic::Location::caller();
         let given = [exprs(params), exprs(data)].concat();
         let want = [specs(&self.params), specs(&self.data)].concat();
         if given.len() != want.len() {
-            return Err(Error::Transform {
-                transform: "call",
-                why: format!("{} arrays were given to a function of {}", given.len(), want.len()),
-            });
+            tape.fail("call", format!("{} arrays were given to a function of {}", given.len(), want.len()), at);
         }
         for ((x, spec), name) in given.iter().zip(&want).zip(&self.graph.names) {
             if x.spec() != *spec {
                 tape.fail("call", format!("{name}: want {spec}, got {}", x.spec()), at);
             }
         }
-        filled(&self.outputs, transform::replay(&self.graph, tape, &given))
+        let results = if tape.failed() { Vec::new() } else { transform::replay(&self.graph, tape, &given) };
+        let mut results = results.into_iter();
+        self.outputs.build(&mut || results.next().unwrap_or_else(|| tape.lit(0.0)))
     }
 
     /// Values and directional derivatives, forward mode: `((params, tangents), data) -> (outputs, tangents)`.
@@ -436,14 +420,23 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
     /// # Errors
     /// `n` is 0.
     pub fn vmap(&self, n: usize) -> Result<Func<P, D, O>> {
-        self.vmap_where(n, |path| path == "data" || path.starts_with("data."))
+        self.vmap_picked(n, |path| path == "data" || path.starts_with("data."))
     }
 
     /// Batches the inputs whose path (`params.…`, `data.…`) is picked: an ensemble, or one tangent after another.
     ///
     /// # Errors
-    /// `n` is 0.
+    /// [`Error::Transform`]: `n` is 0, or no path is picked.
     pub fn vmap_where(&self, n: usize, picked: impl Fn(&str) -> bool) -> Result<Func<P, D, O>> {
+        let names = &self.graph.names;
+        if !names.iter().any(|name| picked(name)) {
+            let why = format!("no input is picked; there are {}", names.join(", "));
+            return Err(Error::Transform { transform: "vmap_where", why });
+        }
+        self.vmap_picked(n, picked)
+    }
+
+    fn vmap_picked(&self, n: usize, picked: impl Fn(&str) -> bool) -> Result<Func<P, D, O>> {
         if n == 0 {
             return Err(Error::Transform { transform: "vmap", why: "a batch of 0 examples".into() });
         }

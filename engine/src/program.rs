@@ -2,7 +2,6 @@
 
 use osculate_kernels::{Cpu, Out, Real, Reference, Simd, Slot, Sweep, finite};
 
-use crate::func::filled;
 use crate::graph::Graph;
 use crate::plan::{Value, lower};
 use crate::tree::{BufferSpec, Signature, Tree, apart, buffers};
@@ -242,7 +241,7 @@ impl<T: Real, P: Signature, D: Signature, O: Signature> Program<T, P, D, O> {
                 made[leaf] = Some(Array::new(segment.shape.clone(), values)?);
             }
         }
-        filled(&self.outputs, made.into_iter().flatten())
+        self.outputs.with_leaves(made.into_iter().flatten())
     }
 
     /// Runs on flat buffers: those of the parameters, then those of the data, each in the order of its layout.

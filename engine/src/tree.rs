@@ -16,7 +16,7 @@ use crate::{Array, Error, Expr, Kind, Result, Shape, Spec};
 pub trait Leaf: Tree<Leaf = Self, With<Spec> = Spec> {}
 
 /// A struct of arrays, see the [module](self).
-pub trait Tree: Sized {
+pub trait Tree: Sized + Clone {
     /// What stands at the leaves.
     type Leaf: Leaf;
     /// The same struct with other leaves.
@@ -24,17 +24,10 @@ pub trait Tree: Sized {
     /// Whether elements are buffers of their own (tuples) or segments of one.
     const BUNDLE: bool = false;
 
-    /// Replaces every leaf, in order; `at` is the path of this subtree.
-    ///
-    /// # Errors
-    /// The first one of `f`.
-    fn map_at<M: Leaf>(
-        &self,
-        at: &mut Path,
-        f: &mut dyn FnMut(&Path, &Self::Leaf) -> Result<M>,
-    ) -> Result<Self::With<M>>;
+    /// The same struct with other leaves, asked for in the order of [`visit_at`](Tree::visit_at).
+    fn build<M: Leaf>(&self, leaf: &mut dyn FnMut() -> M) -> Self::With<M>;
 
-    /// Visits every leaf, in the order of [`map_at`](Tree::map_at).
+    /// Visits every leaf, in order; `at` is the path of this subtree.
     fn visit_at<'a>(&'a self, at: &mut Path, f: &mut dyn FnMut(&Path, &'a Self::Leaf));
 
     /// Replaces every leaf, in order; paths start at `root`.
@@ -42,7 +35,32 @@ pub trait Tree: Sized {
     /// # Errors
     /// The first one of `f`.
     fn map<M: Leaf>(&self, root: &str, mut f: impl FnMut(&Path, &Self::Leaf) -> Result<M>) -> Result<Self::With<M>> {
-        self.map_at(&mut Path::new(root), &mut f)
+        let mut made = Vec::new();
+        self.visit_at(&mut Path::new(root), &mut |path, leaf| made.push(f(path, leaf)));
+        self.with_leaves(made.into_iter().collect::<Result<Vec<M>>>()?)
+    }
+
+    /// The same struct with leaves from a list, in the order of [`leaves`](Tree::leaves).
+    ///
+    /// ```
+    /// use osculate_engine::{spec, tree, Array, Tree};
+    /// tree! { pub struct Affine { w, b } }
+    /// let signature = Affine { w: spec([1, 2]), b: spec([2]) };
+    /// let zeros: Vec<Array<f32>> = vec![Array::full([1, 2], 0.0), Array::full([2], 0.0)];
+    /// assert_eq!(signature.with_leaves(zeros)?.b.values(), [0.0, 0.0]);
+    /// # Ok::<(), osculate_engine::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::State`]: another number of leaves.
+    fn with_leaves<M: Leaf>(&self, leaves: impl IntoIterator<Item = M>) -> Result<Self::With<M>> {
+        let mut leaves: Vec<M> = leaves.into_iter().collect();
+        let (got, want) = (leaves.len(), self.leaves("").len());
+        if got != want {
+            return Err(Error::State(format!("{got} arrays were given to a tree of {want}")));
+        }
+        leaves.reverse();
+        Ok(self.build(&mut || leaves.swap_remove(leaves.len() - 1)))
     }
 
     /// All leaves with their paths.
@@ -54,8 +72,8 @@ pub trait Tree: Sized {
 }
 
 /// A tree of [`Spec`]s: the parameters, the data or the outputs of a function.
-pub trait Signature: Tree<Leaf = Spec, With<Spec> = Self> + Clone {}
-impl<T: Tree<Leaf = Spec, With<Spec> = T> + Clone> Signature for T {}
+pub trait Signature: Tree<Leaf = Spec, With<Spec> = Self> {}
+impl<T: Tree<Leaf = Spec, With<Spec> = T>> Signature for T {}
 
 /// Where a leaf is: names from the root, and the buffer it lies in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +84,7 @@ pub struct Path {
 
 impl Path {
     fn new(root: &str) -> Path {
-        Path { names: vec![root.to_string()], buffer: 0 }
+        Path { names: Vec::from_iter((!root.is_empty()).then(|| root.to_string())), buffer: 0 }
     }
 
     /// Works on a named child.
@@ -99,8 +117,8 @@ macro_rules! leaf {
         impl$(<$($generics)*>)? Tree for $type {
             type Leaf = Self;
             type With<M: Leaf> = M;
-            fn map_at<M: Leaf>(&self, at: &mut Path, f: &mut dyn FnMut(&Path, &Self) -> Result<M>) -> Result<M> {
-                f(at, self)
+            fn build<M: Leaf>(&self, leaf: &mut dyn FnMut() -> M) -> M {
+                leaf()
             }
             fn visit_at<'a>(&'a self, at: &mut Path, f: &mut dyn FnMut(&Path, &'a Self)) {
                 f(at, self)
@@ -115,8 +133,8 @@ leaf!(Array<T>, T: Real);
 impl<A: Tree> Tree for Vec<A> {
     type Leaf = A::Leaf;
     type With<M: Leaf> = Vec<A::With<M>>;
-    fn map_at<M: Leaf>(&self, at: &mut Path, f: &mut dyn FnMut(&Path, &A::Leaf) -> Result<M>) -> Result<Self::With<M>> {
-        self.iter().enumerate().map(|(i, tree)| at.enter(i, |at| tree.map_at(at, f))).collect()
+    fn build<M: Leaf>(&self, leaf: &mut dyn FnMut() -> M) -> Self::With<M> {
+        self.iter().map(|tree| tree.build(leaf)).collect()
     }
     fn visit_at<'a>(&'a self, at: &mut Path, f: &mut dyn FnMut(&Path, &'a A::Leaf)) {
         self.iter().enumerate().for_each(|(i, tree)| at.enter(i, |at| tree.visit_at(at, f)))
@@ -129,20 +147,13 @@ macro_rules! tuple {
             type Leaf = $first::Leaf;
             type With<M: Leaf> = ($first::With<M>, $($rest::With<M>,)*);
             const BUNDLE: bool = true;
-            fn map_at<M: Leaf>(
-                &self,
-                at: &mut Path,
-                f: &mut dyn FnMut(&Path, &$first::Leaf) -> Result<M>,
-            ) -> Result<Self::With<M>> {
-                tuple!(@map self at f; $first $($rest)*; $($index)*)
+            fn build<M: Leaf>(&self, leaf: &mut dyn FnMut() -> M) -> Self::With<M> {
+                ($(self.$index.build(leaf),)*)
             }
             fn visit_at<'a>(&'a self, at: &mut Path, f: &mut dyn FnMut(&Path, &'a $first::Leaf)) {
                 tuple!(@visit self at f; $first $($rest)*; $($index)*)
             }
         }
-    };
-    (@map $self:ident $at:ident $f:ident; $($type:ident)*; $($index:tt)*) => {
-        Ok(($($at.element::<$type, _>($index, |at| $self.$index.map_at(at, $f))?,)*))
     };
     (@visit $self:ident $at:ident $f:ident; $($type:ident)*; $($index:tt)*) => {{
         $($at.element::<$type, _>($index, |at| $self.$index.visit_at(at, $f));)*
@@ -197,22 +208,16 @@ macro_rules! tree {
         impl<L: $crate::Leaf> $crate::Tree for $name<L> {
             type Leaf = L;
             type With<M: $crate::Leaf> = $name<M>;
-            fn map_at<M: $crate::Leaf>(
-                &self,
-                at: &mut $crate::Path,
-                f: &mut dyn FnMut(&$crate::Path, &L) -> $crate::Result<M>,
-            ) -> $crate::Result<$name<M>> {
-                Ok($name {
-                    $($field: at.enter(stringify!($field), |at| $crate::tree!(@map $how &self.$field, at, f))?),*
-                })
+            fn build<M: $crate::Leaf>(&self, leaf: &mut dyn FnMut() -> M) -> $name<M> {
+                $name { $($field: $crate::tree!(@build $how &self.$field, leaf)),* }
             }
             fn visit_at<'a>(&'a self, at: &mut $crate::Path, f: &mut dyn FnMut(&$crate::Path, &'a L)) {
                 $(at.enter(stringify!($field), |at| $crate::tree!(@visit $how &self.$field, at, f));)*
             }
         }
     };
-    (@map leaf $value:expr, $at:ident, $f:ident) => { $f($at, $value) };
-    (@map tree $value:expr, $at:ident, $f:ident) => { $crate::Tree::map_at($value, $at, $f) };
+    (@build leaf $value:expr, $leaf:ident) => { $leaf() };
+    (@build tree $value:expr, $leaf:ident) => { $crate::Tree::build($value, $leaf) };
     (@visit leaf $value:expr, $at:ident, $f:ident) => { $f($at, $value) };
     (@visit tree $value:expr, $at:ident, $f:ident) => { $crate::Tree::visit_at($value, $at, $f) };
 }

@@ -2,7 +2,7 @@
 
 /// Errors of this crate: malformed programs and buffers of the wrong length.
 #[non_exhaustive]
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Clone, PartialEq, thiserror::Error)]
 pub enum Error {
     /// A command of a program is malformed; the message says which and why.
     #[error("command {command}: {why}")]
@@ -37,4 +37,11 @@ pub enum Error {
         /// What there is.
         have: String,
     },
+}
+
+/// The words of `Display`: what `main` prints when it returns an error.
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Errors with the words a user needs.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum Error {
     /// The library's.
     #[error(transparent)]
@@ -35,6 +35,13 @@ impl Error {
     /// A file's trouble.
     pub fn file(path: &Path, why: impl ToString) -> Error {
         Error::File { file: path.display().to_string(), why: why.to_string() }
+    }
+}
+
+/// The words of `Display`: what `main` prints when it returns an error.
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
     }
 }
 

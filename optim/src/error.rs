@@ -2,7 +2,7 @@
 
 /// Errors of this crate.
 #[non_exhaustive]
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Clone, PartialEq, thiserror::Error)]
 pub enum Error {
     /// The engine's: tracing, running, too few examples, files.
     #[error(transparent)]
@@ -59,6 +59,13 @@ pub enum Error {
         /// All names.
         known: String,
     },
+}
+
+/// The words of `Display`: what `main` prints when it returns an error.
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 /// Result of this crate.
