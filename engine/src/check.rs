@@ -128,7 +128,7 @@ fn fits<P: Signature>(spec: &P, tree: &P::With<Array<f64>>, root: &str) -> Resul
     want.iter().zip(got).try_for_each(|((path, spec), (_, array))| array.fits(spec, &path.to_string()))
 }
 
-fn arrays<T: Tree<Leaf = Array<f64>>>(tree: &T) -> Vec<Array<f64>> {
+pub(crate) fn arrays<T: Tree<Leaf = Array<f64>>>(tree: &T) -> Vec<Array<f64>> {
     tree.leaves("").into_iter().map(|(_, array)| array.clone()).collect()
 }
 

@@ -145,6 +145,10 @@ impl Primitive for Add {
     fn lower(&self, cx: &mut Lowering, args: &[Value], spec: &Spec) -> Value {
         cx.map(Body(vec![Instr::Load(0), Instr::Load(1), Instr::Add(0, 1)]), args, &spec.shape)
     }
+
+    fn jax(&self, args: &[&str], _: &Spec) -> String {
+        format!("{} + {}", args[0], args[1])
+    }
 }
 
 impl Linear for Add {

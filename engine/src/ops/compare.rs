@@ -45,4 +45,13 @@ impl Primitive for Compare {
     fn lower(&self, cx: &mut Lowering, args: &[Value], spec: &Spec) -> Value {
         cx.map(Body(vec![Instr::Load(0), Instr::Load(1), Instr::Compare(self.0, 0, 1)]), args, &spec.shape)
     }
+
+    fn jax(&self, args: &[&str], _: &Spec) -> String {
+        let how = match self.0 {
+            Comparison::Less => "<",
+            Comparison::LessEqual => "<=",
+            Comparison::Equal => "==",
+        };
+        format!("jnp.where({} {how} {}, 1.0, 0.0)", args[0], args[1])
+    }
 }

@@ -10,6 +10,7 @@
 use osculate_kernels::Body;
 
 use super::{Linear, Op, Primitive, all_batched};
+use crate::jax::brackets;
 use crate::plan::{Lowering, Value};
 use crate::{Expr, Spec, Tape};
 
@@ -86,6 +87,10 @@ impl Primitive for Concat {
             from = to;
         }
         out
+    }
+
+    fn jax(&self, args: &[&str], _: &Spec) -> String {
+        format!("jnp.concatenate({}, axis={})", brackets(args), self.axis)
     }
 }
 

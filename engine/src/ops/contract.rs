@@ -81,6 +81,34 @@ impl Contract {
         self.ins.iter().flatten().any(|l| !self.out.contains(l) && self.dims[*l as usize] != 1)
     }
 
+    /// An einsum of the operands, repeated along the axes that none of them has.
+    fn to_jax(&self, args: &[&str], spec: &Spec) -> String {
+        let carried = |l: &u8| self.ins.iter().any(|ls| ls.contains(l));
+        let out: Labels = self.out.iter().copied().filter(carried).collect();
+        if self.ins.is_empty() {
+            return format!("jnp.full({}, {})", spec.shape, number(self.coef()));
+        }
+        // Letters as numpy has them, or numbers where those run out.
+        let letter = |&l: &u8| char::from(if l < 26 { b'a' + l } else { b'A' + (l - 26) });
+        let product = if self.ins.len() == 1 && self.ins[0] == out {
+            args[0].to_string()
+        } else if self.dims.len() <= 52 {
+            let letters = |labels: &Labels| labels.iter().map(letter).collect::<String>();
+            let ins: Vec<String> = self.ins.iter().map(letters).collect();
+            format!("jnp.einsum(\"{}->{}\", {})", ins.join(","), letters(&out), args.join(", "))
+        } else {
+            let operands: Vec<String> =
+                args.iter().zip(&self.ins).map(|(x, labels)| format!("{x}, {}", brackets(labels))).collect();
+            format!("jnp.einsum({}, {})", operands.join(", "), brackets(&out))
+        };
+        let product = if self.coef() == 1.0 { product } else { format!("{} * {product}", number(self.coef())) };
+        if out.len() == self.out.len() {
+            return product;
+        }
+        let new = self.out.iter().enumerate().filter(|(_, l)| !carried(l)).map(|(axis, _)| axis);
+        format!("spread({product}, {}, {})", brackets(new), spec.shape)
+    }
+
     /// Reads `ij,jk->ik`.
     pub fn parse(text: &str, shapes: &[Shape]) -> Result<Contract, String> {
         let (left, right) = text.split_once("->").ok_or("write operands, an arrow, and the result: \"ij,j->i\"")?;
@@ -248,6 +276,10 @@ impl Primitive for Contract {
 
     fn lower(&self, cx: &mut Lowering, args: &[Value], _: &Spec) -> Value {
         plan::contract(cx, self, args)
+    }
+
+    fn jax(&self, args: &[&str], spec: &Spec) -> String {
+        self.to_jax(args, spec)
     }
 }
 

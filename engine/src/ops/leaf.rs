@@ -31,4 +31,8 @@ impl Primitive for Leaf {
     fn lower(&self, _: &mut Lowering, args: &[Value], _: &Spec) -> Value {
         args[0].clone()
     }
+
+    fn jax(&self, args: &[&str], _: &Spec) -> String {
+        args.concat()
+    }
 }

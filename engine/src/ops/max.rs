@@ -73,4 +73,12 @@ impl Primitive for Max {
         cx.reduce(Body::product(1), &[args[0].axes(&kept, &self.axes)], &over, Fold::Max, 1.0, &out);
         out
     }
+
+    fn jax(&self, args: &[&str], _: &Spec) -> String {
+        format!(
+            "jnp.max({}, axis=({},))",
+            args[0],
+            self.axes.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
+        )
+    }
 }

@@ -51,6 +51,8 @@ pub(crate) trait Primitive {
     fn batch<'t>(&self, args: &[Expr<'t>], batched: &[bool], n: usize) -> Expr<'t>;
     /// Emits the commands that compute it, or a view of an argument.
     fn lower(&self, cx: &mut Lowering, args: &[Value], spec: &Spec) -> Value;
+    /// A Python expression of `jax.numpy` for the result `spec`, given the names of the arguments; `jax/prelude.py` is in scope.
+    fn jax(&self, args: &[&str], spec: &Spec) -> String;
 }
 
 /// A primitive that can be transposed in an argument that it is linear in.

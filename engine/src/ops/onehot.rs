@@ -47,4 +47,8 @@ impl Primitive for OneHot {
         let body = vec![Instr::Load(0), Instr::Load(1), Instr::Compare(Comparison::Equal, 0, 1)];
         Value { picks: true, ..cx.map(Body(body), &[index, iota], &spec.shape) }
     }
+
+    fn jax(&self, args: &[&str], spec: &Spec) -> String {
+        format!("jax.nn.one_hot({}, {}, dtype=jnp.float64)", args[0], spec.shape[spec.shape.rank() - 1])
+    }
 }

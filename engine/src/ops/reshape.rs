@@ -85,6 +85,10 @@ impl Primitive for Reshape {
     fn lower(&self, cx: &mut Lowering, args: &[Value], spec: &Spec) -> Value {
         cx.reshaped(&args[0], &spec.shape)
     }
+
+    fn jax(&self, args: &[&str], spec: &Spec) -> String {
+        format!("jnp.reshape({}, {})", args[0], spec.shape)
+    }
 }
 
 impl Linear for Reshape {

@@ -55,6 +55,10 @@ impl Primitive for Select {
         let body = vec![Instr::Load(0), Instr::Load(1), Instr::Load(2), Instr::Select(0, 1, 2)];
         cx.map(Body(body), args, &spec.shape)
     }
+
+    fn jax(&self, args: &[&str], _: &Spec) -> String {
+        format!("jnp.where({} != 0.0, {}, {})", args[0], args[1], args[2])
+    }
 }
 
 impl Linear for Select {

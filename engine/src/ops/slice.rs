@@ -10,6 +10,7 @@
 use osculate_kernels::{Body, Instr};
 
 use super::{Concat, Linear, Op, Primitive};
+use crate::jax::brackets;
 use crate::plan::{Lowering, Value};
 use crate::{Expr, Spec, Tape};
 
@@ -91,6 +92,10 @@ impl Primitive for Slice {
     fn lower(&self, _: &mut Lowering, args: &[Value], _: &Spec) -> Value {
         args[0].sliced(self.axis, self.start..self.end)
     }
+
+    fn jax(&self, args: &[&str], _: &Spec) -> String {
+        format!("lax.slice_in_dim({}, {}, {}, axis={})", args[0], self.start, self.end, self.axis)
+    }
 }
 
 impl Linear for Slice {
@@ -153,6 +158,11 @@ impl Primitive for Pad {
         }
         cx.map_into(Body::product(1), args, &out.sliced(self.axis, self.before..self.before + extent));
         out
+    }
+
+    fn jax(&self, args: &[&str], spec: &Spec) -> String {
+        let widths = (0..spec.shape.rank()).map(|a| if a == self.axis { (self.before, self.after) } else { (0, 0) });
+        format!("jnp.pad({}, {})", args[0], brackets(widths.map(|(before, after)| format!("({before}, {after})"))))
     }
 }
 

@@ -41,4 +41,8 @@ impl Primitive for Stop {
     fn lower(&self, _: &mut Lowering, args: &[Value], _: &Spec) -> Value {
         args[0].clone()
     }
+
+    fn jax(&self, args: &[&str], _: &Spec) -> String {
+        format!("lax.stop_gradient({})", args[0])
+    }
 }

@@ -159,6 +159,10 @@ impl Primitive for Unary {
     fn lower(&self, cx: &mut Lowering, args: &[Value], spec: &Spec) -> Value {
         cx.map(Body(vec![Instr::Load(0), Instr::Apply(self.row().scalar, 0)]), args, &spec.shape)
     }
+
+    fn jax(&self, args: &[&str], _: &Spec) -> String {
+        format!("{}({})", self.row().name, args[0])
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 use osculate_kernels::{Body, Instr};
 
 use super::{Linear, Op, Primitive};
+use crate::jax::{brackets, number};
 use crate::plan::{self, Lowering, Value};
 use crate::{Expr, Shape, Spec, Tape};
 
@@ -89,6 +90,12 @@ impl Window {
             text += &format!(" pad {} {}", self.before, self.after);
         }
         text
+    }
+
+    /// As `patches` of the Python prelude takes it.
+    fn jax(&self) -> String {
+        let Window { axis, size, stride, dilation, before, after } = self;
+        format!("({axis}, {size}, {stride}, {dilation}, {before}, {after})")
     }
 
     fn further(&self) -> Window {
@@ -224,6 +231,15 @@ impl Primitive for Patches {
         };
         view(&padded, &self.windows, &spec.shape)
     }
+
+    fn jax(&self, args: &[&str], _: &Spec) -> String {
+        format!(
+            "patches({}, {}, {})",
+            args[0],
+            brackets(self.windows.iter().map(Window::jax)),
+            number(f64::from_bits(self.pad))
+        )
+    }
 }
 
 /// A padded buffer, and the place in it of what is padded.
@@ -315,6 +331,10 @@ impl Primitive for Fold {
     fn lower(&self, cx: &mut Lowering, args: &[Value], _: &Spec) -> Value {
         let order = args[0].order();
         self.lower_into(cx, &args[0].shape, order.as_deref(), |cx, target| plan::add_to(cx, &args[0], target))
+    }
+
+    fn jax(&self, args: &[&str], _: &Spec) -> String {
+        format!("fold({}, {}, {})", args[0], brackets(self.windows.iter().map(Window::jax)), self.shape)
     }
 }
 

@@ -1,0 +1,61 @@
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+jax.config.update("jax_enable_x64", True)
+
+recip = jnp.reciprocal
+
+sqrt = jnp.sqrt
+
+rsqrt = lax.rsqrt
+
+exp = jnp.exp
+
+exp_m1 = jnp.expm1
+
+ln = jnp.log
+
+ln_1p = jnp.log1p
+
+sin = jnp.sin
+
+cos = jnp.cos
+
+tanh = jnp.tanh
+
+sigmoid = jax.nn.sigmoid
+
+softplus = jax.nn.softplus
+
+softsign = jax.nn.soft_sign
+
+erf = jax.scipy.special.erf
+
+relu = jax.nn.relu
+
+def step(x):
+    return jnp.heaviside(lax.stop_gradient(x), 0.0)
+
+abs = jnp.abs
+
+sign = jnp.sign
+
+def spread(x, axes, shape):
+    """Repeats x along new axes."""
+    return jnp.broadcast_to(jnp.expand_dims(x, axes), shape)
+
+def patches(x, windows, pad):
+    """Sliding windows (axis, size, stride, dilation, before, after); the offsets within them are the last axes."""
+    for axis, size, stride, dilation, before, after in windows:
+        widths = [(before, after) if a == axis else (0, 0) for a in range(x.ndim)]
+        x = jnp.pad(x, widths, constant_values=pad)
+        places = (x.shape[axis] - (size - 1) * dilation - 1) // stride + 1
+        index = stride * jnp.arange(places)[:, None] + dilation * jnp.arange(size)
+        x = jnp.moveaxis(jnp.take(x, index, axis=axis), axis + 1, -1)
+    return x
+
+def fold(y, windows, shape):
+    """Adds windows back to where they were taken: the transpose of patches."""
+    take = lambda x: patches(x, windows, 0.0)
+    return jax.linear_transpose(take, jax.ShapeDtypeStruct(shape, y.dtype))(y)[0]
