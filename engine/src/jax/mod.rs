@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use crate::graph::{Graph, Node};
 use crate::tree::Signature;
-use crate::{Array, Device, Func, Kind, Real, Result, Shape, Spec};
+use crate::{Array, Device, Func, Real, Result, Shape, Spec};
 
 /// Definitions that lines may use, apart by empty lines; the first two blocks are imports and settings.
 const PRELUDE: &str = include_str!("prelude.py");
@@ -93,7 +93,10 @@ impl<P: Signature, D: Signature> Func<P, D, Spec> {
         data: &D::With<Array<f64>>,
         n: usize,
     ) -> Result<String> {
-        let lists = self.listed()?.listed_data()?;
+        let (specs, scalar) = (crate::func::specs, self.outputs().clone());
+        let lists = self.rebuild(specs(self.params()), specs(self.data()), scalar, |tape, params, data| {
+            crate::transform::replay(self.graph(), tape, &[params, data].concat())
+        })?;
         let device = Device::cpu();
         let (p, v) = (crate::check::arrays(params), crate::check::arrays(direction));
         let rows = crate::check::arrays(data);

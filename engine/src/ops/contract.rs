@@ -11,6 +11,7 @@
 //! | canonical | views (one operand, nothing summed) and fills fold in, coefficients multiply, operands are sorted, labels numbered by first appearance |
 
 use super::{Linear, Op, Primitive, sum};
+use crate::jax::{brackets, number};
 use crate::plan::{self, Lowering, Value};
 use crate::{Expr, Shape, Spec, Tape};
 
