@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 
+use crate::func::specs;
 use crate::graph::{Graph, Node};
 use crate::tree::Signature;
 use crate::{Array, Device, Func, Real, Result, Shape, Spec};
@@ -39,7 +40,7 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
     /// # Ok::<(), osculate_engine::Error>(())
     /// ```
     pub fn to_jax(&self) -> String {
-        let params = crate::func::specs(self.params()).len();
+        let params = specs(self.params()).len();
         let function = function(self.graph(), params);
         format!("{}\n{function}", definitions(PRELUDE, &function))
     }
@@ -93,10 +94,10 @@ impl<P: Signature, D: Signature> Func<P, D, Spec> {
         data: &D::With<Array<f64>>,
         n: usize,
     ) -> Result<String> {
-        let (specs, scalar) = (crate::func::specs, self.outputs().clone());
-        let lists = self.rebuild(specs(self.params()), specs(self.data()), scalar, |tape, params, data| {
-            crate::transform::replay(self.graph(), tape, &[params, data].concat())
-        })?;
+        let lists =
+            self.rebuild(specs(self.params()), specs(self.data()), self.outputs().clone(), |tape, params, data| {
+                crate::transform::replay(self.graph(), tape, &[params, data].concat())
+            })?;
         let device = Device::cpu();
         let (p, v) = (crate::check::arrays(params), crate::check::arrays(direction));
         let rows = crate::check::arrays(data);
