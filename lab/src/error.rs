@@ -26,6 +26,9 @@ pub enum Error {
     /// A benchmark whose results are wrong, or that could not run.
     #[error("bench: {0}")]
     Bench(String),
+    /// A check that could not run.
+    #[error("check: {0}")]
+    Check(String),
     /// A plot that could not be drawn.
     #[error("plot: {0}")]
     Plot(String),

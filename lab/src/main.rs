@@ -1,6 +1,7 @@
 //! The command line of osculate: experiments on exact per-example curvature.
 
 mod bench;
+mod check;
 mod error;
 mod landscape;
 mod noisy_quadratic;
@@ -45,6 +46,9 @@ enum Command {
     /// Measure what steps cost.
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Check the library against an independent system.
+    #[command(subcommand)]
+    Check(check::Check),
     /// Print the plan of a moments step: why each parameter took its form, and every command.
     Plan(bench::Plan),
     /// Name all problems and optimizers, or all options of one optimizer.
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
         Command::Landscape(options) => landscape::run(&options),
         Command::NoisyQuadratic(options) => noisy_quadratic::run(&options),
         Command::Bench(bench) => bench::run(&bench),
+        Command::Check(check) => check::run(&check),
         Command::Plan(options) => bench::plan(&options),
         Command::List { optimizer: None } => output::list(),
         Command::List { optimizer: Some(name) } => output::options(&name),
