@@ -8,7 +8,7 @@ use std::fmt::Write;
 use crate::func::specs;
 use crate::graph::{Graph, Node};
 use crate::tree::Signature;
-use crate::{Array, Device, Func, Real, Result, Shape, Spec};
+use crate::{Array, Device, Func, Result, Shape, Spec};
 
 /// Definitions that lines may use, apart by empty lines; the first two blocks are imports and settings.
 const PRELUDE: &str = include_str!("prelude.py");
@@ -218,7 +218,7 @@ pub(crate) fn brackets(items: impl IntoIterator<Item = impl std::fmt::Display>) 
 fn list(arrays: &[Array<f64>]) -> String {
     let each = |a: &Array<f64>| match a.is_index() {
         true => format!("index({}, {})", brackets(a.indices()), a.shape()),
-        false => format!("array({}, {})", brackets(a.values().iter().map(|v| number(v.wide()))), a.shape()),
+        false => format!("array({}, {})", brackets(a.values().iter().map(|v| number(*v))), a.shape()),
     };
     brackets(arrays.iter().map(each))
 }
