@@ -11,9 +11,15 @@ pub enum Error {
     /// An optimizer's.
     #[error(transparent)]
     Optim(#[from] osculate::optim::Error),
-    /// No such problem.
-    #[error("there is no problem {name:?}; there are {known}")]
-    Problem { name: String, known: String },
+    /// A name that is not known.
+    #[error("there is no {what} {name:?}; {hint}")]
+    Unknown { what: &'static str, name: String, hint: String },
+    /// Runs whose loss left what it started from.
+    #[error("diverged: {0}")]
+    Diverged(String),
+    /// Work that Ctrl-C ended.
+    #[error("stopped by Ctrl-C")]
+    Interrupted,
     /// An option that cannot be set.
     #[error("--set {text}: {why}")]
     Set { text: String, why: String },

@@ -3,16 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use osculate::nn::problems::{Surface, noise};
+use osculate::nn::problems::{SURFACES, Surface, noise};
 use osculate::optim::{Minibatches, Oracle, Status};
-use osculate::store::write_aside;
 use osculate::{Batch, Device, Examples, Rng, Spec};
 use plotters::prelude::*;
 use serde_json::json;
 
 use crate::error::{Error, Result};
-use crate::plot::COLOURS;
-use crate::{output, train};
+use crate::plot::{self, COLOURS, Entry};
+use crate::{interrupt, names, output, train};
 
 /// Which surface, and who walks on it.
 #[derive(Args, Debug)]
@@ -26,13 +25,13 @@ pub struct Options {
     #[arg(long, value_name = "[OPTIMIZER.]OPTION=VALUE")]
     set: Vec<String>,
     /// Steps of each.
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    #[arg(long, default_value_t = 200, value_parser = names::whole(1, 100_000), allow_hyphen_values = true)]
     steps: u64,
     /// Standard deviation of one example's gradient.
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, value_parser = names::not_negative, allow_hyphen_values = true)]
     noise: f64,
     /// Examples in a minibatch.
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(2..=4096))]
+    #[arg(long, default_value_t = 16, value_parser = names::whole(2, 4096), allow_hyphen_values = true)]
     batch: u64,
     /// Seed of the noise.
     #[arg(long, default_value_t = 0)]
@@ -50,7 +49,8 @@ struct Walk {
     name: String,
     path: Vec<[f64; 2]>,
     value: f64,
-    held: usize,
+    /// Steps that were not taken as the rule asked.
+    not_taken: usize,
 }
 
 /// Minibatches that noise is drawn for; they come round again after that.
@@ -58,10 +58,11 @@ const BATCHES: usize = 256;
 
 /// Walks and draws.
 pub fn run(options: &Options) -> Result<()> {
-    let surface = Surface::named(&options.surface)?;
-    if !(options.noise >= 0.0 && options.noise.is_finite()) {
-        return Err(Error::Set { text: format!("noise={}", options.noise), why: "not negative is wanted".into() });
-    }
+    let surface = SURFACES
+        .iter()
+        .find(|surface| surface.name == options.surface)
+        .ok_or_else(|| names::unknown("surface", &options.surface, SURFACES.iter().map(|surface| surface.name)))?;
+    output::folder(&options.out)?;
     let loss = surface.loss()?;
     let n = options.batch as usize;
     let examples = noise(n * BATCHES, 2, options.noise, &mut Rng::new(options.seed))?;
@@ -70,43 +71,52 @@ pub fn run(options: &Options) -> Result<()> {
     let mut exact = Minibatches::<_, f64>::new(&loss, &Device::cpu());
     let mut walks = Vec::new();
     for (name, mut optimizer) in train::chosen::<f64>(&options.optimizer, &options.set, 2)? {
-        let (mut at, mut path, mut held) = (surface.start, vec![surface.start], 0);
+        let (mut at, mut path, mut not_taken) = (surface.start, vec![surface.start], 0);
         let (mut oracles, mut batch) = (Minibatches::new(&loss, &Device::cpu()), Batch::default());
         for step in 0..options.steps as usize {
             minibatch(&examples, step, n, &mut batch)?;
             let report = optimizer.step(&mut at, &mut oracles.on(&batch).of(&all))?;
-            held += usize::from(report.status != Status::Stepped);
+            not_taken += usize::from(report.status != Status::Stepped);
             path.push(at);
         }
         let value = exact.on(&silent).loss(&at)?;
-        walks.push(Walk { name, path, value, held });
+        walks.push(Walk { name, path, value, not_taken });
+        if interrupt::asked() {
+            break;
+        }
     }
-    output::folder(&options.out)?;
     let file = options.out.join(format!("landscape-{}.svg", surface.name));
     let mut value = |at: [f64; 2]| exact.on(&silent).loss(&at).unwrap_or(f64::NAN);
     let grid = grid(surface, &mut value);
     let mut svg = String::new();
-    draw(&mut svg, surface, &grid, &walks).map_err(|e| Error::Plot(e.to_string()))?;
-    write_aside(&file, svg.as_bytes()).map_err(|e| Error::file(&file, e))?;
-    let header = ["optimizer", "surface", "f - least", "x", "y", "steps held back"].map(String::from);
+    let drawn = draw(&mut svg, surface, &grid, &walks);
+    let picture = plot::written(&file, drawn, &svg)?;
+    let header = ["optimizer", "surface", "f - least", "x", "y", "not taken"].map(String::from);
     output::grid(
         &header,
         walks.iter().map(|walk| {
             let [x, y] = walk.path[walk.path.len() - 1];
             let above = format!("{:.3e}", walk.value - surface.least);
             let place = [x, y].map(|v| if v.abs() < 1e6 { format!("{v:.5}") } else { format!("{v:.1e}") });
-            [walk.name.clone(), surface.name.into(), above, place[0].clone(), place[1].clone(), walk.held.to_string()]
-                .into()
+            [
+                walk.name.clone(),
+                surface.name.into(),
+                above,
+                place[0].clone(),
+                place[1].clone(),
+                walk.not_taken.to_string(),
+            ]
+            .into()
         }),
     )?;
-    output::say(format_args!("picture: {}", file.display()))?;
+    output::say(format_args!("picture: {picture}"))?;
     if options.json {
         let rows: Vec<_> = (walks.iter())
             .map(|w| json!({ "optimizer": w.name, "above_least": w.value - surface.least, "path": w.path }))
             .collect();
         output::say(json!({ "surface": surface.name, "rows": rows }))?;
     }
-    Ok(())
+    if interrupt::asked() { Err(Error::Interrupted) } else { Ok(()) }
 }
 
 fn minibatch(examples: &Examples<Spec, f64>, step: usize, n: usize, batch: &mut Batch<f64>) -> Result<()> {
@@ -153,9 +163,14 @@ fn draw(
     walks: &[Walk],
 ) -> std::result::Result<(), Box<dyn std::error::Error>> {
     let [[left, right], [low, high]] = surface.window;
-    let root = SVGBackend::with_string(svg, (900, 760)).into_drawing_area();
+    let entries: Vec<Entry<'_>> = (walks.iter().zip(COLOURS.into_iter().cycle()))
+        .map(|(walk, colour)| Entry { name: &walk.name, colour })
+        .collect();
+    let root =
+        SVGBackend::with_string(svg, (840 + plot::LEGEND, plot::legend_height(&entries).max(760))).into_drawing_area();
     root.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&root)
+    let (left_side, right_side) = root.split_horizontally(840);
+    let mut chart = ChartBuilder::on(&left_side)
         .caption(surface.name, ("sans-serif", 22))
         .margin(12)
         .x_label_area_size(40)
@@ -177,20 +192,12 @@ fn draw(
         let inside = |p: &&[f64; 2]| (left..=right).contains(&p[0]) && (low..=high).contains(&p[1]);
         let path: Vec<(f64, f64)> = walk.path.iter().take_while(inside).map(|p| (p[0], p[1])).collect();
         let ends = path.last().copied().filter(|_| path.len() == walk.path.len());
-        chart
-            .draw_series(LineSeries::new(path, colour.stroke_width(2)))?
-            .label(&walk.name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
+        chart.draw_series(LineSeries::new(path, colour.stroke_width(2)))?;
         chart.draw_series(ends.map(|at| Circle::new(at, 4, colour.filled())))?;
     }
     let crosses = surface.minima.iter().map(|&[x, y]| Cross::new((x, y), 6, BLACK.stroke_width(2)));
     chart.draw_series(crosses)?;
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE.mix(0.85))
-        .border_style(BLACK.mix(0.3))
-        .draw()?;
+    plot::legend(&right_side, &entries)?;
     root.present()?;
     Ok(())
 }

@@ -3,11 +3,14 @@
 mod bench;
 mod check;
 mod error;
+mod interrupt;
 mod landscape;
+mod names;
 mod noisy_quadratic;
 mod output;
 mod plot;
 mod problems;
+mod progress;
 mod train;
 
 use std::path::PathBuf;
@@ -64,6 +67,7 @@ fn default_out() -> PathBuf {
 }
 
 fn main() -> ExitCode {
+    interrupt::listen();
     let done = match Cli::parse().command {
         Command::Train(options) => train::run(&options),
         Command::Landscape(options) => landscape::run(&options),
@@ -78,6 +82,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads has had enough (`… | head`).
         Err(error::Error::Output(closed)) if closed.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error @ error::Error::Interrupted) => {
+            eprintln!("{error}");
+            ExitCode::from(130)
+        }
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use osculate::nn::problems::{noise, quadratic};
 use osculate::optim::meka::StepRule;
 use osculate::optim::symmetric::Symmetric;
@@ -11,20 +10,21 @@ use osculate::optim::{FirstOrder, Meka, MekaConfig, Minibatches, Optimizer, Orac
 use osculate::{Array, Batch, Device, Func, Rng, Spec, dot};
 use serde_json::json;
 
-use crate::error::Result;
-use crate::{output, plot};
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+use crate::{interrupt, names, output, plot};
 
 /// How long, and how often.
 #[derive(Args, Debug)]
 pub struct Options {
     /// Steps of every method.
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(2..=100_000))]
+    #[arg(long, default_value_t = 1000, value_parser = names::whole(2, 100_000), allow_hyphen_values = true)]
     steps: u64,
     /// Seeds, each with its own quadratic, start and noise; the median is shown.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=100))]
+    #[arg(long, default_value_t = 8, value_parser = names::whole(1, 100), allow_hyphen_values = true)]
     seeds: u64,
     /// Examples in a minibatch.
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(2..=1024))]
+    #[arg(long, default_value_t = 16, value_parser = names::whole(2, 1024), allow_hyphen_values = true)]
     batch: u64,
     /// Folder for the picture (SVG).
     #[arg(long, default_value_os_t = crate::default_out())]
@@ -122,10 +122,8 @@ fn curve(method: &str, loss: &Func<Spec, Spec, Spec>, start: &[f64], seed: u64, 
 
 /// Runs, prints and draws.
 pub fn run(options: &Options) -> Result<()> {
-    let bar = ProgressBar::new(options.seeds * METHODS.len() as u64);
-    if let Ok(style) = ProgressStyle::with_template("{msg:>15} {wide_bar} {pos}/{len}, {eta} left") {
-        bar.set_style(style);
-    }
+    output::folder(&options.out)?;
+    let mut progress = Progress::new("noisy quadratic", options.seeds * METHODS.len() as u64);
     let mut curves: Vec<Vec<Vec<f64>>> = vec![Vec::new(); METHODS.len()];
     for seed in 0..options.seeds {
         let rng = &mut Rng::new(seed);
@@ -133,12 +131,14 @@ pub fn run(options: &Options) -> Result<()> {
         let start: Vec<f64> = (0..D).map(|_| rng.normal()).collect();
         let loss = quadratic(&Array::new([D, D], h)?)?;
         for (curves, (method, _)) in curves.iter_mut().zip(METHODS) {
-            bar.set_message(method);
+            if interrupt::asked() {
+                return Err(Error::Interrupted);
+            }
             curves.push(curve(method, &loss, &start, seed, options)?);
-            bar.inc(1);
+            progress.step(|| " runs".into());
         }
     }
-    bar.finish_and_clear();
+    progress.finish();
     let medians: Vec<Vec<f64>> = (curves.iter())
         .map(|curves| {
             (0..options.steps as usize)
@@ -150,7 +150,6 @@ pub fn run(options: &Options) -> Result<()> {
                 .collect()
         })
         .collect();
-    output::folder(&options.out)?;
     let named: Vec<(&str, &[f64])> =
         METHODS.iter().zip(&medians).map(|((name, _), curve)| (*name, &curve[..])).collect();
     let file = plot::log_log(&options.out, "noisy-quadratic", "E f, median of seeds", &named)?;

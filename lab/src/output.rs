@@ -4,10 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use comfy_table::{CellAlignment, Table, presets};
+use osculate::optim::Status;
 use serde_json::json;
 
 use crate::error::{Error, Result};
-use crate::problems;
+use crate::{names, problems};
 
 /// Prints a line.
 pub fn say(line: impl std::fmt::Display) -> Result<()> {
@@ -22,8 +23,15 @@ pub struct Row {
     pub steps: usize,
     pub ms_per_step: f64,
     pub ratio_to_sgd: Option<f64>,
-    /// Steps that were not taken as the rule asked: none, a fallback, or not finite.
-    pub held: usize,
+    /// Steps that were not taken as the rule asked, by why.
+    pub not_taken: Vec<(Status, usize)>,
+}
+
+impl Row {
+    /// Steps that were not taken as the rule asked.
+    fn count_not_taken(&self) -> usize {
+        self.not_taken.iter().map(|(_, count)| count).sum()
+    }
 }
 
 fn aligned<S: AsRef<str>>(header: &[S]) -> Table {
@@ -45,7 +53,7 @@ pub fn grid(header: &[String], rows: impl Iterator<Item = Vec<String>>) -> Resul
 /// Prints the results, one row an optimizer, as they came.
 pub fn table(rows: &[Row]) -> Result<()> {
     let mut table =
-        aligned(&["optimizer", "test accuracy", "train loss", "steps", "ms/step", "ratio to SGD", "steps held back"]);
+        aligned(&["optimizer", "test accuracy", "train loss", "steps", "ms/step", "ratio to SGD", "not taken"]);
     for row in rows {
         table.add_row([
             row.optimizer.clone(),
@@ -54,11 +62,33 @@ pub fn table(rows: &[Row]) -> Result<()> {
             row.steps.to_string(),
             format!("{:.3}", row.ms_per_step),
             row.ratio_to_sgd.map_or("-".into(), |r| format!("{r:.2}")),
-            row.held.to_string(),
+            row.count_not_taken().to_string(),
         ]);
     }
     table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-    say(table)
+    say(table)?;
+    for row in rows {
+        for (status, count) in &row.not_taken {
+            say(format_args!(
+                "{}: {count} of {} steps not taken as the rule asked: {}",
+                row.optimizer,
+                row.steps,
+                why(*status)
+            ))?;
+        }
+    }
+    Ok(())
+}
+
+/// Why a step was not taken as the rule asked.
+fn why(status: Status) -> &'static str {
+    match status {
+        Status::Fallback => "of the last good size, since the rule had no finite answer",
+        Status::NoDescent => "none, since the direction promised no descent",
+        Status::Rejected => "tried and taken back",
+        Status::NonFinite => "none, since the loss, the gradient, a statistic or the result was not finite",
+        _ => "for another reason",
+    }
 }
 
 /// Prints the results as one line of JSON.
@@ -72,7 +102,7 @@ pub fn json(problem: &str, rows: &[Row]) -> Result<()> {
                 "steps": row.steps,
                 "ms_per_step": row.ms_per_step,
                 "ratio_to_sgd": row.ratio_to_sgd,
-                "held_back": row.held,
+                "not_taken": row.count_not_taken(),
             })
         })
         .collect();
@@ -81,6 +111,9 @@ pub fn json(problem: &str, rows: &[Row]) -> Result<()> {
 
 /// Makes the folder for results.
 pub fn folder(out: &Path) -> Result<()> {
+    if out.exists() && !out.is_dir() {
+        return Err(Error::file(out, "a file stands there; results want a folder"));
+    }
     fs::create_dir_all(out).map_err(|e| Error::file(out, e))
 }
 
@@ -102,8 +135,7 @@ pub fn list() -> Result<()> {
 pub fn options(name: &str) -> Result<()> {
     let all = osculate::optim::registry::all::<f32>();
     let Some(entry) = all.iter().find(|entry| entry.name == name) else {
-        let known = osculate::optim::names().join(", ");
-        return Err(osculate::optim::Error::Unknown { name: name.into(), known }.into());
+        return Err(names::unknown("optimizer", name, osculate::optim::names()));
     };
     say(format_args!("{}: {}\n", entry.name, entry.about))?;
     let mut table = aligned(&["option", "default"]);

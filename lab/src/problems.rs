@@ -3,7 +3,8 @@
 use osculate::nn::{Init, Mlp, cross_entropy, digits, weight_decay};
 use osculate::{Device, Examples, Expr, Flat, Func, Real, Rng, Signature, Spec, label, spec};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::names;
 
 /// A classification problem, ready to train.
 pub struct Problem<P: Signature, T: Real> {
@@ -23,8 +24,7 @@ pub fn known(name: &str) -> Result<()> {
     if ALL.iter().any(|(known, _)| *known == name) {
         return Ok(());
     }
-    let known = ALL.map(|(name, _)| name).join(", ");
-    Err(Error::Problem { name: name.into(), known })
+    Err(names::unknown("problem", name, ALL.map(|(name, _)| name)))
 }
 
 fn network<'t>(p: &Mlp<Expr<'t>>, x: Expr<'t>) -> Expr<'t> {

@@ -4,15 +4,16 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use osculate::nn::Batches;
 use osculate::optim::observe::{Csv, Events, Observer};
 use osculate::optim::{Minibatches, Optimizer, Oracle, Report, Status, registry};
-use osculate::{Batch, Device, Real};
+use osculate::{Batch, Device, Real, Signature};
 
 use crate::error::{Error, Result};
 use crate::output::{self, Row};
-use crate::{plot, problems};
+use crate::problems::Problem;
+use crate::progress::Progress;
+use crate::{interrupt, names, plot, problems};
 
 /// What to train, and how.
 #[derive(Args, Debug)]
@@ -29,13 +30,13 @@ pub struct Options {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Passes over the training examples.
-    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    #[arg(long, default_value_t = 40, value_parser = names::whole(1, 1_000_000), allow_hyphen_values = true)]
     epochs: u64,
     /// Examples in a minibatch (at least 2: variances are measured).
-    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u64).range(2..))]
+    #[arg(long, default_value_t = 128, value_parser = names::whole(2, u64::MAX), allow_hyphen_values = true)]
     batch: u64,
     /// Weight decay within the loss: λ of λ/2 Σ w² over weights, not biases, for whatever optimizer.
-    #[arg(long, value_name = "λ", default_value_t = 0.0, value_parser = decay)]
+    #[arg(long, value_name = "λ", default_value_t = 0.0, value_parser = names::not_negative, allow_hyphen_values = true)]
     decay: f64,
     /// Folder for curves (CSV) and plots (SVG).
     #[arg(long, default_value_os_t = crate::default_out())]
@@ -46,12 +47,6 @@ pub struct Options {
     /// Print the rows as one JSON object on the last line.
     #[arg(long)]
     json: bool,
-}
-
-/// A number that is not negative.
-fn decay(text: &str) -> std::result::Result<f64, String> {
-    let number = text.parse::<f64>().ok().filter(|number| *number >= 0.0 && number.is_finite());
-    number.ok_or_else(|| "a number that is not negative is wanted".to_string())
 }
 
 /// What was recorded of one optimizer's run.
@@ -71,6 +66,9 @@ pub fn chosen<T: Real>(names: &[String], set: &[String], len: usize) -> Result<V
     let mut optimizers = Vec::new();
     for name in names {
         let entry = all.iter().find(|entry| entry.name == name);
+        if entry.is_none() {
+            return Err(names::unknown("optimizer", name, all.iter().map(|entry| entry.name)));
+        }
         let known = entry.map(|entry| entry.options()).unwrap_or_default();
         let mut mine = Vec::new();
         for (at, text) in settings.iter().enumerate() {
@@ -108,51 +106,18 @@ pub fn run(options: &Options) -> Result<()> {
     let start = problem.params.values();
     // Every name is looked up before the first minute is spent.
     let optimizers = chosen::<f32>(&options.optimizer, &options.set, start.len())?;
-    let per_epoch = Batches::new(problem.train.count(), options.batch as usize, options.seed).per_epoch();
-    let steps = per_epoch * options.epochs as usize;
     output::folder(&options.out)?;
     let whole = problem.train.all()?;
+    let first_loss = Minibatches::new(&problem.loss, &Device::cpu()).on(&whole).loss(start)?;
     let mut rows: Vec<Row> = Vec::new();
     let mut runs = Vec::new();
-    for (name, mut optimizer) in optimizers {
-        let bar = ProgressBar::new(steps as u64).with_message(name.clone());
-        if let Ok(style) = ProgressStyle::with_template("{msg:>15} {wide_bar} {pos}/{len} steps, {eta} left") {
-            bar.set_style(style);
+    for (name, optimizer) in optimizers {
+        let (row, run) = train(options, &problem, &whole, name, optimizer)?;
+        rows.push(row);
+        runs.push(run);
+        if interrupt::asked() {
+            break;
         }
-        let mut params = start.to_vec();
-        let mut oracles = Minibatches::new(&problem.loss, &Device::cpu());
-        let mut batches = Batches::new(problem.train.count(), options.batch as usize, options.seed);
-        let mut batch = Batch::default();
-        let mut watchers: Vec<Box<dyn Observer>> =
-            vec![Box::new(Csv::create(&options.out.join(format!("{}-{name}.csv", options.problem)))?)];
-        if options.tensorboard {
-            watchers.push(Box::new(Events::create(&options.out.join(&options.problem).join(&name))?));
-        }
-        let mut reports = Vec::with_capacity(steps);
-        let mut times = Vec::with_capacity(steps);
-        for step in 0..steps {
-            problem.train.gather(batches.next_rows(), &mut batch)?;
-            let began = Instant::now();
-            let report = optimizer.step(&mut params, &mut oracles.on(&batch).of(&whole))?;
-            times.push(began.elapsed().as_secs_f64() * 1e3);
-            watchers.iter_mut().try_for_each(|watcher| watcher.see(step as u64, &report))?;
-            reports.push(report);
-            bar.inc(1);
-        }
-        bar.finish_and_clear();
-        times.sort_unstable_by(f64::total_cmp);
-        rows.push(Row {
-            optimizer: name.clone(),
-            test_accuracy: problem.test_accuracy(&params)?,
-            train_loss: oracles.on(&whole).loss(&params)?,
-            steps,
-            ms_per_step: times[times.len() / 2],
-            ratio_to_sgd: None,
-            held: reports.iter().filter(|r| r.status != Status::Stepped).count(),
-        });
-        // At once: a later optimizer's trouble costs no finished run.
-        watchers.iter_mut().try_for_each(|watcher| watcher.finish())?;
-        runs.push(Run { optimizer: name, reports });
     }
     if let Some(sgd) = rows.iter().find(|row| row.optimizer == "sgd").map(|row| row.ms_per_step) {
         rows.iter_mut().for_each(|row| row.ratio_to_sgd = Some(row.ms_per_step / sgd));
@@ -160,5 +125,84 @@ pub fn run(options: &Options) -> Result<()> {
     let plots = plot::all(&options.out, &options.problem, &runs)?;
     output::table(&rows)?;
     output::say(format_args!("curves and plots: {}", plots.join(", ")))?;
-    if options.json { output::json(&options.problem, &rows) } else { Ok(()) }
+    if options.json {
+        output::json(&options.problem, &rows)?;
+    }
+    if interrupt::asked() {
+        return Err(Error::Interrupted);
+    }
+    diverged(&rows, first_loss)
+}
+
+/// One optimizer's run, as far as nobody stops it.
+fn train<P: Signature>(
+    options: &Options,
+    problem: &Problem<P, f32>,
+    whole: &Batch<f32>,
+    name: String,
+    mut optimizer: Box<dyn Optimizer<f32>>,
+) -> Result<(Row, Run)> {
+    let mut batches = Batches::new(problem.train.count(), options.batch as usize, options.seed);
+    let steps = batches.per_epoch() * options.epochs as usize;
+    let mut progress = Progress::new(&name, steps as u64);
+    let mut params = problem.params.values().to_vec();
+    let mut oracles = Minibatches::new(&problem.loss, &Device::cpu());
+    let mut batch = Batch::default();
+    let mut watchers: Vec<Box<dyn Observer>> =
+        vec![Box::new(Csv::create(&options.out.join(format!("{}-{name}.csv", options.problem)))?)];
+    if options.tensorboard {
+        watchers.push(Box::new(Events::create(&options.out.join(&options.problem).join(&name))?));
+    }
+    let mut reports: Vec<Report> = Vec::with_capacity(steps);
+    let mut times = Vec::with_capacity(steps);
+    for step in 0..steps {
+        problem.train.gather(batches.next_rows(), &mut batch)?;
+        let began = Instant::now();
+        let report = optimizer.step(&mut params, &mut oracles.on(&batch).of(whole))?;
+        times.push(began.elapsed().as_secs_f64() * 1e3);
+        watchers.iter_mut().try_for_each(|watcher| watcher.see(step as u64, &report))?;
+        progress.step(|| format!(" steps, minibatch loss {:.3e}", report.loss));
+        reports.push(report);
+        if interrupt::asked() {
+            break;
+        }
+    }
+    progress.finish();
+    // At once: a later optimizer's trouble costs no finished run.
+    watchers.iter_mut().try_for_each(|watcher| watcher.finish())?;
+    times.sort_unstable_by(f64::total_cmp);
+    let row = Row {
+        optimizer: name.clone(),
+        test_accuracy: problem.test_accuracy(&params)?,
+        train_loss: oracles.on(whole).loss(&params)?,
+        steps: reports.len(),
+        ms_per_step: times[times.len() / 2],
+        ratio_to_sgd: None,
+        not_taken: not_taken(&reports),
+    };
+    Ok((row, Run { optimizer: name, reports }))
+}
+
+/// How often each status but a step as the rule asked was reported.
+fn not_taken(reports: &[Report]) -> Vec<(Status, usize)> {
+    let mut counts: Vec<(Status, usize)> = Vec::new();
+    for status in reports.iter().map(|report| report.status).filter(|status| *status != Status::Stepped) {
+        match counts.iter_mut().find(|(known, _)| *known == status) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((status, 1)),
+        }
+    }
+    counts
+}
+
+/// Runs that ended worse than they began, or nowhere, are an error once all was reported.
+fn diverged(rows: &[Row], first_loss: f64) -> Result<()> {
+    let worse = |row: &&Row| row.train_loss.is_nan() || row.train_loss > first_loss;
+    let said: Vec<String> = (rows.iter().filter(worse))
+        .map(|row| format!("{} ended at a train loss of {:.3e}", row.optimizer, row.train_loss))
+        .collect();
+    if said.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Diverged(format!("{}; all began at {first_loss:.3e}: try smaller steps", said.join(", "))))
 }

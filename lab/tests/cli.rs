@@ -82,7 +82,7 @@ fn every_optimizer_trains() {
         let name = row["optimizer"].as_str().expect("a name");
         assert!(list.contains(&format!("| {name} ")), "{name}");
         let learnt = row["test_accuracy"].as_f64().is_some_and(|part| part > 0.3);
-        assert!(learnt || row["held_back"].as_u64().is_some_and(|steps| steps > 0), "{row}");
+        assert!(learnt || row["not_taken"].as_u64().is_some_and(|steps| steps > 0), "{row}");
         let curve = std::fs::read_to_string(out.join(format!("digits-{name}.csv"))).expect("a curve");
         assert_eq!(curve.lines().count(), 25, "{name}");
         let mut events = std::fs::read_dir(out.join("digits").join(name)).expect("a folder");
