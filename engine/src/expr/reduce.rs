@@ -26,7 +26,7 @@ impl<'t> Expr<'t> {
     /// Mean of all elements.
     #[track_caller]
     pub fn mean(self) -> Expr<'t> {
-        self.sum() * (1.0 / self.shape().size() as f64)
+        self.sum() / self.shape().size() as f64
     }
 
     /// Mean over some axes, which go away.
@@ -34,7 +34,7 @@ impl<'t> Expr<'t> {
     pub fn mean_axes(self, axes: &[usize]) -> Expr<'t> {
         let shape = self.shape();
         let count: usize = axes.iter().filter_map(|&a| shape.get(a)).product();
-        self.sum_axes(axes) * (1.0 / count as f64)
+        self.sum_axes(axes) / count as f64
     }
 
     /// Largest element; at ties the derivative is shared evenly.
