@@ -2,7 +2,7 @@
 //!
 //! | rule | |
 //! |---|---|
-//! | jvp | (ẋ − y ż)/z |
+//! | jvp | ẋ/z − (y/z) ż, y = x/z: what multiplies ż overflows only if the derivative does, in both modes |
 //! | transpose | c/z for x; it is not linear in z |
 //! | batch | the same |
 //! | canonical | constants fold; z = ±2ᵏ is a scaling by ±2⁻ᵏ; what is repeated on both sides is divided once |
@@ -82,12 +82,10 @@ impl Primitive for Divide {
     }
 
     fn jvp<'t>(&self, args: &[Expr<'t>], out: Expr<'t>, tangents: &[Option<Expr<'t>>]) -> Option<Expr<'t>> {
-        let moved = tangents[1].map(|z| out.times(z).scale(-1.0));
-        let above = match (tangents[0], moved) {
-            (Some(x), Some(moved)) => sum(&[x, moved], out.tape),
-            (x, moved) => x.or(moved)?,
-        };
-        Some(out.tape.apply(Divide.into(), &[above, args[1]]))
+        let over = |x: Expr<'t>| out.tape.apply(Divide.into(), &[x, args[1]]);
+        let parts = [tangents[0].map(over), tangents[1].map(|z| over(out).times(z).scale(-1.0))];
+        let parts: Vec<Expr<'t>> = parts.into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| sum(&parts, out.tape))
     }
 
     fn batch<'t>(&self, args: &[Expr<'t>], batched: &[bool], n: usize) -> Expr<'t> {
