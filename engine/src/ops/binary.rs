@@ -132,4 +132,8 @@ impl Primitive for Binary {
         let body = vec![Instr::Load(0), Instr::Load(1), Instr::Apply2(self.row().scalar, 0, 1)];
         cx.map(Body(body), args, &spec.shape)
     }
+
+    fn jax(&self, args: &[&str], _: &Spec) -> String {
+        format!("{}({}, {})", self.row().name, args[0], args[1])
+    }
 }

@@ -95,6 +95,10 @@ impl Primitive for Divide {
     fn lower(&self, cx: &mut Lowering, args: &[Value], spec: &Spec) -> Value {
         cx.map(Body(vec![Instr::Load(0), Instr::Load(1), Instr::Div(0, 1)]), args, &spec.shape)
     }
+
+    fn jax(&self, args: &[&str], _: &Spec) -> String {
+        format!("{} / {}", args[0], args[1])
+    }
 }
 
 impl Linear for Divide {

@@ -92,6 +92,10 @@ impl Primitive for IntegerPow {
     fn lower(&self, cx: &mut Lowering, args: &[Value], spec: &Spec) -> Value {
         cx.map(self.body(), args, &spec.shape)
     }
+
+    fn jax(&self, args: &[&str], _: &Spec) -> String {
+        format!("lax.integer_pow({}, {})", args[0], self.0)
+    }
 }
 
 /// What the body computes, of a constant.
