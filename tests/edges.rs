@@ -21,7 +21,7 @@ fn an_error_survives_what_is_traced_after_it() {
         (w + p).sum() + bad.sum() + (p + bad).slice(0, 5..9).at(3, 1).t().max()
     }));
     assert!(
-        error.starts_with("reshape at tests/edges.rs:") && error.ends_with("f[3] has 3 elements, [7] has 7"),
+        error.starts_with("reshape at tests/edges.rs:") && error.ends_with("[3] has 3 elements, [7] has 7"),
         "{error}"
     );
 }
@@ -91,7 +91,10 @@ fn checks_accept_a_perfect_fit_and_refuse_other_trees() {
     let report = check::derivatives(&loss, &w, &(x.clone(), Array::scalar(0.1)), 3).unwrap();
     assert!(report.orders.iter().all(|o| o.error < 1e-6), "{report}");
     let wrong = Array::index([2], vec![0, 1]).unwrap();
-    assert_eq!(message(check::derivatives(&loss, &wrong, &(x, Array::scalar(0.1)), 2)), "params: want f[2], got i[2]");
+    assert_eq!(
+        message(check::derivatives(&loss, &wrong, &(x, Array::scalar(0.1)), 2)),
+        "params: want [2], got labels [2]"
+    );
     let list = Func::trace(vec![spec([])], Vec::<Spec>::new(), |_, w, _| w[0]).unwrap();
     let two = vec![Array::scalar(0.0); 2];
     assert_eq!(message(check::derivatives(&list, &two, &vec![], 1)), "params: want 1 arrays, got 2");
@@ -106,7 +109,7 @@ fn sizes_that_cannot_be() {
     let empty = Func::trace(Mlp::new(&[4, 0, 3]), spec([4]), |_, p, x| p.apply(x, |h| h.tanh()).sum());
     assert_eq!(
         message(empty),
-        "params.layers.0.w: want extents of at least 1, and elements that can be counted, got f[4, 0]"
+        "params.layers.0.w: want extents of at least 1, and elements that can be counted, got [4, 0]"
     );
     assert!(
         message(FirstOrder::<f32>::new(0, first_order::Config::sgd())).contains("wants 1 parameters, but was given 0")

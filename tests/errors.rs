@@ -35,17 +35,17 @@ fn shape_mismatches_name_the_line() {
         (for<'t> fn(&'t osculate::Tape, osculate::Expr<'t>, osculate::Expr<'t>) -> osculate::Expr<'t>, &'static str);
     let cases: [Case; 13] = [
         (|_, w, _| w.dot(w), "the last axis of [2, 3] does not match the first of [2, 3]"),
-        (|_, w, _| w.reshape([4]).sum(), "f[2, 3] has 6 elements, [4] has 4"),
-        (|_, w, _| w.slice(1, 2..5).sum(), "2..5 is not a range of axis 1 of f[2, 3]"),
-        (|_, w, _| w.at(3, 0).sum(), "f[2, 3] has no axis 3"),
+        (|_, w, _| w.reshape([4]).sum(), "[2, 3] has 6 elements, [4] has 4"),
+        (|_, w, _| w.slice(1, 2..5).sum(), "2..5 is not a range of axis 1 of [2, 3]"),
+        (|_, w, _| w.at(3, 0).sum(), "[2, 3] has no axis 3"),
         (|_, w, _| w.sum_axes(&[0, 0]), "[0, 0] are not distinct axes of [2, 3]"),
-        (|_, w, _| w.max_axes(&[2]), "[2] are not distinct axes of f[2, 3]"),
+        (|_, w, _| w.max_axes(&[2]), "[2] are not distinct axes of [2, 3]"),
         (|_, w, _| w.permute(&[0]).sum(), "[0] is not an order of the axes of [2, 3]"),
-        (|_, w, y| (w + y).sum(), "i<5[] holds indices, not numbers: use one_hot or take"),
-        (|_, w, y| w.take(y).sum(), "i<5[] does not index the rows of f[2, 3]"),
-        (|_, w, _| w.one_hot().sum(), "f[2, 3] holds no indices: declare the leaf with label or Spec::index"),
-        (|t, w, _| t.concat(&[w, w.t()], 0).sum(), "f[2, 3] and f[3, 2] do not join along axis 0"),
-        (|t, w, _| t.einsum("ii->i", &[w.slice(1, 0..2)]).sum(), "an axis is named twice in one operand"),
+        (|_, w, y| (w + y).sum(), "numbers are wanted, not one label below 5: use one_hot, take or to_real"),
+        (|_, w, y| w.take(y).sum(), "one label below 5 does not index the rows of [2, 3]"),
+        (|_, w, _| w.one_hot().sum(), "labels are wanted, not [2, 3]: declare the leaf with label or Spec::index"),
+        (|t, w, _| t.concat(&[w, w.t()], 0).sum(), "[2, 3] and [3, 2] do not join along axis 0"),
+        (|t, w, _| t.einsum("ii->i", &[w]).sum(), "axes 0 and 1 of [2, 3] have one name, but not one extent"),
         (|t, w, _| t.einsum("ij->k", &[w]).sum(), "a letter of the result stands in no operand"),
     ];
     for (f, want) in cases {
@@ -57,17 +57,23 @@ fn shape_mismatches_name_the_line() {
 #[test]
 fn gradients_of_vectors_say_what_to_do() {
     let f = Func::trace(spec([3]), spec([3]), |_, w, x| w * x).expect("a trace");
-    assert_eq!(message(f.grad()), "grad: the result is f[3], not a scalar: use vjp, jacrev, or dot_output first");
+    assert_eq!(
+        message(f.grad()),
+        "grad: the result is [3], not a scalar: for the gradient of a mean over examples use mean(n), else vjp, jacrev, or dot_output"
+    );
     assert_eq!(message(f.vmap(0)), "vmap: a batch of 0 examples");
     let wrong = Func::trace((spec([2]), label(3)), spec([]), |_, (w, _), _| w.sum());
-    assert_eq!(message(wrong), "params.1: want reals (indices have no derivative: put them into the data), got i<3[]");
+    assert_eq!(
+        message(wrong),
+        "params.1: want reals (indices have no derivative: put them into the data), got one label below 3"
+    );
 }
 
 #[test]
 fn calls_are_checked() {
     let f = Func::trace(spec([2]), spec([]), |_, w, _| w.sum()).expect("a trace");
     let called = Func::trace(spec([3]), spec([]), |tape, w, x| f.call(tape, &w, &x));
-    assert!(message(called).ends_with("params: want f[2], got f[3]"));
+    assert!(message(called).ends_with("params: want [2], got [3]"));
 }
 
 fn classifier() -> (Mlp<Spec>, Func<Mlp<Spec>, (Spec, Spec), Spec>) {
@@ -86,9 +92,9 @@ fn wrong_arrays_are_named_by_their_path() {
     let mut program = loss.compile::<f32>(&Device::cpu()).expect("a program");
     let mut wrong = params.clone();
     wrong.layers[1].w = Array::full([3, 6], 0.0);
-    assert_eq!(message(program.run(&wrong, &(x.clone(), y.clone()))), "params.layers.1.w: want f[6, 3], got f[3, 6]");
-    assert_eq!(message(Flat::pack(&model, &wrong)), "params.layers.1.w: want f[6, 3], got f[3, 6]");
-    assert_eq!(message(program.run(&params, &(y.clone(), x.clone()))), "data.0: want f[4], got i[]");
+    assert_eq!(message(program.run(&wrong, &(x.clone(), y.clone()))), "params.layers.1.w: want [6, 3], got [3, 6]");
+    assert_eq!(message(Flat::pack(&model, &wrong)), "params.layers.1.w: want [6, 3], got [3, 6]");
+    assert_eq!(message(program.run(&params, &(y.clone(), x.clone()))), "data.0: want [4], got one label");
     let nine = Array::index([], vec![9]).expect("an array");
     assert_eq!(message(program.run(&params, &(x, nine))), "data.1: element 0 is 9, but indices here are below 3");
     assert_eq!(message(Array::new([2, 2], vec![1.0f32])), "array: want 4 values for shape [2, 2], got 1 values");

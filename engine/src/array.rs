@@ -114,7 +114,11 @@ impl<T: Real> Array<T> {
         if self.shape == spec.shape && self.is_index() == matches!(spec.kind, Kind::Index(_)) {
             return Ok(());
         }
-        let got = format!("{}{}", if self.is_index() { "i" } else { "f" }, self.shape);
+        let got = match (self.is_index(), self.shape.rank()) {
+            (true, 0) => "one label".into(),
+            (true, _) => format!("labels {}", self.shape),
+            (false, _) => Spec::real(&self.shape).to_string(),
+        };
         Err(Error::Signature { path: path.into(), want: spec.to_string(), got })
     }
 }

@@ -210,7 +210,10 @@ impl<P: Signature, D: Signature> Func<P, D, Spec> {
             0 => Ok(()),
             _ => Err(Error::Transform {
                 transform,
-                why: format!("the result is {}, not a scalar: use vjp, jacrev, or dot_output first", self.outputs),
+                why: format!(
+                    "the result is {}, not a scalar: for the gradient of a mean over examples use mean(n), else vjp, jacrev, or dot_output",
+                    self.outputs
+                ),
             }),
         }
     }
@@ -254,6 +257,9 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
             }
         }
         for (path, spec) in params.leaves("params").into_iter().chain(data.leaves("data")) {
+            if spec.kind == Kind::Index(0) {
+                return refuse(&path, "at least one class", spec);
+            }
             if spec.shape.contains(&0) || spec.shape.size() == usize::MAX {
                 return refuse(&path, "extents of at least 1, and elements that can be counted", spec);
             }

@@ -64,6 +64,11 @@ impl Graph {
         self.outputs.get(output).map(|v| &self.node(*v).spec.shape)
     }
 
+    /// Whether it computes the same by the same nodes, whatever its inputs are called.
+    pub(crate) fn same(&self, other: &Graph) -> bool {
+        (&self.nodes, &self.inputs, &self.outputs) == (&other.nodes, &other.inputs, &other.outputs)
+    }
+
     pub(crate) fn node(&self, var: Var) -> &Node {
         &self.nodes[var.index()]
     }
@@ -99,7 +104,7 @@ impl fmt::Display for Graph {
         for (at, node) in self.nodes.iter().enumerate() {
             let input = self.inputs.iter().position(|v| v.index() == at);
             let name = input.map(|i| format!(" {}", self.names[i])).unwrap_or_default();
-            writeln!(f, "%{at}: {} = {}{name}{}", node.spec, node.op.primitive().text(), list(&node.args))?;
+            writeln!(f, "%{at}: {} = {}{name}{}", node.spec.code(), node.op.primitive().text(), list(&node.args))?;
         }
         writeln!(f, "return{}", list(&self.outputs))
     }

@@ -96,9 +96,10 @@ pub enum Kind {
 ///
 /// ```
 /// use osculate_engine::{label, spec, Spec};
-/// assert_eq!(spec([784, 64]).to_string(), "f[784, 64]");
-/// assert_eq!(label(10).to_string(), "i<10[]");
-/// assert_eq!(Spec::index([20], 5000).to_string(), "i<5000[20]");
+/// assert_eq!(spec([784, 64]).to_string(), "[784, 64]");
+/// assert_eq!(spec([]).to_string(), "one number");
+/// assert_eq!(label(10).to_string(), "one label below 10");
+/// assert_eq!(Spec::index([20], 5000).to_string(), "labels [20] below 5000");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Spec {
@@ -119,6 +120,15 @@ impl Spec {
         Spec { shape: shape.into(), kind: Kind::Index(bound) }
     }
 
+    /// As graphs print it: `f[2, 3]`, `i<10[]`.
+    pub(crate) fn code(&self) -> String {
+        match self.kind {
+            Kind::Real => format!("f{}", self.shape),
+            Kind::Wide => format!("f64{}", self.shape),
+            Kind::Index(bound) => format!("i<{bound}{}", self.shape),
+        }
+    }
+
     pub(crate) fn is_index(&self) -> bool {
         matches!(self.kind, Kind::Index(_))
     }
@@ -126,10 +136,13 @@ impl Spec {
 
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.kind {
-            Kind::Real => write!(f, "f{}", self.shape),
-            Kind::Wide => write!(f, "f64{}", self.shape),
-            Kind::Index(bound) => write!(f, "i<{bound}{}", self.shape),
+        match (self.kind, self.shape.rank()) {
+            (Kind::Real, 0) => f.write_str("one number"),
+            (Kind::Real, _) => write!(f, "{}", self.shape),
+            (Kind::Wide, 0) => f.write_str("one number in f64"),
+            (Kind::Wide, _) => write!(f, "{} in f64", self.shape),
+            (Kind::Index(bound), 0) => write!(f, "one label below {bound}"),
+            (Kind::Index(bound), _) => write!(f, "labels {} below {bound}", self.shape),
         }
     }
 }

@@ -67,23 +67,23 @@ impl Tape {
         let specs: Vec<Spec> = args.iter().map(|a| a.spec()).collect();
         match op.primitive().shape(&specs) {
             Ok(spec) if spec.shape.contains(&0) => {
-                self.fail(&op.primitive().text(), format!("the result {spec} has an extent of 0"), at);
+                self.fail(&op.word(), format!("the result {spec} has an extent of 0"), at);
                 self.poison(args)
             }
             Ok(spec) if spec.shape.rank() > RANK => {
-                self.fail(&op.primitive().text(), format!("the result has more than {RANK} axes"), at);
+                self.fail(&op.word(), format!("the result has more than {RANK} axes"), at);
                 self.poison(args)
             }
             Ok(spec) => op.primitive().make(self, args, spec),
             Err(why) => {
-                self.fail(&op.primitive().text(), why, at);
+                self.fail(&op.word(), why, at);
                 self.poison(args)
             }
         }
     }
 
     /// What a failed operation returns: its first argument, so that shapes asked for later stay plausible.
-    fn poison<'t>(&'t self, args: &[Expr<'t>]) -> Expr<'t> {
+    pub(crate) fn poison<'t>(&'t self, args: &[Expr<'t>]) -> Expr<'t> {
         match args.first() {
             Some(&first) => first,
             None => self.intern(Contract::fill(Shape::default(), 0.0).into(), &[], Spec::real([])),
@@ -96,6 +96,12 @@ impl Tape {
         if inner.error.is_none() {
             inner.error = Some(Error::Expression { op: op.to_string(), why, at });
         }
+    }
+
+    /// Records an error of a trace within this one.
+    pub(crate) fn refuse<'t>(&'t self, error: Error, args: &[Expr<'t>]) -> Expr<'t> {
+        self.inner.borrow_mut().error.get_or_insert(error);
+        self.poison(args)
     }
 
     /// Whether an error was recorded: what is traced from then on means nothing.

@@ -3,7 +3,7 @@
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use super::{Expr, IntoExpr, labels};
-use crate::ops::{Divide, contract, integer_pow, sum};
+use crate::ops::{contract, sum};
 
 impl<'t> Expr<'t> {
     /// `coef · self`.
@@ -24,17 +24,22 @@ impl<'t> Expr<'t> {
         self * self
     }
 
-    /// 1/x.
-    #[track_caller]
-    pub fn recip(self) -> Expr<'t> {
-        1.0 / self
-    }
-
-    /// xⁿ of a whole number n, negative ones too, by repeated squaring: right to |n| units in the last place at all scales.
-    /// `powi(0)` is 1 everywhere. (As `jax.lax.integer_pow`.)
+    /// A whole power, by repeated squaring; `powi(0)` is 1.
     #[track_caller]
     pub fn powi(self, power: i32) -> Expr<'t> {
-        integer_pow(self, i64::from(power))
+        let mut result = self.tape.full(self.shape(), 1.0);
+        let mut square = self;
+        let mut left = power.unsigned_abs();
+        while left > 0 {
+            if left & 1 == 1 {
+                result = result * square;
+            }
+            left >>= 1;
+            if left > 0 {
+                square = square * square;
+            }
+        }
+        if power < 0 { result.recip() } else { result }
     }
 }
 
@@ -72,14 +77,12 @@ impl<'t, R: IntoExpr<'t>> Mul<R> for Expr<'t> {
     }
 }
 
+#[allow(clippy::suspicious_arithmetic_impl)] // a quotient is a product with a reciprocal
 impl<'t, R: IntoExpr<'t>> Div<R> for Expr<'t> {
     type Output = Expr<'t>;
     #[track_caller]
     fn div(self, other: R) -> Expr<'t> {
-        match self.broadcast(other.into_expr(self.tape), "divide") {
-            Some((x, z)) => self.tape.apply(Divide.into(), &[x, z]),
-            None => self,
-        }
+        self * other.into_expr(self.tape).recip()
     }
 }
 
@@ -87,19 +90,23 @@ impl<'t> Neg for Expr<'t> {
     type Output = Expr<'t>;
     #[track_caller]
     fn neg(self) -> Expr<'t> {
-        self * -1.0
+        match self.is_real("negate") {
+            true => self.scale(-1.0),
+            false => self,
+        }
     }
 }
 
 macro_rules! scalar_left {
-    ($($trait:ident $method:ident $op:tt),*) => {$(
-        impl<'t> $trait<Expr<'t>> for f64 {
+    ($type:ident: $($trait:ident $method:ident $op:tt),*) => {$(
+        impl<'t> $trait<Expr<'t>> for $type {
             type Output = Expr<'t>;
             #[track_caller]
             fn $method(self, other: Expr<'t>) -> Expr<'t> {
-                other.tape.lit(self) $op other
+                other.tape.lit(f64::from(self)) $op other
             }
         }
     )*};
 }
-scalar_left!(Add add +, Sub sub -, Mul mul *, Div div /);
+scalar_left!(f64: Add add +, Sub sub -, Mul mul *, Div div /);
+scalar_left!(i32: Add add +, Sub sub -, Mul mul *, Div div /);

@@ -2,16 +2,22 @@
 
 mod arithmetic;
 mod compare;
+mod constant;
+mod einsum;
+mod matrix;
+mod norm;
+mod order;
 mod parts;
 mod product;
 mod reduce;
+mod scan;
 mod shape;
 
 use std::marker::PhantomData;
 use std::panic::Location;
 
 use crate::graph::Var;
-use crate::ops::{Labels, contract};
+use crate::ops::{Labels, contract, not_numbers};
 use crate::tape::Tape;
 use crate::{Shape, Spec};
 
@@ -28,11 +34,16 @@ pub struct Expr<'t> {
 
 impl std::fmt::Debug for Expr<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "%{}: {}", self.var.0, self.spec())
+        write!(f, "%{}: {}", self.var.0, self.spec().code())
     }
 }
 
-/// An expression or a number that becomes one.
+/// An expression or a number that becomes one: an [`Expr`], an `f64`, or an `i32` (so that `2 * x` is what it seems).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is neither an expression nor a number of type f64",
+    label = "not an expression",
+    note = "write numbers as f64 (`n as f64`, `f64::from(x)`); arrays of numbers become expressions by `tape.constant(shape, &values)`"
+)]
 pub trait IntoExpr<'t> {
     /// The expression, on this tape.
     fn into_expr(self, tape: &'t Tape) -> Expr<'t>;
@@ -41,6 +52,13 @@ pub trait IntoExpr<'t> {
 impl<'t> IntoExpr<'t> for Expr<'t> {
     fn into_expr(self, _: &'t Tape) -> Expr<'t> {
         self
+    }
+}
+
+impl<'t> IntoExpr<'t> for i32 {
+    #[track_caller]
+    fn into_expr(self, tape: &'t Tape) -> Expr<'t> {
+        tape.lit(f64::from(self))
     }
 }
 
@@ -82,8 +100,36 @@ impl<'t> Expr<'t> {
         self
     }
 
+    /// Whether it holds reals; else an error is recorded.
+    #[track_caller]
+    pub(crate) fn is_real(self, op: &str) -> bool {
+        let spec = self.spec();
+        if spec.is_index() {
+            self.fail(op, not_numbers(&spec));
+        }
+        !spec.is_index()
+    }
+
+    /// Whether these are distinct axes; else an error is recorded.
+    #[track_caller]
+    pub(crate) fn has_axes(self, axes: &[usize], op: &str) -> bool {
+        let bad = bad_axes(axes, &self.shape());
+        if let Some(why) = bad.clone() {
+            self.fail(op, why);
+        }
+        bad.is_none()
+    }
+
+    /// All axes.
+    pub(crate) fn axes(self) -> Vec<usize> {
+        (0..self.shape().rank()).collect()
+    }
+
     /// How two shapes broadcast together: the result's extents, and each side's labels in it.
     fn aligned(self, other: Expr<'t>) -> Result<(Vec<usize>, Labels, Labels, usize), String> {
+        if let Some(spec) = [self, other].iter().map(|x| x.spec()).find(Spec::is_index) {
+            return Err(not_numbers(&spec));
+        }
         let (a, b) = (self.shape(), other.shape());
         let rank = a.rank().max(b.rank());
         let mut dims = vec![1; rank];

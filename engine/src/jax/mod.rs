@@ -6,7 +6,7 @@
 use std::fmt::Write;
 
 use crate::func::specs;
-use crate::graph::{Graph, Node};
+use crate::graph::{Graph, Node, Var};
 use crate::tree::Signature;
 use crate::{Array, Device, Func, Result, Shape, Spec};
 
@@ -155,7 +155,7 @@ fn function(graph: &Graph, params: usize) -> String {
         }
         let vars: String = inputs.iter().map(|v| format!("{}, ", names[v.index()])).collect();
         let kinds = inputs.iter().zip(&graph.names[from..to]);
-        let kinds: Vec<String> = kinds.map(|(v, name)| format!("{name}: {}", graph.node(*v).spec)).collect();
+        let kinds: Vec<String> = kinds.map(|(v, name)| format!("{name}: {}", graph.node(*v).spec.code())).collect();
         let _ = writeln!(text, "    {} = {what}  # {}", vars.trim_end(), kinds.join("; "));
     }
     let is_input: Vec<bool> = {
@@ -166,12 +166,22 @@ fn function(graph: &Graph, params: usize) -> String {
     for (at, Node { op, args, spec }) in graph.nodes.iter().enumerate() {
         if !is_input[at] {
             let args: Vec<&str> = args.iter().map(|v| names[v.index()].as_str()).collect();
-            let _ = writeln!(text, "    v{at} = {}  # {spec}", op.primitive().jax(&args, spec));
+            let _ = writeln!(text, "    v{at} = {}  # {}", op.primitive().jax(&args, spec), spec.code());
         }
     }
     let outputs: Vec<&str> = graph.outputs.iter().map(|v| names[v.index()].as_str()).collect();
     let _ = writeln!(text, "    return [{}]", outputs.join(", "));
     text
+}
+
+/// A graph of one result as one Python expression: a function of its inputs.
+pub(crate) fn lambda(graph: &Graph) -> String {
+    let names: Vec<String> = (0..graph.len()).map(|at| format!("v{at}")).collect();
+    let name = |vars: &[Var]| vars.iter().map(|v| names[v.index()].as_str()).collect::<Vec<_>>();
+    let inner = graph.nodes.iter().enumerate().filter(|(at, _)| !graph.inputs.iter().any(|v| v.index() == *at));
+    let lines = inner.map(|(at, n)| format!("v{at} := {}", n.op.primitive().jax(&name(&n.args), &n.spec)));
+    let lines: Vec<String> = lines.chain(name(&graph.outputs).into_iter().map(String::from)).collect();
+    format!("lambda {}: [{}][-1]", name(&graph.inputs).join(", "), lines.join(", "))
 }
 
 /// Those blocks of the prelude that a text uses, and what these use.

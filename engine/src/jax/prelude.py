@@ -4,6 +4,8 @@ from jax import lax
 
 jax.config.update("jax_enable_x64", True)
 
+recip = jnp.reciprocal
+
 sqrt = jnp.sqrt
 
 rsqrt = lax.rsqrt
@@ -29,8 +31,6 @@ softplus = jax.nn.softplus
 softsign = jax.nn.soft_sign
 
 erf = jax.scipy.special.erf
-
-atan2 = jnp.arctan2
 
 relu = jax.nn.relu
 
@@ -59,3 +59,9 @@ def fold(y, windows, shape):
     """Adds windows back to where they were taken: the transpose of patches."""
     take = lambda x: patches(x, windows, 0.0)
     return jax.linear_transpose(take, jax.ShapeDtypeStruct(shape, y.dtype))(y)[0]
+
+def custom(value, rule):
+    """A function with a derivative rule of its own, of its arguments and their tangents."""
+    f = jax.custom_jvp(value)
+    f.defjvp(lambda args, tangents: (f(*args), rule(*args, *tangents)))
+    return f

@@ -10,7 +10,7 @@
 //! | batch | one more label, on the batched operands and on the result |
 //! | canonical | views (one operand, nothing summed) and fills fold in, coefficients multiply, operands are sorted, labels numbered by first appearance |
 
-use super::{Linear, Op, Primitive, sum};
+use super::{Linear, Op, Primitive, not_numbers, sum};
 use crate::jax::{brackets, number};
 use crate::plan::{self, Lowering, Value};
 use crate::{Expr, Shape, Spec, Tape};
@@ -109,44 +109,6 @@ impl Contract {
         let new = self.out.iter().enumerate().filter(|(_, l)| !carried(l)).map(|(axis, _)| axis);
         format!("spread({product}, {}, {})", brackets(new), spec.shape)
     }
-
-    /// Reads `ij,jk->ik`.
-    pub fn parse(text: &str, shapes: &[Shape]) -> Result<Contract, String> {
-        let (left, right) = text.split_once("->").ok_or("write operands, an arrow, and the result: \"ij,j->i\"")?;
-        let names: Vec<&str> = left.split(',').map(str::trim).collect();
-        if names.len() != shapes.len() {
-            return Err(format!("{} operands are named, {} given", names.len(), shapes.len()));
-        }
-        let mut letters: Vec<(char, usize)> = Vec::new();
-        let mut ins = Vec::new();
-        for (name, shape) in names.iter().zip(shapes) {
-            if name.chars().count() != shape.rank() {
-                return Err(format!("{name:?} does not name the axes of {shape}"));
-            }
-            let mut labels = Labels::new();
-            for (letter, &extent) in name.chars().zip(shape.iter()) {
-                let at = match letters.iter().position(|&(l, _)| l == letter) {
-                    Some(at) if letters[at].1 == extent => at,
-                    Some(at) => {
-                        return Err(format!("{letter:?} is {} in one operand and {extent} in another", letters[at].1));
-                    }
-                    None => {
-                        letters.push((letter, extent));
-                        letters.len() - 1
-                    }
-                };
-                labels.push(at as u8);
-            }
-            ins.push(labels);
-        }
-        if letters.len() > LABELS {
-            return Err(format!("more than {LABELS} letters"));
-        }
-        let out: Option<Labels> =
-            right.trim().chars().map(|c| letters.iter().position(|&(l, _)| l == c).map(|at| at as u8)).collect();
-        let out = out.ok_or("a letter of the result stands in no operand")?;
-        Ok(Contract::new(1.0, ins, out, letters.into_iter().map(|(_, extent)| extent).collect()))
-    }
 }
 
 impl<'t> Expr<'t> {
@@ -181,11 +143,11 @@ impl Primitive for Contract {
         }
         for (labels, spec) in self.ins.iter().zip(args) {
             if spec.is_index() {
-                return Err(format!("{spec} holds indices, not numbers: use one_hot or take"));
+                return Err(not_numbers(spec));
             }
             let dims: Vec<usize> = labels.iter().map(|&l| self.dims[l as usize]).collect();
             if dims != spec.shape[..] {
-                return Err(format!("an operand is {spec}, wanted f{}", Shape::from(dims)));
+                return Err(format!("an operand is {spec}, not {}", Shape::from(dims)));
             }
         }
         for labels in self.ins.iter().chain([&self.out]) {

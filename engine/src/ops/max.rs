@@ -33,7 +33,7 @@ impl Primitive for Max {
     fn shape(&self, args: &[Spec]) -> Result<Spec, String> {
         let x = &args[0];
         if x.is_index() {
-            return Err(format!("{x} holds indices, which have no order"));
+            return Err(super::not_numbers(x));
         }
         if self.axes.iter().any(|&a| a >= x.shape.rank()) || self.axes.windows(2).any(|w| w[0] == w[1]) {
             return Err(format!("{:?} are not distinct axes of {x}", self.axes));

@@ -1,15 +1,15 @@
 //! The closed set of primitives: what the engine may ask of one, and the one list of them.
 //!
-//! To add an elementwise function, add a row to the table in `unary.rs`, or in `binary.rs` if it has two arguments. To add a structural primitive, add a file beside it and
+//! To add an elementwise function, add a row to the table in `unary.rs`. To add a structural primitive, add a file beside it and
 //! its name to the list below; the compiler then names every missing rule.
 
 mod add;
-mod binary;
+mod cast;
 mod compare;
 mod concat;
+mod constant;
 mod contract;
-mod divide;
-mod integer_pow;
+mod custom;
 mod leaf;
 mod max;
 mod onehot;
@@ -21,13 +21,12 @@ mod unary;
 mod window;
 
 pub(crate) use add::{Add, sum};
-pub(crate) use binary::Binary;
-pub use binary::{Elementwise2, elementwise2};
+pub(crate) use cast::{ToIndex, ToReal};
 pub(crate) use compare::Compare;
 pub(crate) use concat::Concat;
+pub(crate) use constant::Constant;
 pub(crate) use contract::{Contract, Labels, contract};
-pub(crate) use divide::{Divide, repeated, without};
-pub(crate) use integer_pow::{IntegerPow, integer_pow};
+pub(crate) use custom::Custom;
 pub(crate) use leaf::Leaf;
 pub(crate) use max::Max;
 pub(crate) use onehot::OneHot;
@@ -81,6 +80,13 @@ macro_rules! primitives {
             pub fn linear(&self) -> Option<&dyn Linear> {
                 match self { $(Op::$linear(op) => Some(op),)* $(Op::$other(_) => None,)* }
             }
+            /// The word for it in messages.
+            pub fn word(&self) -> String {
+                match self {
+                    Op::Contract(_) => "product or sum".into(),
+                    op => op.primitive().text().split('[').next().unwrap_or_default().to_string(),
+                }
+            }
         }
 
         $(impl From<$linear> for Op { fn from(op: $linear) -> Op { Op::$linear(op) } })*
@@ -89,8 +95,8 @@ macro_rules! primitives {
 }
 
 primitives! {
-    linear: Add, Contract, Divide, Reshape, Slice, Pad, Concat, Patches, Fold, Select;
-    other: Leaf, Unary, Binary, IntegerPow, OneHot, Max, Compare, Stop,
+    linear: Add, Contract, Reshape, Slice, Pad, Concat, Patches, Fold, Select;
+    other: Leaf, Constant, Unary, OneHot, ToReal, ToIndex, Max, Compare, Stop, Custom,
 }
 
 /// Arguments with a leading axis each: those without one are repeated.
@@ -103,6 +109,11 @@ pub(crate) fn all_batched<'t>(args: &[Expr<'t>], batched: &[bool], n: usize) -> 
         x.broadcast_to(x.shape().batched(n))
     };
     args.iter().zip(batched).map(|(&x, &b)| if b { x } else { repeated(x) }).collect()
+}
+
+/// Why indices are refused where numbers are wanted.
+pub(crate) fn not_numbers(spec: &Spec) -> String {
+    format!("numbers are wanted, not {spec}: use one_hot, take or to_real")
 }
 
 /// Specs as they stand in messages.

@@ -18,13 +18,13 @@ pub(crate) struct OneHot;
 
 impl Primitive for OneHot {
     fn text(&self) -> String {
-        "onehot".into()
+        "one_hot".into()
     }
 
     fn shape(&self, args: &[Spec]) -> Result<Spec, String> {
         match args[0].kind {
             Kind::Index(bound) => Ok(Spec::real([&args[0].shape[..], &[bound]].concat())),
-            _ => Err(format!("{} holds no indices: declare the leaf with label or Spec::index", args[0])),
+            _ => Err(format!("labels are wanted, not {}: declare the leaf with label or Spec::index", args[0])),
         }
     }
 

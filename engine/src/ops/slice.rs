@@ -113,7 +113,7 @@ impl Primitive for Pad {
         let x = &args[0];
         match x.shape.get(self.axis) {
             None => Err(format!("{x} has no axis {}", self.axis)),
-            Some(_) if x.is_index() => Err(format!("{x} holds indices, which have no zero to pad with")),
+            Some(_) if x.is_index() => Err(format!("numbers are wanted, not {x}, which have no zero to pad with")),
             Some(&extent) => match self.before.checked_add(extent).and_then(|n| n.checked_add(self.after)) {
                 Some(padded) => Ok(Spec::real(x.shape.with(self.axis, padded))),
                 None => Err("a padding that cannot be counted".into()),

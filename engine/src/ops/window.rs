@@ -193,7 +193,7 @@ impl Primitive for Patches {
 
     fn shape(&self, args: &[Spec]) -> Result<Spec, String> {
         if args[0].is_index() {
-            return Err(format!("{} holds indices: take their rows first", args[0]));
+            return Err(format!("numbers are wanted, not {}: take their rows first", args[0]));
         }
         Ok(Spec::real(patched(&args[0].shape, &self.windows)?))
     }
@@ -307,7 +307,7 @@ impl Primitive for Fold {
     fn shape(&self, args: &[Spec]) -> Result<Spec, String> {
         let want = patched(&self.shape, &self.windows)?;
         if args[0] != Spec::real(&want) {
-            return Err(format!("patches of {} are f{want}, not {}", self.shape, args[0]));
+            return Err(format!("patches of {} are {want}, not {}", self.shape, args[0]));
         }
         Ok(Spec::real(&self.shape))
     }

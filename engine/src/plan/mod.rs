@@ -173,8 +173,9 @@ impl Lowering {
     }
 
     fn constant(&mut self, values: Vec<f64>) -> usize {
-        let bits = |v: &[f64]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-        let found = self.slots.iter().position(|s| matches!(s, Slot::Constant(v) if bits(v) == bits(&values)));
+        let same =
+            |v: &[f64]| v.len() == values.len() && v.iter().zip(&values).all(|(a, b)| a.to_bits() == b.to_bits());
+        let found = self.slots.iter().position(|s| matches!(s, Slot::Constant(v) if same(v)));
         found.unwrap_or_else(|| {
             self.slots.push(Slot::Constant(values));
             self.slots.len() - 1
@@ -185,6 +186,28 @@ impl Lowering {
     pub fn fill(&mut self, shape: &Shape, value: f64) -> Value {
         let slot = self.constant(vec![value]);
         Value { slot, offset: 0, shape: shape.clone(), strides: vec![0; shape.rank()], picks: false }
+    }
+
+    /// Numbers that the program carries.
+    pub fn array(&mut self, shape: &Shape, values: &[f64]) -> Value {
+        Value::contiguous(self.constant(values.to_vec()), 0, shape)
+    }
+
+    /// The result of a graph of its own, node by node.
+    pub fn inlined(&mut self, graph: &Graph, args: &[Value]) -> Value {
+        let target = self.target.take();
+        let mut values: Vec<Option<Value>> = vec![None; graph.len()];
+        graph.inputs.iter().zip(args).for_each(|(var, value)| values[var.index()] = Some(value.clone()));
+        let output = graph.outputs[0];
+        for (at, node) in graph.nodes.iter().enumerate() {
+            if values[at].is_none() {
+                let args: Vec<Value> = node.args.iter().filter_map(|v| values[v.index()].clone()).collect();
+                self.target = target.clone().filter(|_| output.index() == at);
+                values[at] = Some(node.op.primitive().lower(self, &args, &node.spec));
+                self.target = None;
+            }
+        }
+        values[output.index()].clone().unwrap_or_else(|| args[0].clone()) // there: it is computed or an input
     }
 
     /// 0, 1, … along the last axis of `shape`.
@@ -287,10 +310,7 @@ pub(crate) fn lower(graph: &Graph, slots: Vec<Slot>, inputs: &[Value], outputs: 
         }
         let args = ready(&node.args);
         // What is to be padded is computed where it lies within its border, and read there by all.
-        let elementwise = matches!(
-            node.op,
-            Op::Unary(_) | Op::Binary(_) | Op::IntegerPow(_) | Op::Add(_) | Op::Divide(_) | Op::Select(_)
-        );
+        let elementwise = matches!(node.op, Op::Unary(_) | Op::Add(_) | Op::Select(_));
         if let (true, None, Some(patches)) = (elementwise, &cx.target, padded[at]) {
             let room = patches.room(&mut cx, &node.spec.shape, &args);
             cx.target = Some(room.interior.clone());

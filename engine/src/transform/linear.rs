@@ -56,7 +56,7 @@ pub(crate) fn vjp<'t>(
             match node.op.linear() {
                 Some(op) => received[arg.index()].push(op.transpose(ct, &args, wrt)),
                 None => tape.fail(
-                    &node.op.primitive().text(),
+                    &node.op.word(),
                     "a derivative rule used a tangent through a primitive that is not linear".into(),
                     std::panic::Location::caller(),
                 ),
