@@ -44,7 +44,7 @@ pub use graph::{Graph, Var};
 pub use jax::jax_library;
 pub use moments::{Form, Inner, Moments, PerExample, Request, Sums, Variance};
 pub use moments_program::{Budget, MeansProgram, MomentsProgram};
-pub use ops::{Elementwise, Window, elementwise};
+pub use ops::{Elementwise, Elementwise2, Window, elementwise, elementwise2};
 pub use osculate_kernels::{Out, Real, Sweep, combine, dot, dots, finite, gram};
 pub use program::{Device, In, Program};
 pub use random::Rng;

@@ -16,11 +16,21 @@ pub struct Scalar {
     pub inline: Option<Inline>,
 }
 
+/// An elementwise function of two arguments in every form an executor needs; two are the same when their names are.
+pub struct Scalar2 {
+    /// Name, as printed.
+    pub name: &'static str,
+    /// Of a block of f32, in place of the first argument (see [`Simd::each2`]).
+    pub f32: fn(Simd, &mut [f32], &[f32]),
+    /// The same of f64.
+    pub f64: fn(Simd, &mut [f64], &[f64]),
+    /// WGSL expression of `x` and `y`.
+    pub wgsl: &'static str,
+}
+
 /// Functions that executors compute in registers, to the same bits as [`Scalar::f32`] and [`Scalar::f64`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inline {
-    /// 1/x.
-    Recip,
     /// √x.
     Sqrt,
     /// 1/√x, rounded twice.
@@ -35,17 +45,22 @@ pub enum Inline {
     Sign,
 }
 
-impl std::fmt::Debug for Scalar {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name)
-    }
-}
+macro_rules! by_name {
+    ($($type:ident),*) => {$(
+        impl std::fmt::Debug for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.name)
+            }
+        }
 
-impl PartialEq for Scalar {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
+        impl PartialEq for $type {
+            fn eq(&self, other: &Self) -> bool {
+                self.name == other.name
+            }
+        }
+    )*};
 }
+by_name!(Scalar, Scalar2);
 
 /// A comparison of two reals; the result is 1 or 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,10 +94,14 @@ pub enum Instr {
     Const(f64),
     /// An elementwise function of a register.
     Apply(&'static Scalar, usize),
+    /// An elementwise function of two registers.
+    Apply2(&'static Scalar2, usize, usize),
     /// Sum of two registers.
     Add(usize, usize),
     /// Product of two registers.
     Mul(usize, usize),
+    /// Quotient of two registers, rounded once.
+    Div(usize, usize),
     /// 1 where the comparison holds, else 0.
     Compare(Comparison, usize, usize),
     /// The second register where the first is not zero, else the third.
@@ -95,7 +114,11 @@ impl Instr {
         let registers = match *self {
             Instr::Load(_) | Instr::Const(_) => [None; 3],
             Instr::Apply(_, a) => [Some(a), None, None],
-            Instr::Add(a, b) | Instr::Mul(a, b) | Instr::Compare(_, a, b) => [Some(a), Some(b), None],
+            Instr::Add(a, b)
+            | Instr::Mul(a, b)
+            | Instr::Div(a, b)
+            | Instr::Apply2(_, a, b)
+            | Instr::Compare(_, a, b) => [Some(a), Some(b), None],
             Instr::Select(a, b, c) => [Some(a), Some(b), Some(c)],
         };
         registers.into_iter().flatten()
@@ -109,6 +132,8 @@ impl Instr {
             Instr::Apply(f, a) => Instr::Apply(f, register(a)),
             Instr::Add(a, b) => Instr::Add(register(a), register(b)),
             Instr::Mul(a, b) => Instr::Mul(register(a), register(b)),
+            Instr::Div(a, b) => Instr::Div(register(a), register(b)),
+            Instr::Apply2(f, a, b) => Instr::Apply2(f, register(a), register(b)),
             Instr::Compare(how, a, b) => Instr::Compare(how, register(a), register(b)),
             Instr::Select(m, a, b) => Instr::Select(register(m), register(a), register(b)),
         }
@@ -119,7 +144,7 @@ impl Instr {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Body(pub Vec<Instr>);
 
-/// Most instructions of a body.
+/// Most instructions of a body, functions of two arguments counted twice.
 pub(crate) const REGISTERS: usize = 64;
 
 impl Body {
@@ -155,10 +180,17 @@ impl Body {
         live
     }
 
+    /// Room that some of the instructions take, all that are live: one each, two where both arguments are wanted in whole blocks.
+    pub(crate) fn room(&self, live: &[bool]) -> usize {
+        let each = |instr: &Instr| if matches!(instr, Instr::Apply2(..)) { 2 } else { 1 };
+        self.0.iter().zip(live).filter(|&(_, &live)| live).map(|(instr, _)| each(instr)).sum()
+    }
+
     /// Why this body cannot run over `inputs` inputs, if it cannot.
     pub(crate) fn fault(&self, inputs: usize) -> Option<String> {
-        if self.0.is_empty() || self.0.len() > REGISTERS {
-            return Some(format!("a body has 1 to {REGISTERS} instructions, not {}", self.0.len()));
+        let room = self.room(&vec![true; self.0.len()]);
+        if room == 0 || room > REGISTERS {
+            return Some(format!("a body has 1 to {REGISTERS} instructions, not {room}"));
         }
         for (at, instr) in self.0.iter().enumerate() {
             if let Instr::Load(n) = *instr

@@ -39,7 +39,7 @@ mod real;
 mod reference;
 mod text;
 
-pub use body::{Body, Comparison, Inline, Instr, Scalar};
+pub use body::{Body, Comparison, Inline, Instr, Scalar, Scalar2};
 pub use cpu::{Cpu, MOST_ROWS, Simd, Sweep, combine, dot, dots, finite, gram};
 pub use error::Error;
 pub use memory::Out;

@@ -17,7 +17,7 @@ use crate::cpu::rows::{
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::vector::x86;
 use crate::cpu::{ARGS, Change, LANES, Lanes, Level, Op, Tile, join, machine, tile};
-use crate::{Cpu, Out, Program, Scalar, Simd, math};
+use crate::{Cpu, Out, Program, Scalar, Scalar2, Simd, math};
 
 /// `f32` or `f64`: what buffers hold.
 pub trait Real:
@@ -31,6 +31,8 @@ pub trait Real:
     fn to_f64(self) -> f64;
     /// Picks the instance of an elementwise function for this type.
     fn apply(scalar: &Scalar, simd: Simd, values: &mut [Self]);
+    /// The same for a function of two arguments.
+    fn apply2(scalar: &Scalar2, simd: Simd, values: &mut [Self], others: &[Self]);
     /// These values, if they are of type `O`.
     #[doc(hidden)]
     fn same<O: Real>(values: &[Self]) -> Option<&[O]>;
@@ -136,6 +138,9 @@ macro_rules! real {
             }
             fn apply(scalar: &Scalar, simd: Simd, values: &mut [Self]) {
                 (scalar.$type)(simd, values)
+            }
+            fn apply2(scalar: &Scalar2, simd: Simd, values: &mut [Self], others: &[Self]) {
+                (scalar.$type)(simd, values, others)
             }
             #[inline(always)]
             fn same<O: Real>(values: &[Self]) -> Option<&[O]> {

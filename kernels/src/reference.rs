@@ -87,7 +87,13 @@ fn eval(body: &Body, load: impl Fn(usize) -> f64) -> f64 {
                 value[0]
             }
             Instr::Add(a, b) => registers[a] + registers[b],
+            Instr::Apply2(scalar, a, b) => {
+                let mut value = [registers[a]];
+                (scalar.f64)(Simd::portable(), &mut value, &[registers[b]]);
+                value[0]
+            }
             Instr::Mul(a, b) => registers[a] * registers[b],
+            Instr::Div(a, b) => registers[a] / registers[b],
             Instr::Compare(how, a, b) => f64::from(how.holds(registers[a], registers[b])),
             Instr::Select(mask, a, b) => registers[if registers[mask] != 0.0 { a } else { b }],
         });

@@ -15,7 +15,9 @@ impl fmt::Display for Body {
                 Instr::Const(value) => value.to_string(),
                 Instr::Apply(scalar, a) => format!("{}({})", scalar.name, text[a]),
                 Instr::Add(a, b) => format!("({} + {})", text[a], text[b]),
+                Instr::Apply2(scalar, a, b) => format!("{}({}, {})", scalar.name, text[a], text[b]),
                 Instr::Mul(a, b) => format!("{}*{}", text[a], text[b]),
+                Instr::Div(a, b) => format!("({} / {})", text[a], text[b]),
                 Instr::Compare(how, a, b) => format!("{how:?}({}, {})", text[a], text[b]),
                 Instr::Select(m, a, b) => format!("({} ? {} : {})", text[m], text[a], text[b]),
             });

@@ -1,7 +1,7 @@
 //! Bodies at random, as maps and as sweeps, against one scalar after the other in the same type: to the bit.
 
 use osculate_kernels::{
-    Body, Command, Comparison, Cpu, Inline, Instr, Nest, Out, Program, Real, Scalar, Simd, Slot, Sweep, View,
+    Body, Command, Comparison, Cpu, Inline, Instr, Nest, Out, Program, Real, Scalar, Scalar2, Simd, Slot, Sweep, View,
 };
 use proptest::prelude::*;
 
@@ -19,7 +19,6 @@ macro_rules! scalars {
 }
 
 scalars! {
-    RECIP Some(Inline::Recip), |x| 1.0 / x;
     SQRT Some(Inline::Sqrt), |x| x.sqrt();
     RSQRT Some(Inline::Rsqrt), |x| 1.0 / x.sqrt();
     ABS Some(Inline::Abs), |x| x.abs();
@@ -29,7 +28,14 @@ scalars! {
     SQUASH None, |x| x / (1.0 + x.abs());
 }
 
-static FUNCTIONS: [&Scalar; 8] = [&RECIP, &SQRT, &RSQRT, &ABS, &RELU, &STEP, &SIGN, &SQUASH];
+static FUNCTIONS: [&Scalar; 7] = [&SQRT, &RSQRT, &ABS, &RELU, &STEP, &SIGN, &SQUASH];
+
+static LEAN: Scalar2 = Scalar2 {
+    name: "LEAN",
+    f32: |simd, x, y| simd.each2(x, y, |x, y| x - 0.5 * y),
+    f64: |simd, x, y| simd.each2(x, y, |x, y| x - 0.5 * y),
+    wgsl: "",
+};
 
 /// Vectors and numbers that bodies load.
 const VECTORS: usize = 4;
@@ -41,7 +47,7 @@ fn instr(kind: u8, picks: [usize; 3], at: usize) -> Instr {
         _ if at == 0 => Instr::Load(picks[0] % (VECTORS + NUMBERS)),
         0..4 => Instr::Load(picks[0] % (VECTORS + NUMBERS)),
         4 => Instr::Const([0.5, -1.0, 0.0, -0.0, 3.0][picks[0] % 5]),
-        5..8 => Instr::Apply(FUNCTIONS[picks[1] % 8], a),
+        5..8 => Instr::Apply(FUNCTIONS[picks[1] % 7], a),
         8..13 => Instr::Add(a, b),
         13..18 => Instr::Mul(a, b),
         18 => Instr::Compare(Comparison::Less, a, b),
@@ -49,7 +55,9 @@ fn instr(kind: u8, picks: [usize; 3], at: usize) -> Instr {
         20 => Instr::Compare(Comparison::Equal, a, b),
         21 => Instr::Select(a, b, c),
         // A bound: compared with, and chosen.
-        22 => Instr::Compare(Comparison::Less, a, 0),
+        22..24 => Instr::Div(a, b),
+        24 => Instr::Apply2(&LEAN, a, b),
+        25 => Instr::Compare(Comparison::Less, a, 0),
         _ => Instr::Compare(Comparison::Less, 0, a),
     }
 }
@@ -59,7 +67,7 @@ fn body(kinds: Vec<(u8, [usize; 3])>) -> Body {
     for (kind, picks) in kinds {
         code.push(instr(kind, picks, code.len()));
         let last = code.len() - 1;
-        if let (Instr::Compare(Comparison::Less, a, b), 22..) = (code[last], kind)
+        if let (Instr::Compare(Comparison::Less, a, b), 25..) = (code[last], kind)
             && code.len() < 40
         {
             // The bound is the first register, a load.
@@ -98,7 +106,13 @@ fn eval<T: Real>(body: &Body, load: impl Fn(usize) -> T) -> Vec<T> {
                 value[0]
             }
             Instr::Add(a, b) => registers[a] + registers[b],
+            Instr::Apply2(scalar, a, b) => {
+                let mut value = [registers[a]];
+                T::apply2(scalar, Simd::portable(), &mut value, &[registers[b]]);
+                value[0]
+            }
             Instr::Mul(a, b) => registers[a] * registers[b],
+            Instr::Div(a, b) => registers[a] / registers[b],
             Instr::Compare(how, a, b) => truth(how.holds(registers[a], registers[b])),
             Instr::Select(mask, a, b) => registers[if registers[mask] != T::zero() { a } else { b }],
         });
@@ -198,7 +212,7 @@ proptest! {
 
     #[test]
     fn bodies_at_random(
-        kinds in prop::collection::vec((0u8..24, prop::array::uniform3(any::<usize>())), 1..38),
+        kinds in prop::collection::vec((0u8..27, prop::array::uniform3(any::<usize>())), 1..38),
         picks in prop::collection::vec(any::<usize>(), 0..3),
         len in prop_oneof![1usize..40, Just(127), Just(1023), Just(1024), Just(1025), 1000usize..2200],
         seed in any::<u64>(),

@@ -1,8 +1,8 @@
 //! Every command on the CPU executor against the naive f64 one: awkward sizes, strides and offsets, poisoned outputs, guard words.
 
 use osculate_kernels::{
-    Body, Command, Comparison, Cpu, Error, Fold, Instr, Nest, Out, Product, Program, Real, Reference, Scalar, Simd,
-    Slot, View,
+    Body, Command, Comparison, Cpu, Error, Fold, Instr, Nest, Out, Product, Program, Real, Reference, Scalar, Scalar2,
+    Simd, Slot, View,
 };
 use proptest::prelude::*;
 
@@ -12,6 +12,13 @@ static SQUASH: Scalar = Scalar {
     f64: |_, v| v.iter_mut().for_each(|x| *x /= 1.0 + x.abs()),
     wgsl: "x / (1.0 + abs(x))",
     inline: None,
+};
+
+static MEET: Scalar2 = Scalar2 {
+    name: "meet",
+    f32: |_, x, y| x.iter_mut().zip(y).for_each(|(x, y)| *x = x.hypot(*y)),
+    f64: |_, x, y| x.iter_mut().zip(y).for_each(|(x, y)| *x = x.hypot(*y)),
+    wgsl: "sqrt(x * x + y * y)",
 };
 
 /// Numbers that look random, in [-1, 1).
@@ -119,6 +126,15 @@ fn bodies() -> Vec<Body> {
             Instr::Mul(0, 2),
             Instr::Add(3, 1),
         ]),
+        Body(vec![
+            Instr::Load(0),
+            Instr::Load(1),
+            Instr::Mul(1, 1),
+            Instr::Const(1.0),
+            Instr::Add(2, 3),
+            Instr::Div(0, 4),
+            Instr::Apply2(&MEET, 5, 1),
+        ]),
     ]
 }
 
@@ -127,7 +143,7 @@ prop_compose! {
         dims in prop::collection::vec(prop_oneof![1usize..5, 1usize..40, Just(257)], 0..=max_rank),
         folded in 0usize..=2,
         seed in any::<u64>(),
-        body in 0usize..8,
+        body in 0usize..9,
         gap in 0usize..4,
         packed in any::<bool>(),
     ) -> (Vec<usize>, usize, u64, Body, usize, bool) {
@@ -377,7 +393,7 @@ proptest! {
     fn channels(
         n in 1usize..4, groups in prop_oneof![1usize..5, Just(8), Just(33)], each in prop_oneof![1usize..5, Just(16)],
         [high, wide] in [1usize..12, 1usize..40], gap in 0usize..3, keep in any::<bool>(), turned in any::<bool>(),
-        max in any::<bool>(), f64_out in any::<bool>(), body in 0usize..8, seed in any::<u64>(),
+        max in any::<bool>(), f64_out in any::<bool>(), body in 0usize..9, seed in any::<u64>(),
     ) {
         let channels = groups * each;
         let row = wide * channels + gap;

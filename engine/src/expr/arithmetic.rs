@@ -3,7 +3,7 @@
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use super::{Expr, IntoExpr, labels};
-use crate::ops::{contract, sum};
+use crate::ops::{Divide, contract, integer_pow, sum};
 
 impl<'t> Expr<'t> {
     /// `coef · self`.
@@ -24,22 +24,17 @@ impl<'t> Expr<'t> {
         self * self
     }
 
-    /// A whole power, by repeated squaring; `powi(0)` is 1.
+    /// 1/x.
+    #[track_caller]
+    pub fn recip(self) -> Expr<'t> {
+        1.0 / self
+    }
+
+    /// xⁿ of a whole number n, negative ones too, by repeated squaring: right to |n| units in the last place at all scales.
+    /// `powi(0)` is 1 everywhere. (As `jax.lax.integer_pow`.)
     #[track_caller]
     pub fn powi(self, power: i32) -> Expr<'t> {
-        let mut result = self.tape.full(self.shape(), 1.0);
-        let mut square = self;
-        let mut left = power.unsigned_abs();
-        while left > 0 {
-            if left & 1 == 1 {
-                result = result * square;
-            }
-            left >>= 1;
-            if left > 0 {
-                square = square * square;
-            }
-        }
-        if power < 0 { result.recip() } else { result }
+        integer_pow(self, i64::from(power))
     }
 }
 
@@ -77,12 +72,14 @@ impl<'t, R: IntoExpr<'t>> Mul<R> for Expr<'t> {
     }
 }
 
-#[allow(clippy::suspicious_arithmetic_impl)] // a quotient is a product with a reciprocal
 impl<'t, R: IntoExpr<'t>> Div<R> for Expr<'t> {
     type Output = Expr<'t>;
     #[track_caller]
     fn div(self, other: R) -> Expr<'t> {
-        self * other.into_expr(self.tape).recip()
+        match self.broadcast(other.into_expr(self.tape), "divide") {
+            Some((x, z)) => self.tape.apply(Divide.into(), &[x, z]),
+            None => self,
+        }
     }
 }
 

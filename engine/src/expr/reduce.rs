@@ -36,7 +36,7 @@ impl<'t> Expr<'t> {
         }
         let shape = self.shape();
         let count: usize = axes.iter().filter_map(|&a| shape.get(a)).product();
-        self.sum_axes(axes) * (1.0 / count as f64)
+        self.sum_axes(axes) / count as f64
     }
 
     /// Largest element; at ties the derivative is shared evenly.

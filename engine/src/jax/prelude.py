@@ -4,8 +4,6 @@ from jax import lax
 
 jax.config.update("jax_enable_x64", True)
 
-recip = jnp.reciprocal
-
 sqrt = jnp.sqrt
 
 rsqrt = lax.rsqrt
@@ -31,6 +29,8 @@ softplus = jax.nn.softplus
 softsign = jax.nn.soft_sign
 
 erf = jax.scipy.special.erf
+
+atan2 = jnp.arctan2
 
 relu = jax.nn.relu
 

@@ -1,15 +1,18 @@
 //! The closed set of primitives: what the engine may ask of one, and the one list of them.
 //!
-//! To add an elementwise function, add a row to the table in `unary.rs`. To add a structural primitive, add a file beside it and
+//! To add an elementwise function, add a row to the table in `unary.rs`, or in `binary.rs` if it has two arguments. To add a structural primitive, add a file beside it and
 //! its name to the list below; the compiler then names every missing rule.
 
 mod add;
+mod binary;
 mod cast;
 mod compare;
 mod concat;
 mod constant;
 mod contract;
 mod custom;
+mod divide;
+mod integer_pow;
 mod leaf;
 mod max;
 mod onehot;
@@ -21,12 +24,16 @@ mod unary;
 mod window;
 
 pub(crate) use add::{Add, sum};
+pub(crate) use binary::Binary;
+pub use binary::{Elementwise2, elementwise2};
 pub(crate) use cast::{ToIndex, ToReal};
 pub(crate) use compare::Compare;
 pub(crate) use concat::Concat;
 pub(crate) use constant::Constant;
 pub(crate) use contract::{Contract, Labels, contract};
 pub(crate) use custom::Custom;
+pub(crate) use divide::{Divide, repeated, without};
+pub(crate) use integer_pow::{IntegerPow, integer_pow};
 pub(crate) use leaf::Leaf;
 pub(crate) use max::Max;
 pub(crate) use onehot::OneHot;
@@ -95,8 +102,8 @@ macro_rules! primitives {
 }
 
 primitives! {
-    linear: Add, Contract, Reshape, Slice, Pad, Concat, Patches, Fold, Select;
-    other: Leaf, Constant, Unary, OneHot, ToReal, ToIndex, Max, Compare, Stop, Custom,
+    linear: Add, Contract, Divide, Reshape, Slice, Pad, Concat, Patches, Fold, Select;
+    other: Leaf, Constant, Unary, Binary, IntegerPow, OneHot, ToReal, ToIndex, Max, Compare, Stop, Custom,
 }
 
 /// Arguments with a leading axis each: those without one are repeated.

@@ -80,8 +80,6 @@ fn where_positive<T: Real>(v: T, positive: T, other: T) -> T {
 
 unary! {
 // name: value, |x, y| {derivative}, an interval to test on, WGSL, and what executors compute in registers
-    /// 1/x.
-    recip: |v| v.recip(), |_, y| {-(y * y)}, (0.3, 3.0), "1.0 / x", Recip;
     /// √x.
     sqrt: |v| v.sqrt(), |_, y| {0.5 * y.recip()}, (0.2, 4.0), "sqrt(x)", Sqrt;
     /// 1/√x.

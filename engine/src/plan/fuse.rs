@@ -69,7 +69,7 @@ fn read(nest: &Nest, slots: &[Slot]) -> f64 {
 fn work(nest: &Nest) -> f64 {
     let each = |instr: &Instr| match instr {
         Instr::Load(_) | Instr::Const(_) => 0.0,
-        Instr::Apply(..) => 1.0,
+        Instr::Apply(..) | Instr::Apply2(..) | Instr::Div(..) => 1.0,
         _ => 0.2,
     };
     nest.body.0.iter().map(each).sum()

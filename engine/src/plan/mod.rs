@@ -310,7 +310,10 @@ pub(crate) fn lower(graph: &Graph, slots: Vec<Slot>, inputs: &[Value], outputs: 
         }
         let args = ready(&node.args);
         // What is to be padded is computed where it lies within its border, and read there by all.
-        let elementwise = matches!(node.op, Op::Unary(_) | Op::Add(_) | Op::Select(_));
+        let elementwise = matches!(
+            node.op,
+            Op::Unary(_) | Op::Binary(_) | Op::IntegerPow(_) | Op::Add(_) | Op::Divide(_) | Op::Select(_)
+        );
         if let (true, None, Some(patches)) = (elementwise, &cx.target, padded[at]) {
             let room = patches.room(&mut cx, &node.spec.shape, &args);
             cx.target = Some(room.interior.clone());

@@ -8,7 +8,7 @@
 
 use crate::expr::labels;
 use crate::graph::{Node, Var};
-use crate::ops::{Labels, Op, contract, sum};
+use crate::ops::{Divide, Labels, Op, contract, repeated, sum, without};
 use crate::plan::cost;
 use crate::{Expr, Form, Shape, Tape};
 
@@ -26,7 +26,40 @@ type Operand<'t> = (Expr<'t>, Labels);
 struct Term<'t> {
     coef: f64,
     operands: Vec<Operand<'t>>,
+    /// What it is divided by.
+    below: Vec<Operand<'t>>,
     dims: Vec<usize>,
+}
+
+impl<'t> Term<'t> {
+    /// An array as one term.
+    fn whole(x: Expr<'t>) -> Term<'t> {
+        let shape = x.shape();
+        let operands = vec![(x, labels(0, shape.rank()))];
+        Term { coef: 1.0, operands, below: Vec::new(), dims: shape.to_vec() }
+    }
+
+    /// The same with each divisor under one of its operands, the smallest that has all its axes.
+    fn divided(mut self, tape: &'t Tape) -> Term<'t> {
+        for (divisor, labels) in std::mem::take(&mut self.below) {
+            let alike = repeated(divisor);
+            let own: Labels = (0..).zip(labels).filter(|(axis, _)| !alike.contains(axis)).map(|(_, l)| l).collect();
+            let divisor = without(divisor, &alike);
+            if let Some(value) = divisor.constant() {
+                self.coef /= value;
+                continue;
+            }
+            let fits = self.operands.iter_mut().filter(|(_, ls)| own.iter().all(|l| ls.contains(l)));
+            match fits.min_by_key(|(x, _)| x.shape().size()) {
+                Some((x, ls)) => {
+                    let below = contract(1.0, &[(divisor, &own)], ls, &self.dims, tape);
+                    *x = tape.apply(Divide.into(), &[*x, below]);
+                }
+                None => self.operands.push((divisor.recip(), own)),
+            }
+        }
+        self
+    }
 }
 
 /// A per-example array `[n, …]` as terms: those that it opens into if that pays, else itself.
@@ -41,8 +74,8 @@ pub(crate) struct Vectors<'t> {
 }
 
 /// Which nodes of the tape are sums of per-example outer products, where two operands carry the example's axis and a kept axis that
-/// the other lacks, and of arrays that are the same for every example, where no operand carries that axis. Computed in one sweep;
-/// the example's axis is always the first.
+/// the other lacks, and of arrays that are the same for every example, where no operand carries that axis; and quotients of those.
+/// Computed in one sweep; the example's axis is always the first.
 pub(crate) fn outer_products(tape: &Tape) -> Vec<bool> {
     let mut outer = vec![false; tape.len()];
     for at in 0..outer.len() {
@@ -56,6 +89,7 @@ pub(crate) fn outer_products(tape: &Tape) -> Vec<bool> {
                 shared || (0..c.ins.len()).any(pairs)
             }),
             Op::Add(_) => node.args.iter().all(|a| outer[a.index()]),
+            Op::Divide(_) => outer[node.args[0].index()],
             _ => false,
         });
         outer[at] = found;
@@ -89,7 +123,7 @@ impl<'t> Vectors<'t> {
             false => format!("not counted, made {made}"),
         };
         let reason = format!("{chosen}: {} term(s), {pairs} product(s); {costs}", terms.len());
-        let whole = || vec![Term { coef: 1.0, operands: vec![(x, labels(0, shape.rank()))], dims: shape.to_vec() }];
+        let whole = || vec![Term::whole(x)];
         Vectors { terms: if chosen == Form::Made { whole() } else { terms }, shape, tape, form: chosen, reason }
     }
 
@@ -281,7 +315,7 @@ fn unreshaped<'t>(x: Expr<'t>) -> Expr<'t> {
 fn open<'t>(x: Expr<'t>, outer: &[bool]) -> Vec<Term<'t>> {
     let tape = x.tape();
     let shape = x.shape();
-    let mut work = vec![Term { coef: 1.0, operands: vec![(x, labels(0, shape.rank()))], dims: shape.to_vec() }];
+    let mut work = vec![Term::whole(x)];
     let mut terms = Vec::new();
     while let Some(mut term) = work.pop() {
         let found = term.operands.iter().position(|(e, ls)| {
@@ -289,10 +323,10 @@ fn open<'t>(x: Expr<'t>, outer: &[bool]) -> Vec<Term<'t>> {
         });
         let Some(at) = found else {
             // A summed axis along which all that had it was alike.
-            let has = |l: usize| term.operands.iter().any(|(_, ls)| ls.contains(&(l as u8)));
+            let has = |l: usize| term.operands.iter().chain(&term.below).any(|(_, ls)| ls.contains(&(l as u8)));
             let alike: usize = (shape.rank()..term.dims.len()).filter(|&l| !has(l)).map(|l| term.dims[l]).product();
             term.coef *= alike as f64;
-            terms.push(term);
+            terms.push(term.divided(tape));
             continue;
         };
         let (operand, place) = term.operands[at].clone();
@@ -305,6 +339,11 @@ fn open<'t>(x: Expr<'t>, outer: &[bool]) -> Vec<Term<'t>> {
                     let operands = [rest.clone(), vec![(Expr::of(tape, var), place.clone())]].concat();
                     work.push(Term { operands, ..term.clone() });
                 }
+            }
+            Op::Divide(_) => {
+                term.operands[at] = (Expr::of(tape, args[0]), place.clone());
+                term.below.push((Expr::of(tape, args[1]), place));
+                work.push(term);
             }
             Op::Contract(c) => {
                 let mut dims = term.dims.clone();
@@ -321,9 +360,9 @@ fn open<'t>(x: Expr<'t>, outer: &[bool]) -> Vec<Term<'t>> {
                 for (var, ls) in args.into_iter().zip(&c.ins) {
                     rest.push((Expr::of(tape, var), ls.iter().map(|&l| map[l as usize]).collect()));
                 }
-                work.push(Term { coef: term.coef * c.coef(), operands: rest, dims });
+                work.push(Term { coef: term.coef * c.coef(), operands: rest, below: term.below, dims });
             }
-            _ => terms.push(term),
+            _ => terms.push(term.divided(tape)),
         }
     }
     terms

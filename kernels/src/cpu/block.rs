@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Source;
-use super::code::{ARGS, Code};
+use super::code::{ARGS, Arg, Code, Function};
 use super::machine::{LOCAL, Lanes};
 use super::pack::copy;
 use super::simd::Simd;
@@ -228,10 +228,18 @@ pub(super) unsafe fn stretches<O: Real>(
         // SAFETY: the caller's contract.
         unsafe { O::steps(simd, ops, args, range.clone()) };
         if let Some(apply) = apply {
-            let at = args[usize::from(apply.to)].at.wrapping_add(range.start);
+            let at = |arg: Arg| args[usize::from(arg)].at.wrapping_add(range.start);
+            let count = range.end.min(len) - range.start;
             // SAFETY: lanes that were just stored to.
-            let lanes = unsafe { std::slice::from_raw_parts_mut(at, range.end.min(len) - range.start) };
-            O::apply(apply.scalar, simd, lanes);
+            let lanes = unsafe { std::slice::from_raw_parts_mut(at(apply.to), count) };
+            match apply.function {
+                Function::One(scalar) => O::apply(scalar, simd, lanes),
+                Function::Two(scalar, other) => {
+                    // SAFETY: other lanes that were stored to, in a block of their own.
+                    let others = unsafe { std::slice::from_raw_parts(at(other), count) };
+                    O::apply2(scalar, simd, lanes, others);
+                }
+            }
         }
     }
 }

@@ -5,7 +5,7 @@
 //! something is one instruction with the sum (both rounded, as the body says).
 
 use crate::body::REGISTERS;
-use crate::{Body, Comparison, Inline, Instr, Scalar};
+use crate::{Body, Comparison, Inline, Instr, Scalar, Scalar2};
 
 /// What instructions name: results first, then inputs, constants, and lanes stored on the way.
 pub type Arg = u8;
@@ -13,7 +13,8 @@ pub type Arg = u8;
 /// Most results of a body.
 pub(crate) const RESULTS: usize = 16;
 
-/// Most of what instructions name: of a body, each instruction makes two at most (itself, and if it is a result, a copy to be moved).
+/// Most of what instructions name: of a body, each instruction makes two at most (itself, and if it is a result, a copy to be moved),
+/// a function of two arguments one more.
 pub const ARGS: usize = 128;
 
 const _: () = assert!(REGISTERS + 2 * RESULTS <= ARGS && ARGS.is_power_of_two());
@@ -32,6 +33,10 @@ pub enum Op {
     Add(Arg),
     /// x · a
     Mul(Arg),
+    /// x / a
+    Div(Arg),
+    /// a / x
+    Under(Arg),
     /// x + a · b
     AddMul(Arg, Arg),
     /// a + b, as [`Op::Load`] and [`Op::Add`]: what reading an instruction costs is paid once for two.
@@ -69,8 +74,16 @@ pub enum Op {
 /// A function that is applied to a whole block.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Apply {
-    pub scalar: &'static Scalar,
+    pub function: Function,
+    /// Where the first argument lies, and the result goes.
     pub to: Arg,
+}
+
+/// A function of what is replaced, or of that and other lanes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Function {
+    One(&'static Scalar),
+    Two(&'static Scalar2, Arg),
 }
 
 /// A body made ready.
@@ -139,20 +152,24 @@ impl Code {
             sums: (written..).zip(&results[written..]).map(|(place, &register)| (place as Arg, register)).collect(),
             readers,
             places,
+            given: (results.len() + inputs.len() + constants.len()) as Arg,
             next: (results.len() + inputs.len() + constants.len()) as Arg,
             ops: Vec::new(),
             stop: 0,
         };
         let mut stops = Vec::new();
         for (at, instr) in body.0.iter().enumerate().filter(|&(at, _)| wanted[at]) {
-            if let Instr::Apply(scalar @ Scalar { inline: None, .. }, read) = *instr {
-                writer.value(read);
-                let to = writer.room(at);
-                writer.ops.push(Op::Store(to));
-                writer.places[at] = Some(to);
-                writer.stop = writer.ops.len();
-                stops.push((writer.stop, Apply { scalar, to }));
-            }
+            let (function, read) = match *instr {
+                Instr::Apply(scalar @ Scalar { inline: None, .. }, read) => (Function::One(scalar), read),
+                Instr::Apply2(scalar, read, other) => (Function::Two(scalar, writer.block(other)), read),
+                _ => continue,
+            };
+            writer.value(read);
+            let to = writer.room(at);
+            writer.ops.push(Op::Store(to));
+            writer.places[at] = Some(to);
+            writer.stop = writer.ops.len();
+            stops.push((writer.stop, Apply { function, to }));
         }
         writer.results();
         let Writer { mut ops, next, .. } = writer;
@@ -246,6 +263,8 @@ struct Writer<'b> {
     readers: Vec<usize>,
     /// Where registers lie that are not, or not only, in the accumulator.
     places: Vec<Option<Arg>>,
+    /// From where on lie the lanes stored on the way.
+    given: Arg,
     next: Arg,
     ops: Vec<Op>,
     /// Where the accumulator was lost to a function.
@@ -294,7 +313,7 @@ impl Writer<'_> {
             return;
         }
         match self.code[register] {
-            Instr::Load(_) | Instr::Const(_) => {} // these have places
+            Instr::Load(_) | Instr::Const(_) | Instr::Apply2(..) => {} // these have places
             Instr::Apply(scalar, a) => {
                 self.value(a);
                 // Others have places.
@@ -306,6 +325,7 @@ impl Writer<'_> {
                 (None, None) => self.both(a, b, Op::Add, Op::Add),
             },
             Instr::Mul(a, b) => self.both(a, b, Op::Mul, Op::Mul),
+            Instr::Div(a, b) => self.both(a, b, Op::Div, Op::Under),
             Instr::Compare(Comparison::Less, a, b) => self.both(a, b, Op::Less, Op::More),
             Instr::Compare(Comparison::LessEqual, a, b) => self.both(a, b, Op::LessEqual, Op::MoreEqual),
             Instr::Compare(Comparison::Equal, a, b) => self.both(a, b, Op::Equal, Op::Equal),
@@ -379,6 +399,18 @@ impl Writer<'_> {
         }
         self.value(register);
         self.places[register].unwrap_or_else(|| self.store(register))
+    }
+
+    /// Where a register lies among what is stored on the way, in lanes of its own.
+    fn block(&mut self, register: usize) -> Arg {
+        let place = self.place(register);
+        if place >= self.given {
+            return place;
+        }
+        self.value(register);
+        self.next += 1;
+        self.ops.push(Op::Store(self.next - 1));
+        self.next - 1
     }
 
     /// Stores the accumulator, which is a register's value.

@@ -166,6 +166,8 @@ unsafe fn tile<T: Real, V: Vector<T>, const W: usize>(ops: &[Op], args: &[Lanes<
             }
             Op::Add(a) => each!(a, |x, y| x.add(y)),
             Op::Mul(a) => each!(a, |x, y| x.mul(y)),
+            Op::Div(a) => each!(a, |x, y| x.div(y)),
+            Op::Under(a) => each!(a, |x, y| y.div(*x)),
             Op::AddMul(a, b) => each!(a, b, |x, y, z| x.add(y.mul(z))),
             Op::LoadAdd(a, b) => each!(a, b, |_x, y, z| y.add(z)),
             Op::LoadMul(a, b) => each!(a, b, |_x, y, z| y.mul(z)),
@@ -181,7 +183,6 @@ unsafe fn tile<T: Real, V: Vector<T>, const W: usize>(ops: &[Op], args: &[Lanes<
             Op::Pick(a, b) => each!(a, b, |x, y, z| V::pick(x.equal(zero), z, y)),
             Op::AtLeast(a) => each!(a, |x, y| V::pick(x.less(y), y, *x)),
             Op::AtMost(a) => each!(a, |x, y| V::pick(y.less(*x), y, *x)),
-            Op::Inline(Inline::Recip) => each!(|x| one.div(*x)),
             Op::Inline(Inline::Sqrt) => each!(|x| x.sqrt()),
             Op::Inline(Inline::Rsqrt) => each!(|x| one.div(x.sqrt())),
             Op::Inline(Inline::Abs) => each!(|x| x.abs()),

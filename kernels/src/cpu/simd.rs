@@ -120,6 +120,12 @@ impl Simd {
         self.run(Each { values, f });
     }
 
+    /// The same with a function of every value and another's.
+    #[inline(always)]
+    pub fn each2<T: Copy>(self, values: &mut [T], others: &[T], f: impl Fn(T, T) -> T) {
+        self.run(Each2 { values, others, f });
+    }
+
     pub(crate) fn level(self) -> Level {
         self.0
     }
@@ -157,6 +163,21 @@ impl<T: Copy, F: Fn(T) -> T> Work for Each<'_, T, F> {
     fn run(self) {
         for value in self.values {
             *value = (self.f)(*value);
+        }
+    }
+}
+
+struct Each2<'w, T, F> {
+    values: &'w mut [T],
+    others: &'w [T],
+    f: F,
+}
+
+impl<T: Copy, F: Fn(T, T) -> T> Work for Each2<'_, T, F> {
+    #[inline(always)]
+    fn run(self) {
+        for (value, &other) in self.values.iter_mut().zip(self.others) {
+            *value = (self.f)(*value, other);
         }
     }
 }

@@ -10,7 +10,7 @@ use super::simd::Simd;
 use super::team::{MOST, Team};
 use crate::{Body, Command, Error, Instr, Nest, Program, Real, Slot, View};
 
-/// Most instructions of all commands together: as many as can be told apart.
+/// Most instructions of all commands together, functions of two arguments counted twice: as many as can be told apart.
 const MOST_INSTRUCTIONS: usize = ARGS - 2 * RESULTS;
 
 /// Elements from which threads share the work.
@@ -275,7 +275,7 @@ impl Joined {
         let result = |result: usize| self.known((self.output, result * self.len, true));
         let results: Option<Vec<usize>> = (0..results).map(result).collect();
         let results = results.ok_or_else(|| Error::Signature("a sweep writes each of its results whole".into()))?;
-        let count = self.body.live(&results).iter().filter(|&&live| live).count();
+        let count = self.body.room(&self.body.live(&results));
         if count > MOST_INSTRUCTIONS {
             let why = format!("a sweep has at most {MOST_INSTRUCTIONS} instructions, not {count}");
             return Err(Error::Signature(why));
