@@ -55,6 +55,12 @@ fn values_at_the_edges() {
         ("exp_m1", 1e-18, 1e-18),
         ("ln_1p", 1e-18, 1e-18),
         ("erf", 0.5, 0.5204998778130465),
+        ("erfc", 0.5, 0.4795001221869535),
+        ("erfc", 6.0, 2.1519736712498913e-17),
+        ("erfc", 28.0, 0.0),
+        ("erfc", inf, 0.0),
+        ("erfc", -inf, 2.0),
+        ("gaussian", inf, 0.0),
     ];
     for &(name, x, want) in cases {
         let row = elementwise().iter().find(|r| r.name == name).expect("a row");

@@ -104,8 +104,12 @@ unary! {
     softplus: |v| math::softplus(v), |x, _| {x.sigmoid()}, (-3.0, 3.0), "max(x, 0.0) + log(1.0 + exp(-abs(x)))";
     /// x/(1 + |x|).
     softsign: |v| if v.is_infinite() { v.signum() } else { v / (T::one() + v.abs()) }, |x, _| {(1.0 + x.abs()).recip().square()}, (0.1, 3.0), "x / (1.0 + abs(x))";
+    /// e^(−x²), right in its tails.
+    gaussian: |v| math::gaussian(v), |x, y| {-2.0 * y.equal(0.0).select(0.0, x) * y}, (-2.0, 2.0), "exp(-x * x)";
     /// Error function 2/√π ∫₀ˣ e^(−t²) dt.
-    erf: |v| math::erf(v), |x, _| {std::f64::consts::FRAC_2_SQRT_PI * (-(x * x)).exp()}, (-2.0, 2.0), "erf(x)";
+    erf: |v| math::erf(v), |x, _| {std::f64::consts::FRAC_2_SQRT_PI * x.gaussian()}, (-2.0, 2.0), "erf(x)";
+    /// Complementary error function 1 − erf(x), with all its digits where it is small.
+    erfc: |v| math::erfc(v), |x, _| {-std::f64::consts::FRAC_2_SQRT_PI * x.gaussian()}, (-2.0, 2.0), "erfc(x)";
     /// max(x, 0); its derivative at 0 is 0. (Of y rather than x: then nobody reads x again.)
     relu: |v| where_positive(v, v, T::zero()), |_, y| {y.step()}, (0.1, 2.0), "max(x, 0.0)", Relu;
     /// 1 where x > 0, else 0; its derivative is 0.

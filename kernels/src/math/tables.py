@@ -32,9 +32,9 @@ def erf(z):  # erf(x) / x - 1, z = x^2
     return 2 / mp.sqrt(mp.pi) * mp.fsum((-1) ** j * z**j / (mp.factorial(j) * (2 * j + 1)) for j in range(80)) - 1
 
 
-def middle(t):  # exp(a^2) erfc(a), a = 2.5 (1 + t) / (1 - t)
-    a = mp.mpf("2.5") * (1 + t) / (1 - t)
-    return mp.exp(a * a) * mp.erfc(a)
+def tail(t):  # (1 + 2a) exp(a^2) erfc(a), a = 3 (1 + t) / (1 - t)
+    a = 3 * (1 + t) / (1 - t)
+    return (1 + 2 * a) * mp.exp(a * a) * mp.erfc(a)
 
 
 HALF = mp.log(2) / 2 * mp.mpf("1.001")
@@ -49,13 +49,13 @@ def table(kind, name, of, low, high, degree, number):
 def text(kind, number, high_bits, degrees):
     log2 = mp.log(2)
     high = rounded(log2, high_bits)
-    last = {"f32": 4.0, "f64": 6.0}[kind]
-    to = lambda a: (a - mp.mpf("2.5")) / (a + mp.mpf("2.5"))
+    last = {"f32": 11, "f64": 28}[kind]
+    to = lambda a: mp.mpf(a - 3) / (a + 3)
     out = f"pub mod {kind} {{\n"
     out += table(kind, "EXP", expm1, -HALF, HALF, degrees[0], number)
     out += table(kind, "LOG", log, 0, TALL**2 * mp.mpf("1.001"), degrees[1], number)
     out += table(kind, "ERF", erf, 0, 1, degrees[2], number)
-    out += table(kind, "ERFC", middle, to(mp.mpf(1)), to(mp.mpf(last)), degrees[3], number)
+    out += table(kind, "ERFC", tail, to(mp.mpf("0.5")), to(last), degrees[3], number)
     out += f"    pub const LN_2: [{kind}; 2] = [{number(high)}, {number(log2 - high)}];\n"
     return out
 
@@ -71,5 +71,5 @@ def f32(x):
 
 
 print("//! Polynomials of the elementary functions, lowest coefficient first; written by `tables.py`.\n")
-print(text("f32", f32, 16, [5, 3, 6, 7]) + "}\n")
-print(text("f64", f64, 41, [9, 6, 11, 15]) + "}")
+print(text("f32", f32, 16, [5, 3, 6, 9]) + "}\n")
+print(text("f64", f64, 41, [9, 6, 11, 21]) + "}")

@@ -69,6 +69,13 @@ fn soft(x: f64) -> f64 {
     x.max(0.0) + libm::log1p(libm::exp(-x.abs())) + if x.is_nan() { x } else { 0.0 }
 }
 
+/// e^(−x²) as a product, the square's upper half first.
+fn bell(x: f64) -> f64 {
+    let x = x.abs().min(30.0) + if x.is_nan() { x } else { 0.0 };
+    let high = f64::from(x as f32);
+    libm::exp(-high * high) * libm::exp(-(x - high) * (x + high))
+}
+
 within! {
     exp, libm::exp, 1.0, [0.3466, -0.3466, 88.0, -87.3, -100.0, 709.0, -708.0, -740.0];
     exp_m1, libm::expm1, 2.0, [0.3466, -0.3466, 88.5, -17.0, 709.5, -37.0];
@@ -78,4 +85,6 @@ within! {
     sigmoid, logistic, 2.5, [17.0, -88.0, -708.0, 37.0];
     softplus, soft, 2.5, [0.1, -30.0];
     erf, libm::erf, 2.0, [0.9, 1.1, 4.0, 5.9, 2.5];
+    erfc, libm::erfc, 4.5, [0.45, 0.5, 1.5, 8.0, 10.0, 26.0, 27.0];
+    gaussian, bell, 1.5, [0.5, 9.3, 26.0];
 }

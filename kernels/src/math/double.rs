@@ -1,0 +1,19 @@
+//! Numbers of twice the length: a number and what rounding it lost.
+
+use crate::Real;
+
+/// The upper and the lower half of a number, whose products are exact; for numbers not so large that this overflows.
+#[inline(always)]
+fn halves<T: Real>(x: T) -> [T; 2] {
+    let y = T::HALVES * x;
+    let high = y - (y - x);
+    [high, x - high]
+}
+
+/// A product and what rounding it lost (Dekker 1971).
+#[inline(always)]
+pub(super) fn product<T: Real>(x: T, y: T) -> [T; 2] {
+    let ([a, b], [c, d]) = (halves(x), halves(y));
+    let high = x * y;
+    [high, b * d - (((high - a * c) - b * c) - a * d)]
+}

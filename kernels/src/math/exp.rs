@@ -1,0 +1,52 @@
+//! Exponentials.
+
+use super::{polynomial, within};
+use crate::Real;
+
+/// The integer k nearest to x/ln 2, and eʳ − 1 of r = x − k ln 2.
+#[inline(always)]
+fn reduced<T: Real>(x: T) -> [T; 2] {
+    let [high, low] = T::LN_2;
+    let k = (x * T::from_f64(std::f64::consts::LOG2_E) + T::MAGIC) - T::MAGIC;
+    let (exact, less) = (x - k * high, k * low);
+    let r = exact - less;
+    let lost = (exact - r) - less;
+    [k, r + (lost + r * r * polynomial(T::EXP, r))]
+}
+
+/// eˣ.
+#[inline(always)]
+pub fn exp<T: Real>(x: T) -> T {
+    exp_sum([x, T::zero()])
+}
+
+/// eˣ of a number and what rounding it lost.
+#[inline(always)]
+pub(super) fn exp_sum<T: Real>([x, lost]: [T; 2]) -> T {
+    let ln_2 = T::LN_2[0];
+    // Beyond, the result is 0 or infinite; the power of two comes in halves, since subnormals want one beyond the least.
+    let [k, p] = reduced(within(x, -(T::MOST + T::BITS + T::one()) * ln_2, (T::MOST + T::one() + T::one()) * ln_2));
+    let p = p + (lost + lost * p);
+    let half = (k * T::from_f64(0.5) + T::MAGIC) - T::MAGIC;
+    (T::one() + p) * T::power(half) * T::power(k - half)
+}
+
+/// eˣ − 1, exact near 0.
+#[inline(always)]
+pub fn exp_m1<T: Real>(x: T) -> T {
+    let ln_2 = T::LN_2[0];
+    let (half, two) = (T::from_f64(0.5), T::from_f64(2.0));
+    // Below, the result is −1; above, infinite. Half of it is put together, since the power of two may be infinite alone.
+    let [k, p] = reduced(within(x, -(T::BITS + two) * ln_2, (T::MOST + T::from_f64(1.25)) * ln_2));
+    let scale = T::power(k - T::one());
+    let y = two * (scale * p + (scale - half));
+    // Tiny numbers would underflow on the way.
+    if x.abs() < T::epsilon() * half { x } else { y }
+}
+
+/// Logistic function 1/(1 + e⁻ˣ).
+#[inline(always)]
+pub fn sigmoid<T: Real>(x: T) -> T {
+    let e = exp(-x.abs());
+    (if x < T::zero() { e } else { T::one() }) / (T::one() + e)
+}
