@@ -11,7 +11,7 @@ pub fn gaussian<T: Real>(x: T) -> T {
     // A little beyond where it is 0.
     let a = within(x.abs(), T::zero(), T::FAR);
     let [square, lost] = product(a, a);
-    exp_sum([-square, -lost])
+    exp_sum([-square, -lost], T::zero())
 }
 
 /// erfc(a) = e^(−a²) · g(a)/(1 + 2a), from a = ½ (after Shepherd and Laframboise 1981).

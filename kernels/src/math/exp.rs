@@ -1,6 +1,8 @@
 //! Exponentials.
 
-use super::{polynomial, within};
+use super::double::times;
+use super::round::round;
+use super::{Elementary, polynomial, tables, within};
 use crate::Real;
 
 /// The integer k nearest to x/ln 2, and eʳ − 1 of r = x − k ln 2.
@@ -17,18 +19,34 @@ fn reduced<T: Real>(x: T) -> [T; 2] {
 /// eˣ.
 #[inline(always)]
 pub fn exp<T: Real>(x: T) -> T {
-    exp_sum([x, T::zero()])
+    exp_sum([x, T::zero()], T::zero())
 }
 
-/// eˣ of a number and what rounding it lost.
+/// eˣ · 2ⁿ of a number and what rounding it lost; n is from −1 to 1.
 #[inline(always)]
-pub(super) fn exp_sum<T: Real>([x, lost]: [T; 2]) -> T {
+pub(super) fn exp_sum<T: Real>([x, lost]: [T; 2], n: T) -> T {
     let ln_2 = T::LN_2[0];
-    // Beyond, the result is 0 or infinite; the power of two comes in halves, since subnormals want one beyond the least.
-    let [k, p] = reduced(within(x, -(T::MOST + T::BITS + T::one()) * ln_2, (T::MOST + T::one() + T::one()) * ln_2));
-    let p = p + (lost + lost * p);
+    let two = T::one() + T::one();
+    // Beyond, the result is 0 or infinite.
+    let [k, p] = reduced(within(x, -(T::MOST + T::BITS + two) * ln_2, (T::MOST + T::one() + two) * ln_2));
+    scaled(p + (lost + lost * p), k + n)
+}
+
+/// (1 + p) · 2ᵏ, whose power of two comes in halves, since subnormals want one beyond the least.
+#[inline(always)]
+fn scaled<T: Real>(p: T, k: T) -> T {
     let half = (k * T::from_f64(0.5) + T::MAGIC) - T::MAGIC;
     (T::one() + p) * T::power(half) * T::power(k - half)
+}
+
+/// 2ˣ.
+#[inline(always)]
+pub(super) fn exp2(x: f64) -> f64 {
+    let x = within(x, -1100.0, 1100.0);
+    let k = round(x);
+    let [r, lost] = times([x - k, 0.0], tables::f64::LN_2_PAIR);
+    let p = r + (lost + r * r * polynomial(f64::EXP, r));
+    scaled(p, k)
 }
 
 /// eˣ − 1, exact near 0.

@@ -37,6 +37,39 @@ def tail(t):  # (1 + 2a) exp(a^2) erfc(a), a = 3 (1 + t) / (1 - t)
     return (1 + 2 * a) * mp.exp(a * a) * mp.erfc(a)
 
 
+def odd(f):  # (f(x) / x - 1) / z, z = x^2
+    return lambda z: (f(mp.sqrt(z)) / mp.sqrt(z) - 1) / z
+
+
+def long_log(z):  # (2 artanh s / s - 2 - 2z/3) / z^2, z = s^2
+    return mp.fsum(2 * z**j / (2 * j + 5) for j in range(60))
+
+
+def sin_pi(z):  # sin(pi x) / x, z = x^2
+    return mp.sin(mp.pi * mp.sqrt(z)) / mp.sqrt(z)
+
+
+def stirling(w):  # (ln Gamma(x) - (x - 1/2) ln x + x - ln(2 pi) / 2) x, w = 1 / x^2
+    x = 1 / mp.sqrt(w)
+    return (mp.loggamma(x) - (x - 0.5) * mp.log(x) + x - mp.log(2 * mp.pi) / 2) * x
+
+
+def digamma_tail(w):  # (ln x - 1 / (2x) - psi(x)) x^2, w = 1 / x^2
+    x = 1 / mp.sqrt(w)
+    return (mp.log(x) - 0.5 / x - mp.digamma(x)) / w
+
+
+def gamma(e):  # ln Gamma(2 + e) / e
+    return mp.loggamma(2 + e) / e if e else 1 - mp.euler
+
+
+ROOT = mp.findroot(mp.digamma, 1.46)
+
+
+def digamma(t):  # psi(x) / (x - ROOT), x = t + 1.5
+    return mp.digamma(t + 1.5) / (t + 1.5 - ROOT)
+
+
 HALF = mp.log(2) / 2 * mp.mpf("1.001")
 TALL = (mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)
 
@@ -44,6 +77,11 @@ TALL = (mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)
 def table(kind, name, of, low, high, degree, number):
     lines = "".join(f"        {number(c)},\n" for c in interpolant(of, low, high, degree))
     return f"    pub const {name}: &[{kind}] = &[\n{lines}    ];\n"
+
+
+def pair(name, value):
+    high = float(value)
+    return f"    pub const {name}: [f64; 2] = [{high!r}, {float(value - high)!r}];\n"
 
 
 def text(kind, number, high_bits, degrees):
@@ -60,6 +98,27 @@ def text(kind, number, high_bits, degrees):
     return out
 
 
+def f64_only():
+    """What the functions that are written for f64 alone need."""
+    out = table("f64", "LONG_LOG", long_log, 0, TALL**2 * mp.mpf("1.001"), 8, f64)
+    out += table("f64", "CBRT", mp.cbrt, mp.sqrt(0.5) * mp.mpf("0.999"), mp.sqrt(2) * mp.mpf("1.001"), 3, f64)
+    out += table("f64", "SINH", odd(mp.sinh), 0, 1, 7, f64)
+    out += table("f64", "ATAN", odd(mp.atan), 0, (mp.sqrt(2) - 1) ** 2 * mp.mpf("1.001"), 12, f64)
+    out += table("f64", "ASIN", odd(mp.asin), 0, mp.mpf("0.25"), 14, f64)
+    out += table("f64", "SIN_PI", sin_pi, 0, mp.mpf("0.25"), 9, f64)
+    out += table("f64", "LN_GAMMA", gamma, -mp.mpf("0.5"), mp.mpf("0.5"), 19, f64)
+    out += table("f64", "STIRLING", stirling, 0, mp.mpf(1) / 64, 7, f64)
+    out += table("f64", "DIGAMMA", digamma, -mp.mpf("0.5"), mp.mpf("0.5"), 22, f64)
+    out += table("f64", "DIGAMMA_TAIL", digamma_tail, 0, mp.mpf(1) / 64, 8, f64)
+    out += pair("DIGAMMA_ROOT", ROOT)
+    out += pair("PI", mp.pi)
+    out += pair("LN_2_PAIR", mp.log(2))
+    out += pair("LOG2_E", 1 / mp.log(2))
+    out += pair("LOG10_E", 1 / mp.log(10))
+    out += pair("LN_SQRT_2_PI", mp.log(2 * mp.pi) / 2)
+    return out
+
+
 def f64(x):
     return repr(float(x))
 
@@ -72,4 +131,4 @@ def f32(x):
 
 print("//! Polynomials of the elementary functions, lowest coefficient first; written by `tables.py`.\n")
 print(text("f32", f32, 16, [5, 3, 6, 9]) + "}\n")
-print(text("f64", f64, 41, [9, 6, 11, 21]) + "}")
+print(text("f64", f64, 41, [9, 6, 11, 21]) + f64_only() + "}")
