@@ -129,19 +129,12 @@ impl<'t> Expr<'t> {
         self.tape.apply(Select.into(), &[mask, yes, no])
     }
 
-    /// The larger of the two; at ties the derivative is shared evenly.
+    /// The value between two bounds that is nearest, as numpy.clip; a NaN stays one.
+    ///
+    /// Its derivative is 1 between them, ½ at them, and 0 beyond.
     #[track_caller]
-    pub fn maximum(self, other: impl IntoExpr<'t>) -> Expr<'t> {
-        match self.broadcast(other.into_expr(self.tape), "maximum") {
-            Some((a, b)) => self.tape.stack(&[a, b]).max_axes(&[0]),
-            None => self,
-        }
-    }
-
-    /// The smaller of the two; at ties the derivative is shared evenly.
-    #[track_caller]
-    pub fn minimum(self, other: impl IntoExpr<'t>) -> Expr<'t> {
-        -(-self).maximum(-other.into_expr(self.tape))
+    pub fn clip(self, low: impl IntoExpr<'t>, high: impl IntoExpr<'t>) -> Expr<'t> {
+        self.maximum(low).minimum(high)
     }
 
     /// The same value, as a constant to every derivative.

@@ -14,13 +14,37 @@ exp_m1 = jnp.expm1
 
 ln = jnp.log
 
+exp2 = jnp.exp2
+
+log2 = jnp.log2
+
+log10 = jnp.log10
+
 ln_1p = jnp.log1p
 
 sin = jnp.sin
 
 cos = jnp.cos
 
+tan = jnp.tan
+
+asin = jnp.arcsin
+
+acos = jnp.arccos
+
+atan = jnp.arctan
+
+sinh = jnp.sinh
+
+cosh = jnp.cosh
+
 tanh = jnp.tanh
+
+asinh = jnp.arcsinh
+
+acosh = jnp.arccosh
+
+atanh = jnp.arctanh
 
 sigmoid = jax.nn.sigmoid
 
@@ -30,7 +54,42 @@ softsign = jax.nn.soft_sign
 
 erf = jax.scipy.special.erf
 
+erfc = jax.scipy.special.erfc
+
+def gaussian(x):
+    return jnp.exp(-x * x)
+
+ln_gamma = jax.scipy.special.gammaln
+
+digamma = jax.scipy.special.digamma
+
+def polygamma(x, n):
+    return jax.scipy.special.polygamma(lax.stop_gradient(jnp.round(n)), x)
+
+cbrt = jnp.cbrt
+
+round = jnp.round
+
+floor = jnp.floor
+
+ceil = jnp.ceil
+
+trunc = jnp.trunc
+
+pow = jnp.power
+
 atan2 = jnp.arctan2
+
+hypot = jnp.hypot
+
+def unit(x, z):
+    return x / jnp.hypot(x, z)
+
+logaddexp = jnp.logaddexp
+
+maximum = jnp.maximum
+
+minimum = jnp.minimum
 
 relu = jax.nn.relu
 

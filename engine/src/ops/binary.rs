@@ -2,7 +2,7 @@
 //!
 //! Sums, products and quotients are primitives of their own: they are linear in their arguments.
 
-use osculate_kernels::{Body, Instr, Real, Scalar2, Simd};
+use osculate_kernels::{Body, Instr, Real, Scalar2, Simd, math};
 
 use super::{Primitive, all_batched, list, sum};
 use crate::expr::IntoExpr;
@@ -53,6 +53,7 @@ macro_rules! binary {
             };)*
         }
 
+        #[allow(unused_variables)] // by one of the derivatives
         static TABLE: &[Elementwise2] = &[$(Elementwise2 {
             name: stringify!($name),
             domains: $domains,
@@ -80,10 +81,74 @@ macro_rules! binary {
     (@derivative $derivative:tt) => { Some($derivative) };
 }
 
+/// An expression, but 1 where it is 0: a divisor.
+fn nonzero(x: Expr<'_>) -> Expr<'_> {
+    x.equal(0.0).select(1.0, x)
+}
+
+/// d/dx of xᶻ: z xᶻ⁻¹, and 0 where z is 0.
+fn power_rule<'t>(x: Expr<'t>, z: Expr<'t>) -> Expr<'t> {
+    match z.constant() {
+        Some(c) if c == 1.0 => x.tape.full(x.shape(), 1.0),
+        Some(c) if c == 2.0 => 2.0 * x,
+        Some(c) => c * x.pow(c - 1.0),
+        None => {
+            // Where 0 · x⁻² would be a NaN, the power is kept at 0.
+            let square = 1.0 / (x * x);
+            let none = z.equal(0.0) * square.equal(square + square);
+            z * x.pow(none.select(0.0, z - 1.0))
+        }
+    }
+}
+
+/// ln x where it multiplies xᶻ = y, but 0 where x is 0 or y vanishes.
+fn ln_beside<'t>(x: Expr<'t>, y: Expr<'t>) -> Expr<'t> {
+    (x.equal(0.0) + y.equal(0.0)).select(1.0, x).ln()
+}
+
+/// x − z, but 0 of two equal infinities.
+fn apart<'t>(x: Expr<'t>, z: Expr<'t>) -> Expr<'t> {
+    let d = x - z;
+    d.equal(d).select(d, x.equal(z).select(0.0, d))
+}
+
+/// The share in an extremum y of what is beyond another: 1, ½ of a tie, or 0; a NaN if y is one.
+fn share<'t>(beyond: Expr<'t>, tie: Expr<'t>, y: Expr<'t>) -> Expr<'t> {
+    y.equal(y).select(beyond + 0.5 * tie, y.stop_gradient())
+}
+
 binary! {
 // name: value, |x, z, y| [derivatives for x and z], intervals to test on, WGSL of x and y
-    /// The angle of the point (`other`, this) from the first axis, from −π to π.
-    atan2: |v, w| v.atan2(w), |x, z, _| [{z / (x * x + z * z)}, {-x / (x * x + z * z)}], [(-3.0, 3.0), (0.3, 3.0)], "atan2(x, y)";
+    /// This to a real power, with IEEE's and C99's values at every edge; whole powers known beforehand are faster by [`Expr::powi`].
+    ///
+    /// Of a negative number, only whole powers are numbers. The derivative for the exponent is 0 where this is 0, as in JAX.
+    ///
+    /// ```
+    /// use osculate_engine::{Array, Device, Func, spec};
+    /// let f = Func::trace(spec([]), spec([]), |_, x, y| x.pow(y))?;
+    /// let mut program = f.compile::<f64>(&Device::cpu())?;
+    /// assert_eq!(program.run(&Array::scalar(2.0), &Array::scalar(0.5))?.item(), Some(2f64.sqrt()));
+    /// # Ok::<(), osculate_engine::Error>(())
+    /// ```
+    pow: |v, w| math::pow(v, w), |x, z, y| [{power_rule(x, z)}, {y * ln_beside(x, y)}], [(0.3, 3.0), (-2.0, 3.0)], "power(x, y)";
+    /// The angle of the point (`other`, this) from the first axis, from −π to π, as C99 has it for zeros and infinities, too.
+    ///
+    /// Its derivatives do not overflow where they are numbers; of the origin they are 0.
+    atan2: |v, w| math::atan2(v, w), |x, z, _| [{z.unit(x) / nonzero(x.hypot(z))}, {-x.unit(z) / nonzero(x.hypot(z))}], [(-3.0, 3.0), (0.3, 3.0)], "atan2(x, y)";
+    /// √(x² + z²) of this and another, without overflow; its derivatives are 0 where both are 0.
+    hypot: |v, w| math::hypot(v, w), |x, z, _| [{x.unit(z)}, {z.unit(x)}], [(0.3, 3.0), (-3.0, 3.0)], "length(vec2(x, y))";
+    /// x/√(x² + z²) of this and another: the first coordinate of the unit vector that points there; 0 where both are 0.
+    unit: |v, w| math::unit(v, w), |x, z, y| [{z.unit(x) * (z.unit(x) / x.hypot(z))}, {-(y * z.unit(x)) / x.hypot(z)}], [(0.3, 3.0), (-3.0, 3.0)], "x / length(vec2(x, y))";
+    /// ln(eˣ + eᶻ) of this and another, without overflow, of infinities, too.
+    logaddexp: |v, w| math::logaddexp(v, w), |x, z, _| [{apart(x, z).sigmoid()}, {apart(z, x).sigmoid()}], [(-3.0, 3.0), (-3.0, 3.0)], "max(x, y) + log(1.0 + exp(-abs(x - y)))";
+    /// The larger of the two, or a NaN beside one, as numpy.maximum; at ties the derivative is shared evenly.
+    maximum: |v, w| if v.is_nan() || v > w { v } else { w }, |x, z, y| [{share(z.less(x), z.equal(x), y)}, {share(x.less(z), x.equal(z), y)}], [(0.0, 1.0), (1.1, 2.0)], "max(x, y)";
+    /// The smaller of the two, or a NaN beside one, as numpy.minimum; at ties the derivative is shared evenly.
+    minimum: |v, w| if v.is_nan() || v < w { v } else { w }, |x, z, y| [{share(x.less(z), z.equal(x), y)}, {share(z.less(x), x.equal(z), y)}], [(0.0, 1.0), (1.1, 2.0)], "min(x, y)";
+    /// The derivative of this order (rounded to a whole number) of [`Expr::digamma`], as scipy.special.polygamma with its arguments exchanged.
+    ///
+    /// It is a NaN at poles of two signs, and of an order below 0. The error grows with the order, to some order/3 ulp.
+    polygamma: |v, n| math::polygamma(n, v), |x, n, _| [{x.polygamma(n + 1.0)}, zero], [(0.3, 4.0), (0.6, 1.4)], "polygamma(x, y)";
 }
 
 impl Binary {

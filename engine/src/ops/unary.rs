@@ -1,5 +1,7 @@
 //! Elementwise functions: one row a function. A row is all there is to add.
 
+use std::f64::consts::{FRAC_2_SQRT_PI, LN_2, LOG2_E, LOG10_E};
+
 use osculate_kernels::{Body, Inline, Instr, Real, Scalar, Simd, math};
 
 use super::Primitive;
@@ -78,6 +80,11 @@ fn where_positive<T: Real>(v: T, positive: T, other: T) -> T {
     if v.is_nan() { v } else { chosen }
 }
 
+/// 1 − x², with all its digits near ±1 and near 0, the derivative's, too.
+fn one_less_square(x: Expr<'_>) -> Expr<'_> {
+    x.abs().less(0.5).select(1.0 - x * x, (1.0 - x) * (1.0 + x))
+}
+
 unary! {
 // name: value, |x, y| {derivative}, an interval to test on, WGSL, and what executors compute in registers
     /// √x.
@@ -90,14 +97,38 @@ unary! {
     exp_m1: |v| math::exp_m1(v), |_, y| {y + 1.0}, (-2.0, 2.0), "exp(x) - 1.0";
     /// Natural logarithm.
     ln: |v| math::ln(v), |x, _| {x.recip()}, (0.3, 4.0), "log(x)";
+    /// 2ˣ, exact where x is whole.
+    exp2: |v| math::exp2(v), |_, y| {LN_2 * y}, (-2.0, 2.0), "exp2(x)";
+    /// Logarithm to base 2, exact for powers of 2.
+    log2: |v| math::log2(v), |x, _| {LOG2_E / x}, (0.3, 4.0), "log2(x)";
+    /// Logarithm to base 10, exact for powers of 10.
+    log10: |v| math::log10(v), |x, _| {LOG10_E / x}, (0.3, 4.0), "log(x) * 0.4342944819";
     /// ln(1 + x), exact near 0.
     ln_1p: |v| math::ln_1p(v), |x, _| {(1.0 + x).recip()}, (-0.5, 3.0), "log(1.0 + x)";
     /// Sine.
     sin: |v| v.sin(), |x, _| {x.cos()}, (-3.0, 3.0), "sin(x)";
     /// Cosine.
     cos: |v| v.cos(), |x, _| {-x.sin()}, (-3.0, 3.0), "cos(x)";
+    /// Tangent.
+    tan: |v| v.tan(), |_, y| {1.0 + y * y}, (-1.2, 1.2), "tan(x)";
+    /// Inverse sine, from −π/2 to π/2.
+    asin: |v| math::asin(v), |x, _| {one_less_square(x).rsqrt()}, (-0.8, 0.8), "asin(x)";
+    /// Inverse cosine, from 0 to π.
+    acos: |v| math::acos(v), |x, _| {-one_less_square(x).rsqrt()}, (-0.8, 0.8), "acos(x)";
+    /// Inverse tangent, from −π/2 to π/2; of a quotient, see [`Expr::atan2`].
+    atan: |v| math::atan(v), |x, _| {x.hypot(1.0).powi(-2)}, (-3.0, 3.0), "atan(x)";
+    /// Hyperbolic sine.
+    sinh: |v| math::sinh(v), |x, _| {x.cosh()}, (-2.0, 2.0), "sinh(x)";
+    /// Hyperbolic cosine.
+    cosh: |v| math::cosh(v), |x, _| {x.sinh()}, (-2.0, 2.0), "cosh(x)";
     /// Hyperbolic tangent.
     tanh: |v| math::tanh(v), |_, y| {1.0 - y * y}, (-2.0, 2.0), "tanh(x)";
+    /// Inverse hyperbolic sine.
+    asinh: |v| math::asinh(v), |x, _| {1.0 / x.hypot(1.0)}, (-3.0, 3.0), "asinh(x)";
+    /// Inverse hyperbolic cosine, of 1 and more.
+    acosh: |v| math::acosh(v), |x, _| {(x - 1.0).rsqrt() * (x + 1.0).rsqrt()}, (1.3, 4.0), "acosh(x)";
+    /// Inverse hyperbolic tangent, from −1 to 1.
+    atanh: |v| math::atanh(v), |x, _| {1.0 / one_less_square(x)}, (-0.8, 0.8), "atanh(x)";
     /// Logistic function 1/(1 + e⁻ˣ).
     sigmoid: |v| math::sigmoid(v), |_, y| {y * (1.0 - y)}, (-3.0, 3.0), "1.0 / (1.0 + exp(-x))";
     /// ln(1 + eˣ), without overflow.
@@ -107,9 +138,25 @@ unary! {
     /// e^(−x²), right in its tails.
     gaussian: |v| math::gaussian(v), |x, y| {-2.0 * y.equal(0.0).select(0.0, x) * y}, (-2.0, 2.0), "exp(-x * x)";
     /// Error function 2/√π ∫₀ˣ e^(−t²) dt.
-    erf: |v| math::erf(v), |x, _| {std::f64::consts::FRAC_2_SQRT_PI * x.gaussian()}, (-2.0, 2.0), "erf(x)";
+    erf: |v| math::erf(v), |x, _| {FRAC_2_SQRT_PI * x.gaussian()}, (-2.0, 2.0), "erf(x)";
     /// Complementary error function 1 − erf(x), with all its digits where it is small.
-    erfc: |v| math::erfc(v), |x, _| {-std::f64::consts::FRAC_2_SQRT_PI * x.gaussian()}, (-2.0, 2.0), "erfc(x)";
+    erfc: |v| math::erfc(v), |x, _| {-FRAC_2_SQRT_PI * x.gaussian()}, (-2.0, 2.0), "erfc(x)";
+    /// Logarithm of the absolute value of the gamma function, as scipy.special.gammaln; infinite at 0, −1, −2, …
+    ///
+    /// Below −2, where it crosses 0 many times, digits are right only beside its value at −x.
+    ln_gamma: |v| math::ln_gamma(v), |x, _| {x.digamma()}, (0.3, 4.0), "ln_gamma(x)";
+    /// Digamma function, the derivative of [`Expr::ln_gamma`]; a NaN at −1, −2, …
+    digamma: |v| math::digamma(v), |x, _| {x.polygamma(1.0)}, (0.3, 4.0), "digamma(x)";
+    /// Cube root, of negative numbers, too.
+    cbrt: |v| math::cbrt(v), |_, y| {(1.0 / 3.0) * y.powi(-2)}, (0.3, 3.0), "sign(x) * pow(abs(x), 1.0 / 3.0)";
+    /// The nearest whole number, of two the even one, as numpy.round; its derivative is 0.
+    round: |v| math::round(v), |_, _| zero, (0.6, 1.4), "round(x)";
+    /// The largest whole number that is not larger; its derivative is 0.
+    floor: |v| math::floor(v), |_, _| zero, (0.1, 0.9), "floor(x)";
+    /// The smallest whole number that is not smaller; its derivative is 0.
+    ceil: |v| math::ceil(v), |_, _| zero, (0.1, 0.9), "ceil(x)";
+    /// The whole number toward 0; its derivative is 0.
+    trunc: |v| math::trunc(v), |_, _| zero, (1.1, 1.9), "trunc(x)";
     /// max(x, 0); its derivative at 0 is 0. (Of y rather than x: then nobody reads x again.)
     relu: |v| where_positive(v, v, T::zero()), |_, y| {y.step()}, (0.1, 2.0), "max(x, 0.0)", Relu;
     /// 1 where x > 0, else 0; its derivative is 0.

@@ -16,19 +16,24 @@ fn reduced<T: Real>(x: T) -> [T; 2] {
     [k, r + (lost + r * r * polynomial(T::EXP, r))]
 }
 
+/// What is beyond is 0 or infinite.
+#[inline(always)]
+fn in_range<T: Real>(x: T) -> T {
+    let (ln_2, two) = (T::LN_2[0], T::from_f64(2.0));
+    within(x, -(T::MOST + T::BITS + two) * ln_2, (T::MOST + two + T::one()) * ln_2)
+}
+
 /// eˣ.
 #[inline(always)]
 pub fn exp<T: Real>(x: T) -> T {
-    exp_sum([x, T::zero()], T::zero())
+    let [k, p] = reduced(in_range(x));
+    scaled(p, k)
 }
 
 /// eˣ · 2ⁿ of a number and what rounding it lost; n is from −1 to 1.
 #[inline(always)]
 pub(super) fn exp_sum<T: Real>([x, lost]: [T; 2], n: T) -> T {
-    let ln_2 = T::LN_2[0];
-    let two = T::one() + T::one();
-    // Beyond, the result is 0 or infinite.
-    let [k, p] = reduced(within(x, -(T::MOST + T::BITS + two) * ln_2, (T::MOST + T::one() + two) * ln_2));
+    let [k, p] = reduced(in_range(x));
     scaled(p + (lost + lost * p), k + n)
 }
 

@@ -139,7 +139,6 @@ fn hurwitz(n: f64, x: f64) -> f64 {
 }
 
 /// Polygamma of order n, rounded to a whole number: the n-th derivative of digamma; a NaN at poles of two signs, and where n is below 0.
-#[inline(always)]
 pub(super) fn polygamma(n: f64, x: f64) -> f64 {
     let n = round(n);
     let even = round(0.5 * n) == 0.5 * n;
@@ -153,7 +152,9 @@ pub(super) fn polygamma(n: f64, x: f64) -> f64 {
     let sum = if x > 0.0 {
         hurwitz(n, x)
     } else if pole {
-        if even { f64::NAN } else { f64::INFINITY }
+        // Beside 0 there is one sign, by its own.
+        let signed = if x == 0.0 { 1.0 / x } else { f64::NAN };
+        if even { signed } else { f64::INFINITY }
     } else {
         // The terms beyond 0, and those before it, which are as many as from r to a.
         let a = -x;

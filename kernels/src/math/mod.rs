@@ -14,9 +14,9 @@
 //! |---|---|---|---|---|---|---|---|---|---|---|---|
 //! | ulp | 1 | 0.501 | 0.501 | 1 | 0.501 | 0.501 | 1.5 | 1.5 | 1.5 | 1.5 | 1.5 |
 //!
-//! | | `asin` | `acos` | `atan` | `atan2` | `ln_gamma` | `digamma` | `polygamma` |
-//! |---|---|---|---|---|---|---|---|
-//! | ulp | 2 | 1.5 | 1 | 1 | 3.5 | 3.5 | 5 to order 5, some n/3 to order n |
+//! | | `asin` | `acos` | `atan` | `atan2` | `unit` | `ln_gamma` | `digamma` | `polygamma` |
+//! |---|---|---|---|---|---|---|---|---|
+//! | ulp | 2 | 1.5 | 1 | 1 | 1.5 | 3.5 | 3.5 | 5 to order 5, some n/3 to order n |
 //!
 //! ```
 //! use osculate_kernels::math;
@@ -160,6 +160,8 @@ of_f64! {
     power::cbrt(x);
     /// √(x² + y²), without overflow.
     power::hypot(x, y);
+    /// x/√(x² + y²), of (0, 0) 0.
+    power::unit(x, y);
     /// ln |Γ(x)|.
     gamma::ln_gamma(x);
     /// Digamma.

@@ -54,20 +54,38 @@ pub(super) fn cbrt(x: f64) -> f64 {
     if a > 0.0 && a < f64::INFINITY { y.copysign(x) } else { x }
 }
 
-/// √(x² + y²), without overflow; infinite where either is, even beside a NaN.
+/// |x| and |y| times a power of 2 that keeps their squares in range, the root of the sum of those, and the power.
 #[inline(always)]
-pub(super) fn hypot(x: f64, y: f64) -> f64 {
+fn scaled_hypot(x: f64, y: f64) -> ([f64; 2], f64, f64) {
     let (a, b) = (x.abs(), y.abs());
     let most = if a > b { a } else { b };
-    // Powers of 2, which round nothing.
     let scale = if most > 1e150 { f64::power(-600.0) } else { 1.0 };
     let scale = if most < 1e-150 { f64::power(600.0) } else { scale };
     let [p, q] = [a * scale, b * scale];
-    let ([p, s], [q, t]) = (product(p, p), product(q, q));
-    let [high, low] = [p + q, if p > q { q - ((p + q) - p) } else { p - ((p + q) - q) }];
+    let ([p2, p_lost], [q2, q_lost]) = (product(p, p), product(q, q));
+    let [high, low] = if p2 > q2 { sum(p2, q2) } else { sum(q2, p2) };
     let root = high.sqrt();
     let [square, lost] = product(root, root);
-    let more = ((high - square) - lost + (low + (s + t))) / (root + root);
-    let value = (if root > 0.0 { root + more } else { root }) / scale;
-    if a == f64::INFINITY || b == f64::INFINITY { f64::INFINITY } else { value }
+    let more = ((high - square) - lost + (low + (p_lost + q_lost))) / (root + root);
+    ([p, q], if root > 0.0 { root + more } else { root }, scale)
+}
+
+/// √(x² + y²), without overflow; infinite where either is, even beside a NaN.
+#[inline(always)]
+pub(super) fn hypot(x: f64, y: f64) -> f64 {
+    let (_, root, scale) = scaled_hypot(x, y);
+    if x.abs() == f64::INFINITY || y.abs() == f64::INFINITY { f64::INFINITY } else { root / scale }
+}
+
+/// x/√(x² + y²), the limit where one is infinite; of (0, 0) it is 0, of two infinities as of two ones.
+#[inline(always)]
+pub(super) fn unit(x: f64, y: f64) -> f64 {
+    let infinite = [x, y].map(|v| v.abs() == f64::INFINITY);
+    // Beside an infinity, whatever is finite is 0.
+    let one = |v: f64, infinite: bool| if infinite { 1.0 } else { 0.0 * v };
+    let [a, b] = if infinite[0] || infinite[1] { [one(x, infinite[0]), one(y, infinite[1])] } else { [x, y] };
+    let ([p, _], root, scale) = scaled_hypot(a, b);
+    // What would underflow beside the largest is taken as it is.
+    let ratio = if p > 1e-280 { p / root } else { a.abs() / (root / scale) };
+    (if a == 0.0 { 0.0 } else { ratio }).copysign(x)
 }

@@ -147,6 +147,7 @@ errors! {
     cbrt(x): 0.501;
     pow(x, y): 1.0;
     hypot(x, y): 0.501;
+    unit(x, y): 1.5;
     sinh(x): 1.5;
     cosh(x): 1.5;
     asinh(x): 1.5;
@@ -248,6 +249,15 @@ fn edges_of_two_arguments() {
         (super::atan2, -INF, -INF, -3.0 * FRAC_PI_4),
         (super::atan2, 1.0, -0.0, FRAC_PI_2),
         (super::hypot, NAN, -INF, INF),
+        (super::unit, 0.0, 0.0, 0.0),
+        (super::unit, -0.0, 0.0, -0.0),
+        (super::unit, -3.0, 0.0, -1.0),
+        (super::unit, 0.0, -3.0, 0.0),
+        (super::unit, -INF, 1e300, -1.0),
+        (super::unit, -1e300, INF, -0.0),
+        (super::unit, INF, -INF, 1.0 / std::f64::consts::SQRT_2),
+        (super::unit, NAN, 1.0, NAN),
+        (super::unit, 1.0, NAN, NAN),
         (super::logaddexp, INF, INF, INF),
         (super::logaddexp, -INF, -INF, -INF),
         (super::logaddexp, -INF, INF, INF),

@@ -77,6 +77,10 @@ TWO = {
         mp.hypot,
         list(zip(all_scales(), all_scales())) + list(zip(some(-4, 4, 80), some(-4, 4, 80))) + [(1e308, 1e308), (5e-324, 5e-324), (1e-320, 2e-320)],
     ),
+    "unit": (
+        lambda x, y: x / mp.hypot(x, y),
+        list(zip(all_scales(), all_scales())) + list(zip(some(-4, 4, 80), some(-4, 4, 80))) + [(1e308, 1e308), (5e-324, 5e-324), (1e-320, 2e-320)],
+    ),
     "logaddexp": (
         lambda x, y: mp.log(mp.exp(x) + mp.exp(y)),
         list(zip(some(0, 40), some(-40, 40))) + list(zip(some(-700, -1), some(-50, 50))) + [(1000.0, 1000.0), (-1000.0, -1001.0)],
