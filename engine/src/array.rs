@@ -2,6 +2,7 @@
 
 use osculate_kernels::Real;
 
+use crate::sizes::available;
 use crate::{Error, Kind, Result, Shape, Spec};
 
 /// A dense row-major array of reals or of indices.
@@ -60,15 +61,23 @@ impl<T: Real> Array<T> {
     }
 
     /// The same value everywhere.
+    ///
+    /// Where there is no memory for it, it has no values, and what it is given to tells so.
     pub fn full(shape: impl Into<Shape>, value: T) -> Array<T> {
-        let shape = shape.into();
-        Array { data: Data::Real(vec![value; shape.size()]), shape }
+        Self::made(shape.into(), |size| vec![value; size])
     }
 
     /// The values that a function of the flat position gives.
+    ///
+    /// Where there is no memory for them, it has none, and what it is given to tells so.
     pub fn from_fn(shape: impl Into<Shape>, value: impl FnMut(usize) -> T) -> Array<T> {
-        let shape = shape.into();
-        Array { data: Data::Real((0..shape.size()).map(value).collect()), shape }
+        Self::made(shape.into(), |size| (0..size).map(value).collect())
+    }
+
+    /// Values of a shape, if there is memory for them.
+    fn made(shape: Shape, values: impl FnOnce(usize) -> Vec<T>) -> Array<T> {
+        let there = available(shape.size().saturating_mul(size_of::<T>()), || shape.to_string()).is_ok();
+        Array { data: Data::Real(if there { values(shape.size()) } else { Vec::new() }), shape }
     }
 
     /// Extents.
@@ -112,6 +121,12 @@ impl<T: Real> Array<T> {
     /// Whether it fits a leaf; the ranges of indices are checked when they are read.
     pub(crate) fn fits(&self, spec: &Spec, path: &str) -> Result<()> {
         if self.shape == spec.shape && self.is_index() == matches!(spec.kind, Kind::Index(_)) {
+            let size = self.shape.size();
+            let there = if self.is_index() { self.indices().len() } else { self.values().len() };
+            if there != size {
+                let bytes = size.saturating_mul(size_of::<T>());
+                return Err(Error::Memory { what: format!("{path}, {spec},"), bytes });
+            }
             return Ok(());
         }
         let got = match (self.is_index(), self.shape.rank()) {

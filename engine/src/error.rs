@@ -46,6 +46,14 @@ pub enum Error {
         /// Why not, and what to do instead.
         why: String,
     },
+    /// Arrays take more memory than there is.
+    #[error("{what} would take {bytes} bytes of memory, which cannot be had")]
+    Memory {
+        /// Whose memory.
+        what: String,
+        /// How much it is, at most `usize::MAX`.
+        bytes: usize,
+    },
     /// A statistic needs more examples than there were.
     #[error("the variance of {what} needs at least 2 examples, but the batch has {count}")]
     Count {

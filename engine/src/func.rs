@@ -1,15 +1,21 @@
 //! Traced functions and the transforms of them.
 
 mod pick;
+mod plain;
+
+use std::panic::Location;
 
 use osculate_kernels::{Real, Sweep};
 
 use crate::graph::Graph;
 use crate::program::{Device, Program, sweep};
+use crate::sizes::MOST;
 use crate::tape::Tape;
-use crate::transform;
+use crate::transform::{self, Split};
 use crate::tree::{Signature, Tree};
 use crate::{Error, Expr, Kind, Result, Shape, Spec};
+
+use plain::{Plain, build};
 
 /// A function of parameters and data, traced for one example.
 ///
@@ -58,9 +64,8 @@ fn paths<P: Signature>(tree: &P, root: &str) -> Vec<String> {
 }
 
 /// The signature with every shape changed; cotangents and tangents are plain reals.
-fn reals<P: Signature>(tree: &P, shape: impl Fn(usize, &Spec) -> Shape) -> Result<P> {
-    let mut at = 0..;
-    tree.map("", |_, spec| Ok(Spec::real(shape(at.next().unwrap_or(0), spec))))
+fn reals<P: Signature>(tree: &P, shape: impl Fn(&Spec) -> Shape) -> Result<P> {
+    tree.map("", |_, spec| Ok(Spec::real(shape(spec))))
 }
 
 impl<P: Signature, D: Signature> Func<P, D, Spec> {
@@ -81,6 +86,7 @@ impl<P: Signature, D: Signature> Func<P, D, Spec> {
     ///
     /// # Errors
     /// The result is not a scalar.
+    #[track_caller]
     pub fn grad(&self) -> Result<Func<P, D, P>> {
         self.value_and_grad()?.second()
     }
@@ -89,19 +95,18 @@ impl<P: Signature, D: Signature> Func<P, D, Spec> {
     ///
     /// # Errors
     /// The result is not a scalar.
+    #[track_caller]
     pub fn value_and_grad(&self) -> Result<Func<P, D, (Spec, P)>> {
-        self.must_be_scalar("grad")?;
-        let outputs = (self.outputs.clone(), self.params.clone());
-        self.rebuild(self.params.clone(), self.data.clone(), outputs, |tape, params, data| {
-            let (outputs, gradient) = self.vjp_on(tape, &params, &data, &[tape.lit(1.0)]);
-            [outputs, gradient].concat()
-        })
+        must_be_scalar("grad", &self.outputs)?;
+        let graph = self.plain().value_and_grad()?;
+        Ok(Func::of(graph, self.params.clone(), self.data.clone(), (self.outputs.clone(), self.params.clone())))
     }
 
     /// Gradient and Hessian-vector product, forward over reverse: `((params, v), data) -> (g, H v)`.
     ///
     /// # Errors
     /// The result is not a scalar.
+    #[track_caller]
     pub fn hvp(&self) -> Result<Func<(P, P), D, (P, P)>> {
         self.grad()?.jvp()
     }
@@ -120,123 +125,71 @@ impl<P: Signature, D: Signature> Func<P, D, Spec> {
     ///
     /// # Errors
     /// None but those of tracing.
+    #[track_caller]
     pub fn directional(&self, order: usize) -> Result<Func<(P, P), D, Vec<Spec>>> {
-        let pair = (self.params.clone(), self.params.clone());
-        let n = specs(&self.params).len();
-        let mut level = self.rebuild(pair, self.data.clone(), vec![self.outputs.clone()], |tape, params, data| {
-            transform::replay(&self.graph, tape, &[&params[..n], &data].concat())
-        })?;
-        for _ in 0..order {
-            let outputs = vec![self.outputs.clone(); level.outputs.len() + 1];
-            level = level.rebuild(level.params.clone(), level.data.clone(), outputs, |tape, params, data| {
-                let still = vec![None; n + data.len()];
-                let tangents: Vec<Option<Expr<'_>>> = params[n..].iter().map(|&v| Some(v)).chain(still).collect();
-                let (mut outputs, moved) = transform::jvp(&level.graph, tape, &[params, data].concat(), &tangents);
-                let last = outputs.len() - 1;
-                outputs.push(moved[last].unwrap_or_else(|| tape.full(outputs[last].shape(), 0.0)));
-                outputs
-            })?;
-        }
-        Ok(level)
+        let graph = self.plain().directional(order)?;
+        let outputs = vec![self.outputs.clone(); graph.outputs.len()];
+        Ok(Func::of(graph, (self.params.clone(), self.params.clone()), self.data.clone(), outputs))
     }
 
     /// The Hessian in the flat order of the parameters' layout, `[D, D]`: one tangent a parameter, so for small D.
     ///
     /// # Errors
     /// The result is not a scalar.
+    #[track_caller]
     pub fn hessian(&self) -> Result<Func<P, D, Spec>> {
         let gradient = self.grad()?.flat()?;
         let count = gradient.outputs.shape.size();
-        gradient.jacfwd()?.flat_from(count)
+        gradient.jacfwd()?.flat_from(&[count])
     }
 
     /// The Jacobian by forward mode, one tangent a parameter element: leaves are `[output…, leaf…]`.
     ///
     /// # Errors
     /// None but those of tracing.
+    #[track_caller]
     pub fn jacfwd(&self) -> Result<Func<P, D, P>> {
-        let outputs = reals(&self.params, |_, s| [&self.outputs.shape[..], &s.shape[..]].concat().into())?;
-        let specs = specs(&self.params);
-        let along: Vec<Graph> = (0..specs.len()).map(|at| self.jvp_graph(at)).collect::<Result<_>>()?;
-        self.rebuild(self.params.clone(), self.data.clone(), outputs, |tape, params, data| {
-            let mut columns = Vec::new();
-            for (graph, spec) in along.iter().zip(&specs) {
-                // One tangent an element of this leaf, batched: the identity, reshaped.
-                let n = spec.shape.size();
-                let basis = identity(tape, n).reshape(spec.shape.batched(n));
-                let inputs = [params.clone(), data.clone(), vec![basis]].concat();
-                let mut batched = vec![false; inputs.len()];
-                batched[inputs.len() - 1] = true;
-                let column = transform::vmap(graph, tape, &inputs, &batched, n)[0];
-                let order: Vec<usize> = (1..column.shape().rank()).chain([0]).collect();
-                columns.push(column.permute(&order).reshape([&self.outputs.shape[..], &spec.shape[..]].concat()));
-            }
-            columns
-        })
+        let graph = self.plain().jacfwd()?;
+        Ok(Func::of(graph, self.params.clone(), self.data.clone(), self.jacobian()?))
     }
 
     /// The Jacobian by reverse mode, one cotangent an output element: leaves are `[output…, leaf…]`.
     ///
     /// # Errors
     /// None but those of tracing.
+    #[track_caller]
     pub fn jacrev(&self) -> Result<Func<P, D, P>> {
-        let shape = self.outputs.shape.clone();
-        let outputs = reals(&self.params, |_, s| [&shape[..], &s.shape[..]].concat().into())?;
-        let vjp = self.vjp()?;
-        let n = shape.size();
-        self.rebuild(self.params.clone(), self.data.clone(), outputs, |tape, params, data| {
-            let basis = identity(tape, n).reshape(shape.batched(n));
-            let mut batched = vec![false; params.len() + 1 + data.len()];
-            batched[params.len()] = true;
-            let rows = transform::vmap(&vjp.graph, tape, &[params, vec![basis], data].concat(), &batched, n);
-            rows[1..].iter().map(|r| r.reshape([&shape[..], &r.shape()[1..]].concat())).collect()
-        })
+        let graph = self.plain().jacrev()?;
+        Ok(Func::of(graph, self.params.clone(), self.data.clone(), self.jacobian()?))
+    }
+
+    /// What both give: the output's axes, then those of every parameter.
+    fn jacobian(&self) -> Result<P> {
+        reals(&self.params, |s| [&self.outputs.shape[..], &s.shape[..]].concat().into())
     }
 
     /// The mean loss of `n` examples, a function of the minibatch; its gradient never holds one of a single example.
     ///
     /// # Errors
     /// `n` is 0.
+    #[track_caller]
     pub fn mean(&self, n: usize) -> Result<Func<P, D, Spec>> {
         let each = self.vmap(n)?;
-        let outputs = self.outputs.clone();
-        each.rebuild(each.params.clone(), each.data.clone(), outputs, |tape, params, data| {
-            transform::replay(&each.graph, tape, &[params, data].concat()).iter().map(|l| l.mean_axes(&[0])).collect()
-        })
-    }
-
-    fn must_be_scalar(&self, transform: &'static str) -> Result<()> {
-        match self.outputs.shape.rank() {
-            0 => Ok(()),
-            _ => Err(Error::Transform {
-                transform,
-                why: format!(
-                    "the result is {}, not a scalar: for the gradient of a mean over examples use mean(n), else vjp, jacrev, or dot_output",
-                    self.outputs
-                ),
-            }),
-        }
-    }
-
-    /// `(params, data, tangent of one leaf) -> tangent of the output`.
-    fn jvp_graph(&self, leaf: usize) -> Result<Graph> {
-        let tape = Tape::new();
-        let inputs: Vec<Expr<'_>> =
-            specs(&self.params).iter().chain(&specs(&self.data)).map(|s| tape.leaf(s)).collect();
-        let tangent = tape.leaf(&Spec::real(inputs[leaf].shape()));
-        let mut tangents = vec![None; inputs.len()];
-        tangents[leaf] = Some(tangent);
-        let (outputs, moved) = transform::jvp(&self.graph, &tape, &inputs, &tangents);
-        let moved = moved[0].unwrap_or_else(|| tape.full(outputs[0].shape(), 0.0));
-        let inputs = [inputs, vec![tangent]].concat();
-        tape.finish(&inputs, (0..inputs.len()).map(|i| i.to_string()).collect(), &[moved])
+        let graph = each.plain().averaged()?;
+        Ok(Func::of(graph, each.params, each.data, self.outputs.clone()))
     }
 }
 
-/// The n×n identity.
-fn identity(tape: &Tape, n: usize) -> Expr<'_> {
-    let rows: Vec<Expr<'_>> = (0..n).map(|i| tape.full([1, 1], 1.0).pad(1, i, n - 1 - i)).collect();
-    tape.concat(&rows, 0)
+fn must_be_scalar(transform: &'static str, output: &Spec) -> Result<()> {
+    match output.shape.rank() {
+        0 => Ok(()),
+        _ => Err(Error::Transform {
+            transform,
+            why: format!(
+                "the result is {output}, not a scalar: for the gradient of a mean over examples use mean(n), else vjp, jacrev, or dot_output"
+            ),
+        }),
+    }
 }
 
 impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
@@ -248,25 +201,7 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
     where
         F: for<'t> FnOnce(&'t Tape, P::With<Expr<'t>>, D::With<Expr<'t>>) -> O::With<Expr<'t>>,
     {
-        let refuse = |path: &crate::Path, want: &str, got: &Spec| {
-            Err(Error::Signature { path: path.to_string(), want: want.into(), got: got.to_string() })
-        };
-        for (path, spec) in params.leaves("params") {
-            if spec.is_index() {
-                return refuse(&path, "reals (indices have no derivative: put them into the data)", spec);
-            }
-        }
-        for (path, spec) in params.leaves("params").into_iter().chain(data.leaves("data")) {
-            if spec.kind == Kind::Index(0) {
-                return refuse(&path, "at least one class", spec);
-            }
-            if spec.shape.contains(&0) || spec.shape.size() == usize::MAX {
-                return refuse(&path, "extents of at least 1, and elements that can be counted", spec);
-            }
-            if spec.kind == Kind::Wide {
-                return refuse(&path, "reals or indices (only results can be wide)", spec);
-            }
-        }
+        check_leaves(&params.leaves("params"), &data.leaves("data"))?;
         let tape = Tape::new();
         let mut leaves = Vec::new();
         let mut names = Vec::new();
@@ -344,41 +279,22 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
     ///
     /// # Errors
     /// None but those of tracing.
+    #[track_caller]
     pub fn jvp(&self) -> Result<Func<(P, P), D, (O, O)>> {
-        let n = specs(&self.params).len();
-        let outputs = (self.outputs.clone(), self.outputs.clone());
-        self.rebuild((self.params.clone(), self.params.clone()), self.data.clone(), outputs, |tape, params, data| {
-            let inputs = [&params[..n], &data].concat();
-            let tangents: Vec<Option<Expr<'_>>> =
-                params[n..].iter().map(|&t| Some(t)).chain(data.iter().map(|_| None)).collect();
-            let (outputs, moved) = transform::jvp(&self.graph, tape, &inputs, &tangents);
-            let moved = moved.iter().zip(&outputs).map(|(t, o)| t.unwrap_or_else(|| tape.full(o.shape(), 0.0)));
-            outputs.iter().copied().chain(moved).collect()
-        })
+        let graph = self.plain().jvp()?;
+        let params = (self.params.clone(), self.params.clone());
+        Ok(Func::of(graph, params, self.data.clone(), (self.outputs.clone(), self.outputs.clone())))
     }
 
     /// Values and the transposed derivative, reverse mode: `((params, cotangents), data) -> (outputs, cotangents of params)`.
     ///
     /// # Errors
     /// None but those of tracing.
+    #[track_caller]
     pub fn vjp(&self) -> Result<Func<(P, O), D, (O, P)>> {
-        let n = specs(&self.params).len();
-        let params = (self.params.clone(), reals(&self.outputs, |_, s| s.shape.clone())?);
-        self.rebuild(params, self.data.clone(), (self.outputs.clone(), self.params.clone()), |tape, params, data| {
-            let (outputs, gradient) = self.vjp_on(tape, &params[..n], &data, &params[n..]);
-            [outputs, gradient].concat()
-        })
-    }
-
-    fn vjp_on<'t>(
-        &self,
-        tape: &'t Tape,
-        params: &[Expr<'t>],
-        data: &[Expr<'t>],
-        cotangents: &[Expr<'t>],
-    ) -> (Vec<Expr<'t>>, Vec<Expr<'t>>) {
-        let wrt: Vec<bool> = params.iter().map(|_| true).chain(data.iter().map(|_| false)).collect();
-        transform::vjp(&self.graph, tape, &[params, data].concat(), &wrt, cotangents)
+        let graph = self.plain().vjp()?;
+        let params = (self.params.clone(), reals(&self.outputs, |s| s.shape.clone())?);
+        Ok(Func::of(graph, params, self.data.clone(), (self.outputs.clone(), self.params.clone())))
     }
 
     /// Splits the function at a point, so that many tangents can be pushed through one linearisation.
@@ -400,31 +316,21 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
     ///
     /// # Errors
     /// None but those of tracing.
+    #[track_caller]
     pub fn linearize(&self) -> Result<Linearization<P, D, O>> {
-        let (p, d) = (specs(&self.params), specs(&self.data));
-        let wrt: Vec<bool> = p.iter().map(|_| true).chain(d.iter().map(|_| false)).collect();
-        let mut split = transform::linearize(&self.graph, &[p, d].concat(), &wrt)?;
-        split.value.names = [paths(&self.params, "params"), paths(&self.data, "data")].concat();
-        split.map.names = [paths(&self.params, "params"), paths(&split.residuals, "data")].concat();
-        let value = Func {
-            graph: split.value,
-            params: self.params.clone(),
-            data: self.data.clone(),
-            outputs: (self.outputs.clone(), split.residuals.clone()),
-        };
-        let map = Func {
-            graph: split.map,
-            params: self.params.clone(),
-            data: split.residuals,
-            outputs: self.outputs.clone(),
-        };
-        Ok(Linearization { value, map })
+        let Split { value, map, residuals } = self.plain().linearize()?;
+        let outputs = (self.outputs.clone(), residuals.clone());
+        Ok(Linearization {
+            value: Func::of(value, self.params.clone(), self.data.clone(), outputs),
+            map: Func::of(map, self.params.clone(), residuals, self.outputs.clone()),
+        })
     }
 
     /// The function of `n` examples at once: data and outputs get a leading axis, parameters are shared.
     ///
     /// # Errors
     /// `n` is 0.
+    #[track_caller]
     pub fn vmap(&self, n: usize) -> Result<Func<P, D, O>> {
         self.vmap_picked(n, |path| path == "data" || path.starts_with("data."))
     }
@@ -433,6 +339,7 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
     ///
     /// # Errors
     /// [`Error::Transform`]: `n` is 0, or no path is picked.
+    #[track_caller]
     pub fn vmap_where(&self, n: usize, picked: impl Fn(&str) -> bool) -> Result<Func<P, D, O>> {
         let names = &self.graph.names;
         if !names.iter().any(|name| picked(name)) {
@@ -442,74 +349,54 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
         self.vmap_picked(n, picked)
     }
 
+    #[track_caller]
     fn vmap_picked(&self, n: usize, picked: impl Fn(&str) -> bool) -> Result<Func<P, D, O>> {
-        if n == 0 {
-            return Err(Error::Transform { transform: "vmap", why: "a batch of 0 examples".into() });
-        }
         let batched: Vec<bool> = self.graph.names.iter().map(|name| picked(name)).collect();
-        let grown =
-            |tree_at: usize, spec: &Spec| if batched[tree_at] { spec.shape.batched(n) } else { spec.shape.clone() };
-        let mut at = 0..;
-        let mut grow =
-            |_: &crate::Path, spec: &Spec| Ok(Spec { shape: grown(at.next().unwrap_or(0), spec), kind: spec.kind });
-        let params = self.params.map("", &mut grow)?;
-        let data = self.data.map("", &mut grow)?;
+        let graph = self.plain().vmap(&batched, n)?;
+        let grown: Vec<Spec> = graph.inputs.iter().map(|v| graph.node(*v).spec.clone()).collect();
+        let (params, data) = grown.split_at(specs(&self.params).len());
+        let params = self.params.with_leaves(params.iter().cloned())?;
+        let data = self.data.with_leaves(data.iter().cloned())?;
         let outputs = self.outputs.map("", |_, s| Ok(Spec { shape: s.shape.batched(n), kind: s.kind }))?;
-        self.rebuild(params, data, outputs, |tape, params, data| {
-            transform::vmap(&self.graph, tape, &[params, data].concat(), &batched, n)
-        })
+        Ok(Func::of(graph, params, data, outputs))
     }
 
     /// The scalar Σ ⟨output, u⟩ with `u` as further data: how non-scalar results are made ready for `grad`.
     ///
     /// # Errors
     /// None but those of tracing.
+    #[track_caller]
     pub fn dot_output(&self) -> Result<Func<P, (D, O), Spec>> {
-        let n = specs(&self.data).len();
-        let data = (self.data.clone(), reals(&self.outputs, |_, s| s.shape.clone())?);
-        self.rebuild(self.params.clone(), data, Spec::real([]), |tape, params, data| {
-            let outputs = transform::replay(&self.graph, tape, &[&params[..], &data[..n]].concat());
-            let mut total = tape.lit(0.0);
-            for (output, &u) in outputs.iter().zip(&data[n..]) {
-                total = total + output.times(u).sum();
-            }
-            vec![total]
-        })
+        let graph = self.plain().dot_output()?;
+        let data = (self.data.clone(), reals(&self.outputs, |s| s.shape.clone())?);
+        Ok(Func::of(graph, self.params.clone(), data, Spec::real([])))
     }
 
     /// All outputs as one vector, in the flat order of their layout.
     ///
     /// # Errors
     /// None but those of tracing.
+    #[track_caller]
     pub fn flat(&self) -> Result<Func<P, D, Spec>> {
-        self.flat_rows(0, Vec::new())
+        self.flat_from(&[])
     }
 
-    /// Outputs with a common leading extent `rows` as one matrix.
-    fn flat_from(&self, rows: usize) -> Result<Func<P, D, Spec>> {
-        self.flat_rows(1, vec![rows])
-    }
-
-    fn flat_rows(&self, axis: usize, lead: Vec<usize>) -> Result<Func<P, D, Spec>> {
-        let rows: usize = lead.iter().product();
-        let total: usize = specs(&self.outputs).iter().map(|s| s.shape.size() / rows).sum();
-        let outputs = Spec::real([&lead[..], &[total]].concat());
-        self.rebuild(self.params.clone(), self.data.clone(), outputs, |tape, params, data| {
-            let outputs = transform::replay(&self.graph, tape, &[params, data].concat());
-            let parts: Vec<Expr<'_>> =
-                outputs.iter().map(|o| o.reshape([&lead[..], &[o.shape().size() / rows]].concat())).collect();
-            vec![tape.concat(&parts, axis)]
-        })
+    /// Outputs with common leading extents as one array.
+    #[track_caller]
+    fn flat_from(&self, lead: &[usize]) -> Result<Func<P, D, Spec>> {
+        let graph = self.plain().flat(lead)?;
+        let outputs = Spec::real(graph.output_shape(0).cloned().unwrap_or_default());
+        Ok(Func::of(graph, self.params.clone(), self.data.clone(), outputs))
     }
 
     /// The same function of its parameters as a list, which lies in one flat buffer whatever tree they were.
     ///
     /// # Errors
     /// None but those of tracing.
+    #[track_caller]
     pub fn listed(&self) -> Result<Func<Vec<Spec>, D, O>> {
-        self.rebuild(specs(&self.params), self.data.clone(), self.outputs.clone(), |tape, params, data| {
-            transform::replay(&self.graph, tape, &[params, data].concat())
-        })
+        let graph = self.plain().replayed("listed")?;
+        Ok(Func::of(graph, specs(&self.params), self.data.clone(), self.outputs.clone()))
     }
 
     /// Marks outputs that programs return in f64 whatever type they run in: sums are then rounded once, at the very end.
@@ -534,8 +421,7 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
 
     /// The same for a number of threads.
     pub(crate) fn compile_shared<T: Real>(&self, device: &Device, threads: usize) -> Result<Program<T, P, D, O>> {
-        let (params, data, outputs) = (self.params.clone(), self.data.clone(), self.outputs.clone());
-        Program::new(&self.graph, params, data, outputs, device, threads)
+        Program::new(&self.graph, &self.params, &self.data, self.outputs.clone(), device, threads)
     }
 
     /// The function as one pass over vectors of any length, in place: the parameters are numbers, the data vectors of one length (which
@@ -568,7 +454,20 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
         Func { graph: self.graph, params: self.params, data: self.data, outputs }
     }
 
+    /// A graph as a function of trees that have its inputs as leaves.
+    pub(crate) fn of(mut graph: Graph, params: P, data: D, outputs: O) -> Func<P, D, O> {
+        graph.names = [paths(&params, "params"), paths(&data, "data")].concat();
+        Func { graph, params, data, outputs }
+    }
+
+    /// The function without its trees, to be transformed for whoever asked for it.
+    #[track_caller]
+    fn plain(&self) -> Plain<'_> {
+        Plain::new(&self.graph, specs(&self.params).len(), Location::caller())
+    }
+
     /// A function of other trees, made on a fresh tape.
+    #[track_caller]
     pub(crate) fn rebuild<P2: Signature, D2: Signature, O2: Signature>(
         &self,
         params: P2,
@@ -576,13 +475,40 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
         outputs: O2,
         body: impl for<'t> FnOnce(&'t Tape, Vec<Expr<'t>>, Vec<Expr<'t>>) -> Vec<Expr<'t>>,
     ) -> Result<Func<P2, D2, O2>> {
-        let tape = Tape::new();
-        let leaves = |list: Vec<Spec>| list.iter().map(|s| tape.leaf(s)).collect::<Vec<_>>();
-        let (p, d) = (leaves(specs(&params)), leaves(specs(&data)));
-        let names = [paths(&params, "params"), paths(&data, "data")].concat();
-        let results = body(&tape, p.clone(), d.clone());
-        debug_assert!(tape.failed() || results.len() >= specs(&outputs).len());
-        let graph = tape.finish(&[p, d].concat(), names, &results)?;
-        Ok(Func { graph, params, data, outputs })
+        let (mut leaves, n) = (specs(&params), specs(&params).len());
+        leaves.extend(specs(&data));
+        let graph = build("moments", Location::caller(), &leaves, |tape, inputs| {
+            body(tape, inputs[..n].to_vec(), inputs[n..].to_vec())
+        })?;
+        Ok(Func::of(graph, params, data, outputs))
     }
+}
+
+/// Refuses leaves that no function has.
+fn check_leaves(params: &[(crate::Path, &Spec)], data: &[(crate::Path, &Spec)]) -> Result<()> {
+    for (root, leaves) in [("params", params), ("data", data)] {
+        let all = leaves.iter().fold(0usize, |n, (_, spec)| n.saturating_add(spec.shape.size()));
+        if all > MOST {
+            let (want, got) = (format!("at most {MOST} elements in all"), "more".into());
+            return Err(Error::Signature { path: root.into(), want, got });
+        }
+    }
+    let refuse = |path: &crate::Path, want: &str, got: &Spec| {
+        Err(Error::Signature { path: path.to_string(), want: want.into(), got: got.to_string() })
+    };
+    if let Some((path, spec)) = params.iter().find(|(_, spec)| spec.is_index()) {
+        return refuse(path, "reals (indices have no derivative: put them into the data)", spec);
+    }
+    for (path, spec) in params.iter().chain(data) {
+        if spec.kind == Kind::Index(0) {
+            return refuse(path, "at least one class", spec);
+        }
+        if spec.shape.contains(&0) || !spec.shape.is_countable() {
+            return refuse(path, "extents of at least 1, and elements that can be counted", spec);
+        }
+        if spec.kind == Kind::Wide {
+            return refuse(path, "reals or indices (only results can be wide)", spec);
+        }
+    }
+    Ok(())
 }

@@ -76,16 +76,18 @@ impl Graph {
     /// Keeps the inputs and what the outputs need, renumbered in order: dead code goes here.
     pub(crate) fn extract(nodes: &[Node], inputs: &[Var], names: Vec<String>, outputs: &[Var]) -> Graph {
         let mut live = vec![false; nodes.len()];
-        inputs.iter().chain(outputs).for_each(|v| live[v.index()] = true);
-        for at in (0..nodes.len()).rev().filter(|&at| !nodes[at].args.is_empty()) {
+        outputs.iter().for_each(|v| live[v.index()] = true);
+        for at in (0..nodes.len()).rev() {
             if live[at] {
                 nodes[at].args.iter().for_each(|v| live[v.index()] = true);
             }
         }
+        // Inputs come first, needed or not.
+        inputs.iter().for_each(|v| live[v.index()] = false);
         let mut renumbered = vec![Var(u32::MAX); nodes.len()];
         let mut graph = Graph { names, ..Graph::default() };
         // Inputs first, in signature order, then the rest in the order in which it was traced.
-        let body = (0..nodes.len()).map(|i| Var(i as u32)).filter(|v| live[v.index()] && !inputs.contains(v));
+        let body = (0..nodes.len()).map(|i| Var(i as u32)).filter(|v| live[v.index()]);
         for var in inputs.iter().copied().chain(body) {
             let node = &nodes[var.index()];
             renumbered[var.index()] = Var(graph.nodes.len() as u32);
@@ -101,9 +103,10 @@ impl Graph {
 impl fmt::Display for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |vars: &[Var]| vars.iter().map(|v| format!(" %{}", v.0)).collect::<String>();
+        let mut names = vec![None; self.len()];
+        self.inputs.iter().zip(&self.names).for_each(|(v, name)| names[v.index()] = Some(name));
         for (at, node) in self.nodes.iter().enumerate() {
-            let input = self.inputs.iter().position(|v| v.index() == at);
-            let name = input.map(|i| format!(" {}", self.names[i])).unwrap_or_default();
+            let name = names[at].map(|name| format!(" {name}")).unwrap_or_default();
             writeln!(f, "%{at}: {} = {}{name}{}", node.spec.code(), node.op.primitive().text(), list(&node.args))?;
         }
         writeln!(f, "return{}", list(&self.outputs))

@@ -30,6 +30,7 @@ mod plan;
 mod program;
 mod random;
 mod shape;
+mod sizes;
 pub mod store;
 mod tape;
 mod transform;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Deref;
 
+use crate::sizes::MOST;
+
 /// Extents of an array, outermost first; a scalar has none.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Shape(Vec<usize>);
@@ -13,6 +15,11 @@ impl Shape {
         self.0.iter().fold(1, |n, &d| n.saturating_mul(d))
     }
 
+    /// Whether a buffer can have so many elements.
+    pub(crate) fn is_countable(&self) -> bool {
+        self.size() <= MOST
+    }
+
     /// Number of axes.
     pub fn rank(&self) -> usize {
         self.0.len()
@@ -20,9 +27,9 @@ impl Shape {
 
     /// Row-major strides.
     pub(crate) fn strides(&self) -> Vec<usize> {
-        let mut strides = vec![1; self.rank()];
+        let mut strides = vec![1usize; self.rank()];
         for axis in (1..self.rank()).rev() {
-            strides[axis - 1] = strides[axis] * self.0[axis];
+            strides[axis - 1] = strides[axis].saturating_mul(self.0[axis]);
         }
         strides
     }

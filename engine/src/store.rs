@@ -10,6 +10,10 @@ use safetensors::{SafeTensors, serialize};
 
 use crate::{Error, Result, Shape};
 
+mod aside;
+
+pub use aside::write_aside;
+
 /// Named arrays with their types, and a few words of text: what a state or checkpoint is.
 ///
 /// ```
@@ -38,6 +42,9 @@ struct Stored {
     shape: Vec<usize>,
     bytes: Vec<u8>,
 }
+
+/// What the format keeps for itself.
+const RESERVED: &str = "__metadata__";
 
 fn dtype<T: Real>() -> Dtype {
     if size_of::<T>() == 4 { Dtype::F32 } else { Dtype::F64 }
@@ -118,13 +125,16 @@ impl Store {
         Err(Error::State(format!("this is {:?}, wanted {what:?}", self.what)))
     }
 
-    /// Writes a safetensors file: aside first, then renamed, so that no half-written file is ever found.
+    /// Writes a safetensors file: aside first, then renamed, so that no half-written file is ever found, see [`write_aside`].
     ///
     /// # Errors
-    /// The file system's.
+    /// [`Error::File`]: the file system's, what stands there is read-only or not a regular file, or an array is named `__metadata__`.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let fault = |why: String| Error::File { file: path.display().to_string(), why };
+        if self.arrays.contains_key(RESERVED) {
+            return Err(fault(format!("safetensors files hold no array named {RESERVED:?}")));
+        }
         let views: Vec<(&String, TensorView<'_>)> = (self.arrays.iter())
             .map(|(name, a)| TensorView::new(a.dtype, a.shape.clone(), &a.bytes).map(|view| (name, view)))
             .collect::<Result<_, _>>()
@@ -137,10 +147,14 @@ impl Store {
     /// Reads a file that [`save`](Store::save) wrote for the same kind of content.
     ///
     /// # Errors
-    /// The file cannot be read, is truncated or not safetensors, or holds something else.
+    /// [`Error::File`]: it cannot be read or is not a regular file, is truncated or not safetensors, or holds something else.
     pub fn load(path: impl AsRef<Path>, what: &str) -> Result<Store> {
         let path = path.as_ref();
         let fault = |why: String| Error::File { file: path.display().to_string(), why };
+        // Devices and pipes may have no end.
+        if !fs::metadata(path).map_err(|e| fault(e.to_string()))?.is_file() {
+            return Err(fault("not a regular file".into()));
+        }
         let bytes = fs::read(path).map_err(|e| fault(e.to_string()))?;
         let broken = |e: safetensors::SafeTensorError| fault(format!("not a whole safetensors file ({e})"));
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
@@ -156,23 +170,4 @@ impl Store {
         }
         Ok(store)
     }
-}
-
-/// Writes a file beside its place, then renames it there.
-///
-/// # Errors
-/// The file system's; the old file is then untouched.
-pub fn write_aside(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}.part", std::process::id()));
-    let aside = path.with_file_name(name);
-    let written = fs::File::create(&aside).and_then(|mut file| {
-        std::io::Write::write_all(&mut file, bytes)?;
-        file.sync_all()?;
-        fs::rename(&aside, path)
-    });
-    if written.is_err() {
-        fs::remove_file(&aside).ok();
-    }
-    written
 }

@@ -10,6 +10,9 @@ use crate::graph::{Graph, Node, Var};
 use crate::ops::{Contract, Leaf, Op};
 use crate::{Error, Expr, Result, Shape, Spec};
 
+/// Most nodes of a graph, so that their numbers fit.
+const NODES: usize = u32::MAX as usize - 1;
+
 /// Most axes of an array.
 const RANK: usize = 32;
 
@@ -28,6 +31,8 @@ const RANK: usize = 32;
 /// ```
 pub struct Tape {
     inner: RefCell<Inner>,
+    /// The transform that is written here, and the line that asked for it: what fails is that one's.
+    transform: Option<(&'static str, &'static Location<'static>)>,
 }
 
 #[derive(Default)]
@@ -42,7 +47,12 @@ struct Inner {
 
 impl Tape {
     pub(crate) fn new() -> Tape {
-        Tape { inner: RefCell::default() }
+        Tape { inner: RefCell::default(), transform: None }
+    }
+
+    /// The tape that a transform writes for a line of the user's.
+    pub(crate) fn of_transform(name: &'static str, at: &'static Location<'static>) -> Tape {
+        Tape { transform: Some((name, at)), ..Tape::new() }
     }
 
     /// The same value everywhere, of a shape.
@@ -70,6 +80,14 @@ impl Tape {
                 self.fail(&op.word(), format!("the result {spec} has an extent of 0"), at);
                 self.poison(args)
             }
+            Ok(spec) if !spec.shape.is_countable() => {
+                self.fail(
+                    &op.primitive().text(),
+                    format!("the result {spec} has more elements than can be counted"),
+                    at,
+                );
+                self.poison(args)
+            }
             Ok(spec) if spec.shape.rank() > RANK => {
                 self.fail(&op.word(), format!("the result has more than {RANK} axes"), at);
                 self.poison(args)
@@ -94,7 +112,10 @@ impl Tape {
     pub(crate) fn fail(&self, op: &str, why: String, at: &'static Location<'static>) {
         let mut inner = self.inner.borrow_mut();
         if inner.error.is_none() {
-            inner.error = Some(Error::Expression { op: op.to_string(), why, at });
+            inner.error = Some(match self.transform {
+                Some((name, at)) => Error::Expression { op: name.into(), why: format!("{op}: {why}"), at },
+                None => Error::Expression { op: op.to_string(), why, at },
+            });
         }
     }
 
@@ -113,10 +134,16 @@ impl Tape {
     pub(crate) fn intern<'t>(&'t self, op: Op, args: &[Expr<'t>], spec: Spec) -> Expr<'t> {
         let node = Node { op, args: args.iter().map(|a| a.var).collect(), spec };
         let mut inner = self.inner.borrow_mut();
-        let Inner { nodes, table, hasher, .. } = &mut *inner;
+        let Inner { nodes, table, hasher, error, .. } = &mut *inner;
         let hash = hasher.hash_one(&node);
         let var = match table.find(hash, |v| nodes[v.index()] == node) {
             Some(&var) => var,
+            // Nothing is computed of a trace that failed.
+            None if nodes.len() >= NODES => {
+                let why = format!("a graph of more than {NODES} nodes");
+                error.get_or_insert(Error::Expression { op: "trace".into(), why, at: Location::caller() });
+                Var(0)
+            }
             None => {
                 let var = Var(nodes.len() as u32);
                 nodes.push(node);

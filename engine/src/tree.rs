@@ -236,7 +236,7 @@ pub struct Segment {
 impl Segment {
     /// Its elements' positions.
     pub fn range(&self) -> std::ops::Range<usize> {
-        self.offset..self.offset + self.shape.size()
+        self.offset..self.offset.saturating_add(self.shape.size())
     }
 }
 
@@ -257,7 +257,7 @@ impl Layout {
 
     fn push(&mut self, path: &Path, spec: &Spec) {
         self.segments.push(Segment { name: path.to_string(), shape: spec.shape.clone(), offset: self.len });
-        self.len += spec.shape.size();
+        self.len = self.len.saturating_add(spec.shape.size());
     }
 
     /// The arrays, in order.
@@ -265,7 +265,7 @@ impl Layout {
         &self.segments
     }
 
-    /// Elements of the buffer.
+    /// Elements of the buffer (at most `usize::MAX`, which no buffer has).
     pub fn len(&self) -> usize {
         self.len
     }

@@ -95,7 +95,7 @@ impl<'t> Expr<'t> {
     }
 
     #[track_caller]
-    fn fail(self, op: &str, why: String) -> Expr<'t> {
+    pub(crate) fn fail(self, op: &str, why: String) -> Expr<'t> {
         self.tape.fail(op, why, Location::caller());
         self
     }

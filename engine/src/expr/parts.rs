@@ -6,6 +6,9 @@ use super::Expr;
 use crate::ops::{Concat, OneHot, Pad, Slice};
 use crate::{Kind, Tape, Window};
 
+/// Most parts that an array is split into: each is a node.
+const PARTS: usize = 1 << 24;
+
 impl<'t> Expr<'t> {
     /// A range of one axis.
     #[track_caller]
@@ -99,7 +102,10 @@ impl<'t> Expr<'t> {
         let extent = self.shape().get(axis).copied().unwrap_or(0);
         if parts == 0 || extent == 0 || extent % parts != 0 {
             let failed = self.fail("split", format!("axis {axis} of {} has no {parts} equal parts", self.shape()));
-            return vec![failed; parts.min(1024)];
+            return vec![failed; parts.clamp(1, 1024)];
+        }
+        if parts > PARTS {
+            return vec![self.fail("split", format!("{parts} parts, but at most {PARTS} are traced")); 1024];
         }
         let len = extent / parts;
         let mut out = Vec::with_capacity(parts);
@@ -135,7 +141,7 @@ impl Tape {
     /// Joins arrays along an existing axis.
     #[track_caller]
     pub fn concat<'t>(&'t self, parts: &[Expr<'t>], axis: usize) -> Expr<'t> {
-        self.apply(Concat { axis }.into(), parts)
+        self.apply(Concat::of(axis, parts).into(), parts)
     }
 
     /// Joins arrays of one shape along a new first axis.

@@ -1,15 +1,15 @@
 //! Parts of a function's results, and weighted sums of them.
 
 use super::{paths, specs};
-use crate::transform;
 use crate::tree::Signature;
-use crate::{Error, Expr, Func, Result, Spec};
+use crate::{Error, Func, Result, Spec};
 
 impl<P: Signature, D: Signature, A: Signature, B: Signature> Func<P, D, (A, B)> {
     /// The function of the first result alone; what only the second needed is not computed.
     ///
     /// # Errors
     /// None but those of tracing.
+    #[track_caller]
     pub fn first(&self) -> Result<Func<P, D, A>> {
         self.results(0, self.outputs.0.clone())
     }
@@ -18,6 +18,7 @@ impl<P: Signature, D: Signature, A: Signature, B: Signature> Func<P, D, (A, B)> 
     ///
     /// # Errors
     /// None but those of tracing.
+    #[track_caller]
     pub fn second(&self) -> Result<Func<P, D, B>> {
         let skip = specs(&self.outputs.0).len();
         self.results(skip, self.outputs.1.clone())
@@ -40,6 +41,7 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
     ///
     /// # Errors
     /// [`Error::Transform`]: there is no such path; the error names those that there are.
+    #[track_caller]
     pub fn output(&self, path: &str) -> Result<Func<P, D, Spec>> {
         let leaves = self.outputs.leaves("");
         match leaves.iter().position(|(at, _)| at.to_string() == path) {
@@ -55,6 +57,7 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
     ///
     /// # Errors
     /// [`Error::Transform`]: no path is picked; the error names those that there are.
+    #[track_caller]
     pub fn outputs_where(&self, picked: impl Fn(&str) -> bool) -> Result<Func<P, D, Vec<Spec>>> {
         let leaves = self.outputs.leaves("");
         let wanted: Vec<bool> = leaves.iter().map(|(path, _)| picked(&path.to_string())).collect();
@@ -63,18 +66,17 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
             let why = format!("no result is picked; there are {}", paths(&self.outputs, "").join(", "));
             return Err(Error::Transform { transform: "outputs_where", why });
         }
-        self.rebuild(self.params.clone(), self.data.clone(), outputs, |tape, params, data| {
-            let results = transform::replay(&self.graph, tape, &[params, data].concat());
-            results.into_iter().zip(wanted).filter(|(_, wanted)| *wanted).map(|(result, _)| result).collect()
-        })
+        let picked: Vec<usize> = (0..wanted.len()).filter(|&at| wanted[at]).collect();
+        let graph = self.plain().picked(&picked)?;
+        Ok(Func::of(graph, self.params.clone(), self.data.clone(), outputs))
     }
 
     /// The results from `first` on, as many as `outputs` has.
+    #[track_caller]
     fn results<O2: Signature>(&self, first: usize, outputs: O2) -> Result<Func<P, D, O2>> {
-        let range = first..first + specs(&outputs).len();
-        self.rebuild(self.params.clone(), self.data.clone(), outputs, |tape, params, data| {
-            transform::replay(&self.graph, tape, &[params, data].concat())[range].to_vec()
-        })
+        let picked: Vec<usize> = (first..first + specs(&outputs).len()).collect();
+        let graph = self.plain().picked(&picked)?;
+        Ok(Func::of(graph, self.params.clone(), self.data.clone(), outputs))
     }
 }
 
@@ -105,13 +107,10 @@ impl<P: Signature, D: Signature> Func<P, D, Spec> {
     ///
     /// # Errors
     /// [`Error::Transform`]: `n` is 0.
+    #[track_caller]
     pub fn weighted(&self, n: usize) -> Result<Func<P, (D, Spec), Spec>> {
         let each = self.vmap(n)?;
-        let data = (each.data.clone(), Spec::real([n]));
-        each.rebuild(each.params.clone(), data, self.outputs.clone(), |tape, params, mut data| {
-            let weights: Vec<Expr<'_>> = data.pop().into_iter().collect();
-            let losses = transform::replay(&each.graph, tape, &[params, data].concat());
-            weights.iter().zip(losses).map(|(w, losses)| w.dot(losses)).collect()
-        })
+        let graph = each.plain().weighted(n)?;
+        Ok(Func::of(graph, each.params, (each.data, Spec::real([n])), self.outputs.clone()))
     }
 }

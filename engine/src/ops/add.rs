@@ -11,7 +11,7 @@ use osculate_kernels::{Body, Instr};
 
 use super::{Concat, Contract, Linear, Op, Pad, Primitive, all_batched};
 use crate::plan::{Lowering, Value};
-use crate::{Expr, Spec, Tape};
+use crate::{Expr, Spec, Tape, Var};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Add;
@@ -32,6 +32,40 @@ pub(crate) fn sum<'t>(terms: &[Expr<'t>], tape: &'t Tape) -> Expr<'t> {
         total = tape.apply(Add.into(), &[total, term]);
     }
     total
+}
+
+/// Most parts of an array that pads join to one by one: each joins anew what was joined so far.
+const JOINED: usize = 64;
+
+/// The sum of two, where both are pads that join, or one is a sum with such a pad.
+fn joined<'t>(x: Expr<'t>, y: Expr<'t>, tape: &'t Tape) -> Option<Expr<'t>> {
+    // The axis of a pad, and how many parts it has.
+    let pad = |var: Var| {
+        let (axis, inner) = tape.with_node(var, |n| match n.op {
+            Op::Pad(Pad { axis, .. }) => Some((axis, n.args[0])),
+            _ => None,
+        })?;
+        let parts =
+            tape.with_node(inner, |n| if matches!(&n.op, Op::Concat(c) if c.axis == axis) { n.args.len() } else { 1 });
+        Some((axis, parts))
+    };
+    let both = |a: Expr<'t>, b: Expr<'t>| {
+        let (p, q) = (pad(a.var)?, pad(b.var)?);
+        let mut terms = vec![a, b];
+        if p.0 == q.0 && p.1 + q.1 <= JOINED {
+            join_pads(&mut terms, tape);
+        }
+        (terms.len() == 1).then(|| terms[0])
+    };
+    if let Some(whole) = both(x, y) {
+        return Some(whole);
+    }
+    let (of, term) = if pad(y.var).is_some() { (x, y) } else { (y, x) };
+    let args = tape.with_node(of.var, |n| if matches!(n.op, Op::Add(_)) { n.args.clone() } else { Vec::new() });
+    let args: Vec<Expr<'t>> = args.into_iter().map(|var| Expr::of(tape, var)).collect();
+    let &[a, b] = &args[..] else { return None };
+    let (rest, whole) = both(b, term).map(|whole| (a, whole)).or_else(|| both(a, term).map(|whole| (b, whole)))?;
+    Some(tape.apply(Add.into(), &[rest, whole]))
 }
 
 fn join_pads<'t>(terms: &mut Vec<Expr<'t>>, tape: &'t Tape) {
@@ -59,7 +93,7 @@ fn join_pads<'t>(terms: &mut Vec<Expr<'t>>, tape: &'t Tape) {
         parts.push(x);
         at = ends(p);
     }
-    let joined = tape.apply(Concat { axis }.into(), &parts).pad(axis, pads[0].1, extent - at);
+    let joined = tape.apply(Concat::of(axis, &parts).into(), &parts).pad(axis, pads[0].1, extent - at);
     terms.retain(|x| pad(x).is_none_or(|p| p.0 != axis));
     terms.push(joined);
 }
@@ -111,18 +145,8 @@ impl Primitive for Add {
                 None => ax[0].scale(cx + cy),
             };
         }
-        let both = [x, y].map(|e| {
-            tape.with_node(e.var, |n| match n.op {
-                Op::Pad(Pad { axis, .. }) => Some(axis),
-                _ => None,
-            })
-        });
-        if both[0].is_some() && both[0] == both[1] {
-            let mut terms = vec![x, y];
-            join_pads(&mut terms, tape);
-            if let [joined] = terms[..] {
-                return joined;
-            }
+        if let Some(joined) = joined(x, y, tape) {
+            return joined;
         }
         if y.var < x.var {
             std::mem::swap(&mut x, &mut y);

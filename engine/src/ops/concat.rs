@@ -17,6 +17,25 @@ use crate::{Expr, Spec, Tape};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Concat {
     pub axis: usize,
+    /// Where each part ends along the axis.
+    pub ends: Vec<usize>,
+}
+
+impl Concat {
+    pub fn of(axis: usize, parts: &[Expr<'_>]) -> Concat {
+        let mut end = 0usize;
+        let mut next = |part: &Expr<'_>| {
+            end = end.saturating_add(part.tape().with_node(part.var, |n| n.spec.shape.get(axis).copied().unwrap_or(0)));
+            end
+        };
+        Concat { axis, ends: parts.iter().map(&mut next).collect() }
+    }
+
+    /// Elements of a part along the axis, from the first of all on.
+    pub fn range(&self, part: usize) -> std::ops::Range<usize> {
+        let from = part.checked_sub(1).map_or(0, |before| self.ends[before]);
+        from..self.ends[part]
+    }
 }
 
 impl Primitive for Concat {
@@ -29,15 +48,16 @@ impl Primitive for Concat {
         if self.axis >= first.shape.rank() {
             return Err(format!("{first} has no axis {}", self.axis));
         }
-        let mut extent = 0;
+        let mut extent = 0usize;
         for spec in args {
+            let but_one = |(a, (d, e)): (usize, (&usize, &usize))| a == self.axis || d == e;
             if spec.shape.rank() != first.shape.rank()
                 || spec.kind != first.kind
-                || spec.shape.with(self.axis, 0) != first.shape.with(self.axis, 0)
+                || !spec.shape.iter().zip(first.shape.iter()).enumerate().all(but_one)
             {
                 return Err(format!("{first} and {spec} do not join along axis {}", self.axis));
             }
-            extent += spec.shape[self.axis];
+            extent = extent.checked_add(spec.shape[self.axis]).ok_or("more elements than can be counted")?;
         }
         Ok(Spec { shape: first.shape.with(self.axis, extent), kind: first.kind })
     }
@@ -46,7 +66,7 @@ impl Primitive for Concat {
         let mut parts = Vec::new();
         for &x in args {
             let nested = tape.with_node(x.var, |n| match &n.op {
-                Op::Concat(inner) if inner == self => Some(n.args.clone()),
+                Op::Concat(inner) if inner.axis == self.axis => Some(n.args.clone()),
                 _ => None,
             });
             match nested {
@@ -62,7 +82,7 @@ impl Primitive for Concat {
         {
             return tape.full(&spec.shape, value);
         }
-        tape.intern(self.clone().into(), &parts, spec)
+        tape.intern(Concat::of(self.axis, &parts).into(), &parts, spec)
     }
 
     fn jvp<'t>(&self, args: &[Expr<'t>], out: Expr<'t>, tangents: &[Option<Expr<'t>>]) -> Option<Expr<'t>> {
@@ -80,11 +100,8 @@ impl Primitive for Concat {
 
     fn lower(&self, cx: &mut Lowering, args: &[Value], spec: &Spec) -> Value {
         let out = cx.result(&spec.shape, args);
-        let mut from = 0;
-        for part in args {
-            let to = from + part.shape[self.axis];
-            cx.map_into(Body::product(1), std::slice::from_ref(part), &out.sliced(self.axis, from..to));
-            from = to;
+        for (at, part) in args.iter().enumerate() {
+            cx.map_into(Body::product(1), std::slice::from_ref(part), &out.sliced(self.axis, self.range(at)));
         }
         out
     }
@@ -95,8 +112,7 @@ impl Primitive for Concat {
 }
 
 impl Linear for Concat {
-    fn transpose<'t>(&self, ct: Expr<'t>, args: &[Expr<'t>], wrt: usize) -> Expr<'t> {
-        let from: usize = args[..wrt].iter().map(|x| x.shape()[self.axis]).sum();
-        ct.slice(self.axis, from..from + args[wrt].shape()[self.axis])
+    fn transpose<'t>(&self, ct: Expr<'t>, _: &[Expr<'t>], wrt: usize) -> Expr<'t> {
+        ct.slice(self.axis, self.range(wrt))
     }
 }

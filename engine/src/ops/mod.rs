@@ -106,11 +106,20 @@ primitives! {
     other: Leaf, Constant, Unary, Binary, IntegerPow, OneHot, ToReal, ToIndex, Max, Compare, Stop, Custom,
 }
 
+/// Most copies of indices that are the same for all examples: each is a node's argument.
+const COPIES: usize = 1 << 20;
+
 /// Arguments with a leading axis each: those without one are repeated.
 pub(crate) fn all_batched<'t>(args: &[Expr<'t>], batched: &[bool], n: usize) -> Vec<Expr<'t>> {
     let repeated = |x: Expr<'t>| {
         if x.spec().is_index() {
             // Indices cannot be contracted: copies side by side.
+            if n > COPIES {
+                return x.fail(
+                    "batch",
+                    format!("{n} copies of {}, but at most {COPIES} are traced: batch it, too", x.spec()),
+                );
+            }
             return x.tape().stack(&vec![x; n]);
         }
         x.broadcast_to(x.shape().batched(n))

@@ -9,7 +9,7 @@
 
 use osculate_kernels::{Body, Instr};
 
-use super::{Concat, Linear, Op, Primitive};
+use super::{Linear, Op, Primitive};
 use crate::jax::brackets;
 use crate::plan::{Lowering, Value};
 use crate::{Expr, Spec, Tape};
@@ -45,39 +45,38 @@ impl Primitive for Slice {
     }
 
     fn make<'t>(&self, tape: &'t Tape, args: &[Expr<'t>], spec: Spec) -> Expr<'t> {
-        let x = args[0];
-        let extent = x.shape()[self.axis];
-        if self.end - self.start == extent {
-            return x;
-        }
-        if let Some(value) = x.constant() {
-            return tape.full(&spec.shape, value);
-        }
-        let (op, inner) = tape.with_node(x.var, |n| (n.op.clone(), n.args.clone()));
-        let inner = |at: usize| Expr::of(tape, inner[at]);
-        match op {
-            Op::Slice(s) if s.axis == self.axis => inner(0).slice(self.axis, s.start + self.start..s.start + self.end),
-            Op::Pad(p) if p.axis == self.axis && (self.end <= p.before || self.start >= extent - p.after) => {
-                tape.full(&spec.shape, 0.0)
+        let (axis, len) = (self.axis, self.end - self.start);
+        let (mut x, mut start) = (args[0], self.start);
+        // What it is a slice of is looked through, as far as that goes.
+        loop {
+            let extent = tape.with_node(x.var, |n| n.spec.shape[axis]);
+            if len == extent {
+                return x;
             }
-            Op::Pad(p) if p.axis == self.axis && self.start >= p.before && self.end <= extent - p.after => {
-                inner(0).slice(self.axis, self.start - p.before..self.end - p.before)
+            if let Some(value) = x.constant() {
+                return tape.full(&spec.shape, value);
             }
-            Op::Concat(Concat { axis }) if axis == self.axis => {
-                let mut from = 0;
-                for part in 0.. {
-                    let len = inner(part).shape()[axis];
-                    if self.start < from + len {
-                        if self.end <= from + len {
-                            return inner(part).slice(axis, self.start - from..self.end - from);
-                        }
-                        break;
-                    }
-                    from += len;
+            let end = start + len;
+            let beyond = |p: &Pad| end <= p.before || start >= extent - p.after;
+            if tape.with_node(x.var, |n| matches!(&n.op, Op::Pad(p) if p.axis == axis && beyond(p))) {
+                return tape.full(&spec.shape, 0.0);
+            }
+            let within = tape.with_node(x.var, |n| match &n.op {
+                Op::Slice(s) if s.axis == axis => Some((n.args[0], s.start + start)),
+                Op::Pad(p) if p.axis == axis && start >= p.before && end <= extent - p.after => {
+                    Some((n.args[0], start - p.before))
                 }
-                tape.intern(self.clone().into(), args, spec)
+                Op::Concat(c) if c.axis == axis => {
+                    let part = c.ends.partition_point(|&end| end <= start);
+                    let range = c.range(part);
+                    (end <= range.end).then(|| (n.args[part], start - range.start))
+                }
+                _ => None,
+            });
+            match within {
+                Some((inner, from)) => (x, start) = (Expr::of(tape, inner), from),
+                None => return tape.intern(Slice { axis, start, end }.into(), &[x], spec),
             }
-            _ => tape.intern(self.clone().into(), args, spec),
         }
     }
 

@@ -15,6 +15,7 @@ use osculate_kernels::{Body, Instr};
 use super::{Linear, Op, Primitive};
 use crate::jax::{brackets, number};
 use crate::plan::{self, Lowering, Value};
+use crate::sizes::MOST;
 use crate::{Expr, Shape, Spec, Tape};
 
 /// A sliding window along one axis.
@@ -118,7 +119,7 @@ fn patched(shape: &Shape, windows: &[Window]) -> Result<Shape, String> {
             return Err("size, stride and dilation of a window are at least 1".into());
         }
         let extent = shape[w.axis];
-        if w.padded(extent) > isize::MAX as usize {
+        if w.padded(extent) > MOST {
             return Err("a padding that cannot be counted".into());
         }
         out[w.axis] = w.positions(extent).ok_or_else(|| {
@@ -130,6 +131,9 @@ fn patched(shape: &Shape, windows: &[Window]) -> Result<Shape, String> {
             )
         })?;
         out.push(w.size);
+    }
+    if !padded_shape(shape, windows).is_countable() {
+        return Err("a padding that cannot be counted".into());
     }
     Ok(out.into())
 }

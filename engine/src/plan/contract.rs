@@ -100,7 +100,7 @@ fn union<'l>(operands: impl IntoIterator<Item = &'l Labels>) -> Labels {
 }
 
 fn size(labels: &[u8], dims: &[usize]) -> usize {
-    labels.iter().map(|&l| dims[l as usize]).product()
+    labels.iter().fold(1, |n, &l| n.saturating_mul(dims[l as usize]))
 }
 
 /// Whether the whole product, element by element, is no larger than what must be touched anyway.

@@ -1,5 +1,7 @@
 //! Liveness: temporaries that are not alive together share a slot.
 
+use std::collections::BTreeMap;
+
 use osculate_kernels::{Command, Product, Slot, View};
 
 /// The view a command writes and those it reads.
@@ -25,32 +27,24 @@ pub(super) fn reuse(slots: Vec<Slot>, mut commands: Vec<Command>) -> (Vec<Slot>,
         placed[slot] = Some(kept.len());
         kept.push(kind.clone());
     }
-    let mut free: Vec<usize> = Vec::new();
+    // By length; of several, the one that was freed last is still in the caches.
+    let mut free: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (at, command) in commands.iter_mut().enumerate() {
         let (out, inputs) = views(command);
         let mut touched: Vec<usize> = inputs.iter().map(|v| v.slot).chain([out.slot]).collect();
         if placed[out.slot].is_none() {
             let need = slots[out.slot].len();
-            let fit = |&(_, &slot): &(usize, &usize)| {
-                let len = kept[slot].len();
-                if len >= need { (0, len - need) } else { (1, need - len) }
-            };
-            let taken = free.iter().enumerate().min_by_key(fit).map(|(i, _)| i);
-            let slot = match taken {
-                Some(i) => free.swap_remove(i),
-                None => {
-                    kept.push(Slot::Temp(0));
-                    kept.len() - 1
-                }
-            };
+            let slot = take_fitting(&mut free, need).unwrap_or_else(|| {
+                kept.push(Slot::Temp(0));
+                kept.len() - 1
+            });
             kept[slot] = Slot::Temp(need.max(kept[slot].len()));
             placed[out.slot] = Some(slot);
         }
         touched.sort_unstable();
         touched.dedup();
-        free.extend(
-            touched.iter().filter(|&&s| matches!(slots[s], Slot::Temp(_)) && last[s] == at).filter_map(|&s| placed[s]),
-        );
+        let gone = touched.iter().filter(|&&s| matches!(slots[s], Slot::Temp(_)) && last[s] == at);
+        gone.filter_map(|&s| placed[s]).for_each(|slot| free.entry(kept[slot].len()).or_default().push(slot));
         for view in inputs.into_iter().chain([out]) {
             view.slot = placed[view.slot].unwrap_or(view.slot);
         }
@@ -58,11 +52,22 @@ pub(super) fn reuse(slots: Vec<Slot>, mut commands: Vec<Command>) -> (Vec<Slot>,
     (kept, commands)
 }
 
+/// Of the free slots the shortest that is long enough, else the longest.
+fn take_fitting(free: &mut BTreeMap<usize, Vec<usize>>, need: usize) -> Option<usize> {
+    let len = *free.range(need..).next().or_else(|| free.iter().next_back())?.0;
+    let of_length = free.get_mut(&len)?;
+    let slot = of_length.pop();
+    if of_length.is_empty() {
+        free.remove(&len);
+    }
+    slot
+}
+
 /// The elements of a slot from the first to the last that a view reaches.
 #[derive(Clone, Copy)]
 pub(super) struct Range {
-    from: usize,
-    to: usize,
+    pub from: usize,
+    pub to: usize,
 }
 
 impl Range {
@@ -83,6 +88,11 @@ impl Range {
 
     pub fn len(&self) -> usize {
         self.to - self.from + 1
+    }
+
+    /// The elements from the first of both to the last.
+    pub fn with(&self, other: &Range) -> Range {
+        Range { from: self.from.min(other.from), to: self.to.max(other.to) }
     }
 
     pub fn meets(&self, other: &Range) -> bool {

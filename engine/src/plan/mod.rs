@@ -6,11 +6,14 @@ mod memory;
 mod merge;
 mod schedule;
 
+use std::collections::HashMap;
+
 use osculate_kernels::{Body, Command, Fold, Nest, Program, Slot, View};
 
 use crate::graph::{Graph, Var};
 use crate::ops::{Op, Patches, Room};
-use crate::{Result, Shape};
+use crate::sizes::available;
+use crate::{Error, Result, Shape};
 
 pub(crate) use contract::{add_to, contract, contract_into, cost};
 
@@ -38,10 +41,10 @@ impl Value {
 
     /// Row-major in another order of the axes, the outermost first, from the start of a slot.
     fn ordered(slot: usize, shape: &Shape, order: &[usize]) -> Value {
-        let (mut strides, mut step) = (vec![0; shape.rank()], 1);
+        let (mut strides, mut step) = (vec![0; shape.rank()], 1usize);
         for &axis in order.iter().rev() {
             strides[axis] = step;
-            step *= shape[axis];
+            step = step.saturating_mul(shape[axis]);
         }
         Value { slot, offset: 0, shape: shape.clone(), strides, picks: false }
     }
@@ -133,6 +136,10 @@ pub(crate) struct Lowering {
     target: Option<Value>,
     /// Padded buffers that are filled by those who compute what is padded.
     pub rooms: Vec<Room>,
+    /// Slots of constants, by the bits of their values.
+    constants: HashMap<Vec<u64>, usize>,
+    /// Why there is no program.
+    fault: Option<String>,
 }
 
 impl Lowering {
@@ -152,8 +159,16 @@ impl Lowering {
 
     /// Scratch, row-major.
     pub fn temp(&mut self, shape: &Shape) -> Value {
+        if !shape.is_countable() {
+            self.fail(format!("an intermediate result f{shape} has more elements than can be counted"));
+        }
         self.slots.push(Slot::Temp(shape.size()));
         Value::contiguous(self.slots.len() - 1, 0, shape)
+    }
+
+    /// Notes the first reason why there is no program.
+    fn fail(&mut self, why: String) {
+        self.fault.get_or_insert(why);
     }
 
     /// Scratch whose axes have an order of their own, the outermost first.
@@ -173,12 +188,10 @@ impl Lowering {
     }
 
     fn constant(&mut self, values: Vec<f64>) -> usize {
-        let same =
-            |v: &[f64]| v.len() == values.len() && v.iter().zip(&values).all(|(a, b)| a.to_bits() == b.to_bits());
-        let found = self.slots.iter().position(|s| matches!(s, Slot::Constant(v) if same(v)));
-        found.unwrap_or_else(|| {
-            self.slots.push(Slot::Constant(values));
-            self.slots.len() - 1
+        let slots = &mut self.slots;
+        *self.constants.entry(values.iter().map(|x| x.to_bits()).collect()).or_insert_with(|| {
+            slots.push(Slot::Constant(values));
+            slots.len() - 1
         })
     }
 
@@ -212,6 +225,14 @@ impl Lowering {
 
     /// 0, 1, … along the last axis of `shape`.
     pub fn iota(&mut self, n: usize, shape: &Shape) -> Value {
+        // Its values, their bits, and what executors make of them.
+        let n = match available(n.saturating_mul(32), || format!("the numbers below {n}")) {
+            Ok(()) => n,
+            Err(error) => {
+                self.fail(error.to_string());
+                1
+            }
+        };
         let slot = self.constant((0..n).map(|i| i as f64).collect());
         let mut strides = vec![0; shape.rank()];
         strides[shape.rank() - 1] = 1;
@@ -251,7 +272,14 @@ impl Lowering {
 
 /// Lowers a graph whose inputs lie where `inputs` says and whose outputs go where `outputs` says; `slots` are those they refer to.
 pub(crate) fn lower(graph: &Graph, slots: Vec<Slot>, inputs: &[Value], outputs: &[Value]) -> Result<Program> {
-    let mut cx = Lowering { slots, commands: Vec::new(), target: None, rooms: Vec::new() };
+    let mut cx = Lowering {
+        slots,
+        commands: Vec::new(),
+        target: None,
+        rooms: Vec::new(),
+        constants: HashMap::new(),
+        fault: None,
+    };
     let mut values: Vec<Option<Value>> = vec![None; graph.len()];
     graph.inputs.iter().zip(inputs).for_each(|(var, value)| values[var.index()] = Some(value.clone()));
     let mut uses = vec![0; graph.len()];
@@ -271,6 +299,8 @@ pub(crate) fn lower(graph: &Graph, slots: Vec<Slot>, inputs: &[Value], outputs: 
             padded[node.args[0].index()].get_or_insert(patches);
         }
     }
+    let mut wanted = vec![None; graph.len()];
+    graph.outputs.iter().zip(outputs).for_each(|(var, output)| wanted[var.index()] = Some(output));
     for (at, node) in graph.nodes.iter().enumerate() {
         if values[at].is_some() {
             continue;
@@ -280,8 +310,7 @@ pub(crate) fn lower(graph: &Graph, slots: Vec<Slot>, inputs: &[Value], outputs: 
             continue;
         }
         // A result that only one output wants is computed where it is wanted; output slots are never read back.
-        let wanted = graph.outputs.iter().position(|v| v.index() == at);
-        cx.target = wanted.filter(|_| uses[at] == 1).map(|output| outputs[output].clone());
+        cx.target = wanted[at].filter(|_| uses[at] == 1).cloned();
         let ready = |args: &[Var]| args.iter().filter_map(|v| values[v.index()].clone()).collect::<Vec<Value>>();
         if let (Op::Fold(fold), None) = (&node.op, node.args.first().and_then(|v| values[v.index()].as_ref())) {
             let shape = &graph.node(node.args[0]).spec.shape;
@@ -328,6 +357,9 @@ pub(crate) fn lower(graph: &Graph, slots: Vec<Slot>, inputs: &[Value], outputs: 
         {
             cx.map_into(Body::product(1), std::slice::from_ref(value), target);
         }
+    }
+    if let Some(why) = cx.fault {
+        return Err(Error::Transform { transform: "compile", why });
     }
     let commands = merge::merge(&cx.slots, cx.commands);
     let commands = fuse::fuse(&cx.slots, commands);

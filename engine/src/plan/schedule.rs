@@ -3,6 +3,8 @@
 //! Graphs are lowered in the order in which they were traced, where the sums of a step's results come last: everything that they
 //! read would be alive until then.
 
+use std::collections::BTreeMap;
+
 use osculate_kernels::{Command, Slot};
 
 use super::memory::{Range, views};
@@ -13,23 +15,58 @@ const STEPS: usize = 2;
 /// Moves commands that lead to outputs in few steps to right after what they read; all others keep their order.
 pub(super) fn schedule(slots: &[Slot], mut commands: Vec<Command>) -> Vec<Command> {
     let steps = steps_to_outputs(slots, &mut commands);
-    // The last command that stays in place and must come before, and those that wrote each slot so far: which range, and after what.
+    // The last command that stays in place and must come before; of those that wrote each slot so far, the latest, and by range.
     let mut after = vec![0; commands.len()];
-    let mut written: Vec<Vec<(Range, usize)>> = vec![Vec::new(); slots.len()];
+    let mut latest: Vec<Option<usize>> = vec![None; slots.len()];
+    let mut written: Vec<Written> = vec![Written::default(); slots.len()];
     for (at, command) in commands.iter_mut().enumerate() {
         let range = Range::written(command);
         let (out, inputs) = views(command);
-        let read = inputs.iter().flat_map(|view| written[view.slot].iter().map(|&(_, after)| after)).max();
+        let read = inputs.iter().filter_map(|view| latest[view.slot]).max();
         // Results lie apart in a slot, but may be filled before they are added to.
-        let over = written[out.slot].iter().filter(|(other, _)| other.meets(&range)).map(|&(_, after)| after).max();
-        after[at] = if steps[at] > STEPS { at + 1 } else { read.max(over).unwrap_or(0) };
-        written[out.slot].push((range, after[at]));
+        let over = written[out.slot].join(&range);
+        let last = if steps[at] > STEPS { at + 1 } else { read.max(over).unwrap_or(0) };
+        after[at] = last;
+        latest[out.slot] = latest[out.slot].max(Some(last));
+        written[out.slot].insert(range, last);
     }
     let mut order: Vec<usize> = (0..commands.len()).collect();
     // Those that stay come first among those after themselves; the rest are in the order in which they were.
     order.sort_by_key(|&at| (after[at], steps[at] <= STEPS, at));
     let mut commands: Vec<Option<Command>> = commands.into_iter().map(Some).collect();
     order.into_iter().filter_map(|at| commands[at].take()).collect()
+}
+
+/// What was written of a slot, and after which commands at the latest: ranges that lie apart, by where they begin.
+#[derive(Clone, Default)]
+struct Written(BTreeMap<usize, (Range, usize)>);
+
+impl Written {
+    /// Makes one of all that meet a range, if any do, and tells after what they were written.
+    fn join(&mut self, range: &Range) -> Option<usize> {
+        let mut joined: Option<(Range, usize)> = None;
+        while let Some((&from, &(other, after))) = self.0.range(..=range.to).next_back()
+            && other.meets(range)
+        {
+            self.0.remove(&from);
+            joined = Some(joined.map_or((other, after), |(all, latest)| (all.with(&other), latest.max(after))));
+        }
+        let (all, latest) = joined?;
+        self.0.insert(all.from, (all, latest));
+        Some(latest)
+    }
+
+    /// Adds a range; those that it meets are one already.
+    fn insert(&mut self, range: Range, after: usize) {
+        let (all, latest) = match self.0.range(..=range.to).next_back() {
+            Some((&from, &(other, latest))) if other.meets(&range) => {
+                self.0.remove(&from);
+                (other.with(&range), latest.max(after))
+            }
+            _ => (range, after),
+        };
+        self.0.insert(all.from, (all, latest));
+    }
 }
 
 /// How many commands lie between each and an output, at most; 0 writes one.

@@ -4,7 +4,7 @@
 //! tangents only through linear primitives; so it is marked by reachability on the tape and transposed node by node.
 
 use crate::graph::Graph;
-use crate::ops::sum;
+use crate::ops::{Op, sum};
 use crate::{Error, Expr, Result, Spec, Tape};
 
 use super::{jvp, replay};
@@ -27,6 +27,28 @@ fn seeded<'t>(tape: &'t Tape, inputs: &[Expr<'t>], wrt: &[bool]) -> (Vec<Expr<'t
     (tangents.iter().copied().flatten().collect(), tangents)
 }
 
+/// What a node has received so far: what can be is added up as it comes, so that never more than two terms of a sum are there (weights
+/// shared by a thousand steps receive a thousand); pads wait for the others, which they may join to one array.
+#[derive(Clone, Default)]
+struct Received<'t> {
+    total: Option<Expr<'t>>,
+    pads: Vec<Expr<'t>>,
+}
+
+impl<'t> Received<'t> {
+    fn add(&mut self, tape: &'t Tape, term: Expr<'t>) {
+        if tape.with_node(term.var, |node| matches!(node.op, Op::Pad(_))) {
+            return self.pads.push(term);
+        }
+        self.total = Some(self.total.map_or(term, |total| sum(&[total, term], tape)));
+    }
+
+    fn take(&mut self, tape: &'t Tape) -> Option<Expr<'t>> {
+        let terms: Vec<Expr<'t>> = self.total.take().into_iter().chain(self.pads.drain(..)).collect();
+        (!terms.is_empty()).then(|| sum(&terms, tape))
+    }
+}
+
 /// Outputs, and the cotangents of the inputs marked in `wrt` for the outputs' `cotangents`.
 pub(crate) fn vjp<'t>(
     graph: &Graph,
@@ -38,23 +60,21 @@ pub(crate) fn vjp<'t>(
     let (seeds, tangents) = seeded(tape, inputs, wrt);
     let (outputs, moved) = jvp(graph, tape, inputs, &tangents);
     let linear = linear_nodes(tape, &seeds);
-    let mut received: Vec<Vec<Expr<'t>>> = vec![Vec::new(); linear.len()];
+    let mut received: Vec<Received<'t>> = vec![Received::default(); linear.len()];
     for (tangent, &ct) in moved.iter().zip(cotangents) {
         if let Some(tangent) = tangent.filter(|t| linear.get(t.var.index()) == Some(&true)) {
-            received[tangent.var.index()].push(ct);
+            received[tangent.var.index()].add(tape, ct);
         }
     }
-    let is_seed = |at: usize| seeds.iter().any(|s| s.var.index() == at);
-    for at in (0..linear.len()).rev() {
-        if received[at].is_empty() || is_seed(at) {
-            continue;
-        }
-        let ct = sum(&std::mem::take(&mut received[at]), tape);
+    let mut is_seed = vec![false; linear.len()];
+    seeds.iter().for_each(|s| is_seed[s.var.index()] = true);
+    for at in (0..linear.len()).rev().filter(|&at| !is_seed[at]) {
+        let Some(ct) = received[at].take(tape) else { continue };
         let node = tape.with_node(crate::Var(at as u32), Clone::clone);
         let args: Vec<Expr<'t>> = node.args.iter().map(|&var| Expr::of(tape, var)).collect();
         for (wrt, arg) in node.args.iter().enumerate().filter(|(_, arg)| linear[arg.index()]) {
             match node.op.linear() {
-                Some(op) => received[arg.index()].push(op.transpose(ct, &args, wrt)),
+                Some(op) => received[arg.index()].add(tape, op.transpose(ct, &args, wrt)),
                 None => tape.fail(
                     &node.op.word(),
                     "a derivative rule used a tangent through a primitive that is not linear".into(),
@@ -63,10 +83,8 @@ pub(crate) fn vjp<'t>(
             }
         }
     }
-    let gradient = |seed: &Expr<'t>| {
-        let terms = std::mem::take(&mut received[seed.var.index()]);
-        if terms.is_empty() { tape.full(seed.shape(), 0.0) } else { sum(&terms, tape) }
-    };
+    let gradient =
+        |seed: &Expr<'t>| received[seed.var.index()].take(tape).unwrap_or_else(|| tape.full(seed.shape(), 0.0));
     (outputs, seeds.iter().map(gradient).collect())
 }
 

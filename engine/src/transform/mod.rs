@@ -9,7 +9,7 @@ mod moments;
 mod vmap;
 
 pub(crate) use jvp::jvp;
-pub(crate) use linear::{linearize, vjp};
+pub(crate) use linear::{Split, linearize, vjp};
 pub(crate) use moments::{Product, Vectors, outer_products};
 pub(crate) use vmap::vmap;
 

@@ -1,6 +1,7 @@
 //! `bench` and `plan`: what a gradient, a Hessian-vector product and the moments of both cost on reference models.
 
 mod peers;
+mod programs;
 mod steps;
 
 use std::time::Instant;
@@ -22,7 +23,8 @@ pub enum Bench {
     #[command(after_help = "Example: python3 -m venv peers && peers/bin/pip install jax torch\n         \
                       osculate-lab bench peers --python peers/bin/python")]
     Peers(peers::Options),
-    /// Fit how the time of a step grows with examples and with parameters, and what a second thread and an empty program cost.
+    /// Fit how the time of a step grows with examples and with parameters, and that to make programs with the steps of a loop that they
+    /// unroll; what a second thread and an empty program cost.
     Growth(GrowthOptions),
 }
 
@@ -260,6 +262,7 @@ fn growth(options: &GrowthOptions) -> Result<()> {
             say(&what, median(one) / median(two), "x", "at least 1.7")?;
         }
     }
+    programs::growth(exponent, |what, value| say(what, value, "", "at most 1.1"))?;
     let mut program = steps::tiny()?;
     let mut times = Vec::new();
     for _ in 0..=options.runs {

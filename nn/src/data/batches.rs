@@ -28,10 +28,13 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// Of `count` examples, `size` at a time (at least 1, at most all).
+    /// Of `count` examples, `size` at a time (at least 1, at most all); of none, or of more than memory can number, all are empty.
     pub fn new(count: usize, size: usize, seed: u64) -> Batches {
-        let mut batches =
-            Batches { order: (0..count).collect(), size: size.clamp(1, count.max(1)), seed, epoch: 0, next: 0 };
+        let mut order = Vec::new();
+        if order.try_reserve_exact(count).is_ok() {
+            order.extend(0..count);
+        }
+        let mut batches = Batches { order, size: size.clamp(1, count.max(1)), seed, epoch: 0, next: 0 };
         batches.shuffle();
         batches
     }
