@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use osculate::nn::{Init, cross_entropy, models};
 use osculate::optim::{Minibatches, Optimizer, Oracle, Result, registry};
-use osculate::{Array, Batch, Device, Examples, Flat, Func, Layout, Moments, Request, Rng, label, spec};
+use osculate::{Array, Batch, Device, Examples, Flat, Func, Layout, Moments, Request, Rng, Size, label, spec};
 
 /// Rounds, in each of which a gradient with a copy and a step are run in turns.
 const ROUNDS: usize = 101;
@@ -40,7 +40,7 @@ impl Oracle<f32> for Timed<'_> {
     fn gradient(&mut self, at: &[f32], into: &mut [f32]) -> Result<f64> {
         self.ask(|oracle| oracle.gradient(at, into))
     }
-    fn checked_gradient(&mut self, at: &[f32], into: &mut [f32]) -> Result<(f64, bool)> {
+    fn checked_gradient(&mut self, at: &[f32], into: &mut [f32]) -> Result<(f64, Size)> {
         self.ask(|oracle| oracle.checked_gradient(at, into))
     }
     fn hvp(&mut self, at: &[f32], along: &[f32], into: &mut [f32]) -> Result<()> {

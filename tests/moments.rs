@@ -5,7 +5,7 @@ mod support;
 use osculate::nn::{Init, Mlp, cross_entropy};
 use osculate::{
     Array, Batch, Budget, Device, Examples, Flat, Form, Func, Layout, Moments, MomentsProgram, Real, Request, Result,
-    Rng, Spec, Tree, Window, label, spec, tree,
+    Rng, Size, Spec, Tree, Window, label, spec, tree,
 };
 use proptest::prelude::*;
 use support::*;
@@ -353,12 +353,13 @@ fn means_that_are_not_finite() {
             let budget = Budget::mib(budget);
             let mut means = loss.means_within::<f64>(n, Request::gradient(), &device, budget).expect("means");
             let mut g = [0.0; 3];
-            let mut run = |w: [f64; 3]| means.run_finite(&w, None, &batch, Some(&mut g), None).expect("a run");
-            assert!(run([1.0, 4.0, 9.0]).1);
-            let (value, finite) = run([1.0, 0.0, 4.0]);
-            assert!(value.is_finite() && !finite, "{n} {device:?} {budget:?}");
-            assert!(!run([f64::NAN, 1.0, 1.0]).1);
-            assert!(run([1.0, 1.0, 1e300]).1);
+            let mut run = |w: [f64; 3]| means.run_sized(&w, None, &batch, Some(&mut g), None).expect("a run");
+            assert_eq!(run([1.0, 4.0, 9.0]).1, Size::Moderate);
+            let (value, size) = run([1.0, 0.0, 4.0]);
+            assert!(value.is_finite() && !size.is_finite(), "{n} {device:?} {budget:?}");
+            assert!(!run([f64::NAN, 1.0, 1.0]).1.is_finite());
+            assert!(run([1.0, 1.0, 1e300]).1.is_finite());
+            assert_eq!(run([1.0, 1.0, 1e-320]).1, Size::Finite);
         }
     }
 }

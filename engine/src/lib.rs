@@ -46,7 +46,7 @@ pub use jax::jax_library;
 pub use moments::{Form, Inner, Moments, PerExample, Request, Sums, Variance};
 pub use moments_program::{Budget, MeansProgram, MomentsProgram};
 pub use ops::{Elementwise, Elementwise2, Window, elementwise, elementwise2};
-pub use osculate_kernels::{Out, Real, Sweep, combine, dot, dots, finite, gram};
+pub use osculate_kernels::{Out, Real, Size, Sweep, combine, dot, dots, finite, gram, largest};
 pub use program::{Device, In, Program};
 pub use random::Rng;
 pub use shape::{Kind, Shape, Spec, label, spec};

@@ -2,7 +2,7 @@
 
 mod means;
 
-use osculate_kernels::{Out, Real};
+use osculate_kernels::{Out, Real, Size};
 use rayon::prelude::*;
 
 use crate::func::specs;
@@ -430,7 +430,7 @@ impl<T: Real> Chunk<T> {
     }
 
     /// The moments of `n` examples from row `from` on; `into` is overwritten. Sums of gradients and of products go to `vectors`, if
-    /// those are given, else to `into`. Tells whether all that the program made is finite, if it is to look.
+    /// those are given, else to `into`. Tells how large what the program made is, if it is to look.
     #[allow(clippy::too_many_arguments, reason = "what a run is given and what it fills")]
     fn run(
         &mut self,
@@ -441,7 +441,7 @@ impl<T: Real> Chunk<T> {
         into: &mut Moments<T>,
         vectors: [Option<&mut [T]>; 2],
         look: bool,
-    ) -> Result<bool> {
+    ) -> Result<Size> {
         let n = self.n;
         into.losses.resize(n, 0.0);
         let mut outputs: [Out<'_, T>; 6] = std::array::from_fn(|_| Out::Real(&mut []));
@@ -468,10 +468,10 @@ impl<T: Real> Chunk<T> {
         }
         let (program, outputs, rows) = (&mut self.program, &mut outputs[..used], from..from + n);
         let run = |inputs: &[In<'_, T>]| match look {
-            true => program.run_finite(inputs, outputs),
-            false => program.run_flat(inputs, outputs).map(|()| true),
+            true => program.run_sized(inputs, outputs),
+            false => program.run_flat(inputs, outputs).map(|()| Size::Moderate),
         };
-        let finite = match along {
+        let size = match along {
             Some(v) => batch.feed_rows(rows, [In::Real(params), In::Real(v)], run)?,
             None => batch.feed_rows(rows, [In::Real(params)], run)?,
         };
@@ -498,7 +498,7 @@ impl<T: Real> Chunk<T> {
                 }
             }
         }
-        Ok(finite)
+        Ok(size)
     }
 }
 

@@ -4,7 +4,7 @@ mod compiled;
 
 use std::marker::PhantomData;
 
-use osculate_kernels::{Out, Real, Simd, Sweep};
+use osculate_kernels::{Out, Real, Simd, Size, Sweep};
 
 use crate::graph::Graph;
 use crate::tree::{Signature, Tree, apart, buffers};
@@ -175,8 +175,8 @@ impl<T: Real, P: Signature, D: Signature, O: Signature> Program<T, P, D, O> {
         self.run.on_buffers(inputs, outputs, false).map(drop)
     }
 
-    /// The same, and whether all that the outputs hold then is finite.
-    pub(crate) fn run_finite(&mut self, inputs: &[In<'_, T>], outputs: &mut [Out<'_, T>]) -> Result<bool> {
+    /// The same, and how large what the outputs hold then is.
+    pub(crate) fn run_sized(&mut self, inputs: &[In<'_, T>], outputs: &mut [Out<'_, T>]) -> Result<Size> {
         self.run.on_buffers(inputs, outputs, true)
     }
 }

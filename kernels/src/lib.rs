@@ -40,7 +40,7 @@ mod reference;
 mod text;
 
 pub use body::{Body, Comparison, Inline, Instr, Scalar, Scalar2};
-pub use cpu::{Cpu, MOST_ROWS, Simd, Sweep, combine, dot, dots, finite, gram};
+pub use cpu::{Cpu, MOST_ROWS, Simd, Size, Sweep, combine, dot, dots, finite, gram, largest};
 pub use error::Error;
 pub use memory::Out;
 pub use program::{Command, Fold, Nest, Product, Program, Slot, View};

@@ -17,7 +17,7 @@ use crate::cpu::rows::{
 #[cfg(target_arch = "x86_64")]
 use crate::cpu::vector::x86;
 use crate::cpu::{ARGS, Change, LANES, Lanes, Level, Op, Tile, join, machine, tile};
-use crate::{Cpu, Out, Program, Scalar, Scalar2, Simd, math};
+use crate::{Cpu, Out, Program, Scalar, Scalar2, Simd, Size, math};
 
 /// `f32` or `f64`: what buffers hold.
 pub trait Real:
@@ -25,6 +25,11 @@ pub trait Real:
 {
     /// The type's name as users write it.
     const NAME: &'static str;
+    /// What is moderate is below it, 2⁶³ in f32 and 2⁵¹¹ in f64: its square is a quarter of the type's range.
+    const MODERATE: f64;
+    /// What leaves the type's numbers exactly if what it is multiplied by is not below [`MODERATE`](Real::MODERATE).
+    #[doc(hidden)]
+    const MODERATION: f64;
     /// Rounds an `f64` once.
     fn from_f64(value: f64) -> Self;
     /// Its value in `f64`, exactly. (Of a reference `&T` write `(*x).to_f64()`: `x.to_f64()` is then num-traits' method.)
@@ -40,7 +45,7 @@ pub trait Real:
     #[doc(hidden)]
     fn prepare(program: Program, threads: usize, simd: Simd) -> Cpu<Self>;
     #[doc(hidden)]
-    fn run(cpu: &mut Cpu<Self>, inputs: &[&[Self]], outputs: &mut [Out<'_, Self>], look: bool) -> bool;
+    fn run(cpu: &mut Cpu<Self>, inputs: &[&[Self]], outputs: &mut [Out<'_, Self>], look: bool) -> Size;
     /// Computes a tile of a matrix product.
     ///
     /// # Safety
@@ -88,9 +93,9 @@ pub trait Real:
     #[doc(hidden)]
     #[allow(unsafe_code)]
     unsafe fn combine(simd: Simd, of: &Combine<'_, Self>, columns: Range<usize>);
-    /// Whether all values are finite.
+    /// Whether products of all values with a factor are finite.
     #[doc(hidden)]
-    fn finite(simd: Simd, values: &[Self]) -> bool;
+    fn finite(simd: Simd, values: &[Self], by: Self) -> bool;
     /// Rows and columns of the squares that `turn` takes.
     #[doc(hidden)]
     const SQUARE: usize;
@@ -123,11 +128,13 @@ macro_rules! by_set {
 }
 
 macro_rules! real {
-    ($type:ident, $gemm:path, $portable:ident, $avx2:ident, $avx512:ident, $finite:ident, $finite2:ident,
+    ($type:ident, $moderate:expr, $gemm:path, $portable:ident, $avx2:ident, $avx512:ident, $finite:ident, $finite2:ident,
      $finite512:ident, $square:literal, $turn:ident, $evens2:ident, $evens512:ident,
      $listed:ident, $add_listed:ident) => {
         impl Real for $type {
             const NAME: &'static str = stringify!($type);
+            const MODERATE: f64 = $moderate;
+            const MODERATION: f64 = 4.0 * $moderate;
             #[inline(always)]
             fn from_f64(value: f64) -> Self {
                 value as $type
@@ -152,7 +159,7 @@ macro_rules! real {
             fn prepare(program: Program, threads: usize, simd: Simd) -> Cpu<Self> {
                 Cpu::prepared(program, threads, simd)
             }
-            fn run(cpu: &mut Cpu<Self>, inputs: &[&[Self]], outputs: &mut [Out<'_, Self>], look: bool) -> bool {
+            fn run(cpu: &mut Cpu<Self>, inputs: &[&[Self]], outputs: &mut [Out<'_, Self>], look: bool) -> Size {
                 cpu.run_all(inputs, outputs, look)
             }
             #[inline]
@@ -218,8 +225,8 @@ macro_rules! real {
             }
             #[inline]
             #[allow(unsafe_code)]
-            fn finite(simd: Simd, values: &[Self]) -> bool {
-                by_set!(simd, join::[$finite, $finite2, $finite512](values))
+            fn finite(simd: Simd, values: &[Self], by: Self) -> bool {
+                by_set!(simd, join::[$finite, $finite2, $finite512](values, by))
             }
             #[inline(always)]
             fn evens(simd: Simd, from: &[Self; 32], to: &mut [Self; 16]) {
@@ -280,6 +287,7 @@ macro_rules! real {
 
 real!(
     f32,
+    f64::from_bits((1023 + 63) << 52),
     matrixmultiply::sgemm,
     f32_portable,
     f32_avx2,
@@ -296,6 +304,7 @@ real!(
 );
 real!(
     f64,
+    f64::from_bits((1023 + 511) << 52),
     matrixmultiply::dgemm,
     f64_portable,
     f64_avx2,

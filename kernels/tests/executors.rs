@@ -2,7 +2,7 @@
 
 use osculate_kernels::{
     Body, Command, Comparison, Cpu, Error, Fold, Instr, Nest, Out, Product, Program, Real, Reference, Scalar, Scalar2,
-    Simd, Slot, View,
+    Simd, Size, Slot, View,
 };
 use proptest::prelude::*;
 
@@ -747,12 +747,16 @@ fn outputs_are_looked_at() {
             let mut cpu = Cpu::<f32>::with(program.clone(), threads, Simd::best());
             let (mut x, mut real, mut wide) = (vec![-1e38f32; len], vec![0.0f32; len], vec![0.0; len]);
             let mut run =
-                |x: &[f32]| cpu.run_finite(&[x], &mut [Out::Real(&mut real), Out::Wide(&mut wide)]).expect("a run");
-            assert!(run(&x));
+                |x: &[f32]| cpu.run_sized(&[x], &mut [Out::Real(&mut real), Out::Wide(&mut wide)]).expect("a run");
+            assert_eq!(run(&x), Size::Finite);
+            x.fill(-9.2e18);
+            assert_eq!(run(&x), Size::Moderate);
             for at in [0, len / 3, len / 2, len - 1] {
+                x[at] = 9.3e18;
+                assert_eq!(run(&x), Size::Finite, "{at} of {len}, {threads} threads");
                 for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                     x[at] = bad;
-                    assert!(!run(&x), "{bad} at {at} of {len}, {threads} threads");
+                    assert_eq!(run(&x), Size::NotFinite, "{bad} at {at} of {len}, {threads} threads");
                     x[at] = 1.0;
                 }
             }

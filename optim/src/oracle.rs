@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 
 use osculate_engine::{
     Batch, Device, Func, In, Layout, MeansProgram, Moments, MomentsProgram, Out, Program, Real, Request, Signature,
-    Spec, finite,
+    Size, Spec,
 };
 
 use crate::{Error, Result};
@@ -33,15 +33,15 @@ pub trait Oracle<T: Real> {
     /// Vectors of wrong lengths, indices out of range.
     fn gradient(&mut self, at: &[T], into: &mut [T]) -> Result<f64>;
 
-    /// Mean loss, and whether it and all of the mean gradient, which goes to `into`, are finite: no step is taken otherwise.
+    /// Mean loss, and how large it and the mean gradient, which goes to `into`, are: no step is taken of what is not finite.
     ///
     /// Who knows it without looking once more says so here.
     ///
     /// # Errors
     /// Vectors of wrong lengths, indices out of range.
-    fn checked_gradient(&mut self, at: &[T], into: &mut [T]) -> Result<(f64, bool)> {
+    fn checked_gradient(&mut self, at: &[T], into: &mut [T]) -> Result<(f64, Size)> {
         let loss = self.gradient(at, into)?;
-        Ok((loss, loss.is_finite() && finite(into)))
+        Ok((loss, Size::of(&[loss]).max(Size::of(into))))
     }
 
     /// The mean Hessian-vector product goes to `into`.
@@ -247,9 +247,9 @@ impl<T: Real, D: Signature> Oracle<T> for On<'_, D, T> {
         Ok(program.run(at, None, self.batch, Some(into), None)?)
     }
 
-    fn checked_gradient(&mut self, at: &[T], into: &mut [T]) -> Result<(f64, bool)> {
+    fn checked_gradient(&mut self, at: &[T], into: &mut [T]) -> Result<(f64, Size)> {
         let program = Self::gradients(self.loss, self.batch, self.device, self.programs)?;
-        Ok(program.run_finite(at, None, self.batch, Some(into), None)?)
+        Ok(program.run_sized(at, None, self.batch, Some(into), None)?)
     }
 
     fn hvp(&mut self, at: &[T], along: &[T], into: &mut [T]) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Means alone: what an optimizer's step wants, in chunks like moments.
 
-use osculate_kernels::{Real, finite as are_finite};
+use osculate_kernels::{Real, Size};
 
 use super::{Budget, MomentsProgram};
 use crate::program::Device;
@@ -89,22 +89,22 @@ impl<T: Real> MeansProgram<T> {
         Ok(self.go(params, along, batch, [gradient, hvp], false)?.0)
     }
 
-    /// The same, and whether the loss and all that it filled is finite: the threads that made it look.
+    /// The same, and how large the loss and all that it filled is: the threads that made it look.
     ///
     /// # Errors
     /// As above.
-    pub fn run_finite(
+    pub fn run_sized(
         &mut self,
         params: &[T],
         along: Option<&[T]>,
         batch: &Batch<T>,
         gradient: Option<&mut [T]>,
         hvp: Option<&mut [T]>,
-    ) -> Result<(f64, bool)> {
+    ) -> Result<(f64, Size)> {
         self.go(params, along, batch, [gradient, hvp], true)
     }
 
-    /// The mean loss, and whether all is finite if that is to be looked at.
+    /// The mean loss, and how large all is if that is to be looked at.
     fn go(
         &mut self,
         params: &[T],
@@ -112,7 +112,7 @@ impl<T: Real> MeansProgram<T> {
         batch: &Batch<T>,
         mut vectors: [Option<&mut [T]>; 2],
         look: bool,
-    ) -> Result<(f64, bool)> {
+    ) -> Result<(f64, Size)> {
         let MeansProgram { program, losses } = self;
         let Request { gradient: wants_gradient, hvp: wants_hvp, .. } = program.request;
         if [vectors[0].is_some(), vectors[1].is_some(), along.is_some()] != [wants_gradient, wants_hvp, wants_hvp] {
@@ -122,8 +122,8 @@ impl<T: Real> MeansProgram<T> {
         program.sized(params, along, batch)?;
         losses.clear();
         if let Some(chunk) = program.whole() {
-            let finite = chunk.run(params, along, batch, 0, losses, vectors, look)?;
-            return Ok((losses.losses().iter().sum(), finite));
+            let size = chunk.run(params, along, batch, 0, losses, vectors, look)?;
+            return Ok((losses.losses().iter().sum(), size));
         }
         let want = program.layout.len();
         for vector in vectors.iter_mut().flatten() {
@@ -142,7 +142,8 @@ impl<T: Real> MeansProgram<T> {
             losses.join_losses(total);
             Ok(())
         })?;
-        let finite = || are_finite(losses.losses()) && vectors.iter().flatten().all(|vector| are_finite(vector));
-        Ok((losses.losses().iter().sum(), !look || finite()))
+        let sizes = vectors.iter().flatten().map(|vector| Size::of(vector)).chain([Size::of(losses.losses())]);
+        let size = if look { sizes.max() } else { None };
+        Ok((losses.losses().iter().sum(), size.unwrap_or(Size::Moderate)))
     }
 }

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::fmt::Debug;
 
-use osculate_kernels::{Cpu, Out, Real, Reference, Simd, Slot, finite};
+use osculate_kernels::{Cpu, Out, Real, Reference, Simd, Size, Slot};
 
 use super::{Device, INPUTS, In};
 use crate::graph::Graph;
@@ -18,8 +18,8 @@ pub(crate) trait Run<T>: Debug + Send + Sync {
     fn on_arrays(&mut self, arrays: &[&Array<T>]) -> Result<Vec<Array<T>>>;
     /// The same; results in f64.
     fn on_arrays_wide(&mut self, arrays: &[&Array<T>]) -> Result<Vec<Array<f64>>>;
-    /// Runs on flat buffers; tells whether all outputs are finite, if that is to be looked at.
-    fn on_buffers(&mut self, inputs: &[In<'_, T>], outputs: &mut [Out<'_, T>], look: bool) -> Result<bool>;
+    /// Runs on flat buffers; tells how large outputs are, if that is to be looked at.
+    fn on_buffers(&mut self, inputs: &[In<'_, T>], outputs: &mut [Out<'_, T>], look: bool) -> Result<Size>;
     /// Shares commands among a number of threads.
     fn share(&mut self, threads: usize) -> Result<()>;
     fn measure(&mut self);
@@ -195,8 +195,8 @@ impl<T: Real> Compiled<T> {
         Ok(made.into_iter().flatten().collect())
     }
 
-    /// Runs, and tells whether outputs are finite if that is to be looked at.
-    fn go(&mut self, inputs: &[In<'_, T>], outputs: &mut [Out<'_, T>], look: bool) -> Result<bool> {
+    /// Runs, and tells how large outputs are if that is to be looked at.
+    fn go(&mut self, inputs: &[In<'_, T>], outputs: &mut [Out<'_, T>], look: bool) -> Result<Size> {
         if inputs.len() != self.reads.len() {
             return Err(Error::Signature {
                 path: "inputs".into(),
@@ -229,11 +229,12 @@ impl<T: Real> Compiled<T> {
         }
         let table = &table[..inputs.len()];
         match &mut self.executor {
-            Executor::Cpu(cpu) if look => return Ok(cpu.run_finite(table, outputs)?),
+            Executor::Cpu(cpu) if look => return Ok(cpu.run_sized(table, outputs)?),
             Executor::Cpu(cpu) => cpu.run(table, outputs)?,
             Executor::Reference(reference) => in_f64(reference, table, outputs)?,
         }
-        Ok(!look || outputs.iter().all(are_finite))
+        let sizes = outputs.iter().filter(|_| look).map(size);
+        Ok(sizes.max().unwrap_or(Size::Moderate))
     }
 }
 
@@ -246,7 +247,7 @@ impl<T: Real> Run<T> for Compiled<T> {
         self.run_as(arrays)
     }
 
-    fn on_buffers(&mut self, inputs: &[In<'_, T>], outputs: &mut [Out<'_, T>], look: bool) -> Result<bool> {
+    fn on_buffers(&mut self, inputs: &[In<'_, T>], outputs: &mut [Out<'_, T>], look: bool) -> Result<Size> {
         self.go(inputs, outputs, look)
     }
 
@@ -295,10 +296,10 @@ fn largest(graph: &Graph) -> String {
     nodes.map_or("nothing".into(), |node| format!("{} = {}", node.spec, node.op.primitive().text()))
 }
 
-fn are_finite<T: Real>(out: &Out<'_, T>) -> bool {
+fn size<T: Real>(out: &Out<'_, T>) -> Size {
     match out {
-        Out::Real(values) => finite(values),
-        Out::Wide(values) => finite(values),
+        Out::Real(values) => Size::of(values),
+        Out::Wide(values) => Size::of(values),
     }
 }
 

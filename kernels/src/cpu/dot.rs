@@ -105,7 +105,7 @@ pub fn finite<T: Real>(vector: &[T]) -> bool {
         let (left, right) = rayon::join(|| finite(left), || finite(right));
         return left && right;
     }
-    T::finite(Simd::current(), vector)
+    T::finite(Simd::current(), vector, T::one())
 }
 
 #[cfg(test)]

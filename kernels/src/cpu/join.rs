@@ -42,19 +42,19 @@ unsafe fn add_up<T: Real, V: Vector<T>, const N: usize>(values: &[T], totals: &m
     }
 }
 
-/// Whether all values are finite: a product with zero is zero then, else NaN.
+/// Whether products of all values with a factor are finite: a product with zero is zero then, else NaN.
 ///
 /// # Safety
 /// As above.
 #[inline(always)]
-unsafe fn finite<T: Real, V: Vector<T>, const N: usize>(values: &[T]) -> bool {
+unsafe fn finite<T: Real, V: Vector<T>, const N: usize>(values: &[T], by: T) -> bool {
     let (whole, rest) = values.as_chunks::<LANES>();
     // SAFETY: as above.
-    let (zero, mut sums) = unsafe { (V::splat(T::zero()), [V::splat(T::zero()); N]) };
+    let (by_all, zero, mut sums) = unsafe { (V::splat(by), V::splat(T::zero()), [V::splat(T::zero()); N]) };
     for values in whole {
         for (i, sum) in sums.iter_mut().enumerate() {
             // SAFETY: as above.
-            *sum = unsafe { sum.add(V::load(values.as_ptr().wrapping_add(i * V::LANES)).mul(zero)) };
+            *sum = unsafe { sum.add(V::load(values.as_ptr().wrapping_add(i * V::LANES)).mul(by_all).mul(zero)) };
         }
     }
     let mut lanes = [T::zero(); LANES];
@@ -62,7 +62,7 @@ unsafe fn finite<T: Real, V: Vector<T>, const N: usize>(values: &[T]) -> bool {
         // SAFETY: as above.
         unsafe { sum.store(lanes.as_mut_ptr().wrapping_add(i * V::LANES)) };
     }
-    lanes.iter().chain(rest).all(|x| x.is_finite())
+    lanes.iter().all(|x| x.is_finite()) && rest.iter().all(|&x| (x * by).is_finite())
 }
 
 /// The instances for each type and set.
@@ -79,9 +79,9 @@ macro_rules! joins {
         /// # Safety
         /// The machine has the features.
         $(#[cfg(target_arch = "x86_64")] #[target_feature(enable = $features)])?
-        pub(crate) unsafe fn $finite(values: &[$type]) -> bool {
+        pub(crate) unsafe fn $finite(values: &[$type], by: $type) -> bool {
             // SAFETY: the caller's contract.
-            unsafe { finite::<$type, $vector, $vectors>(values) }
+            unsafe { finite::<$type, $vector, $vectors>(values, by) }
         }
     )*};
 }

@@ -14,6 +14,7 @@ mod pack;
 mod reduce;
 pub(crate) mod rows;
 mod simd;
+mod size;
 mod sweep;
 mod team;
 pub(crate) mod tile;
@@ -28,6 +29,7 @@ pub use machine::Lanes;
 pub use rows::{MOST_ROWS, combine, gram};
 pub(crate) use simd::Level;
 pub use simd::Simd;
+pub use size::{Size, largest};
 pub use sweep::Sweep;
 pub use tile::Tile;
 
@@ -239,7 +241,7 @@ impl<T: Real> Cpu<T> {
         Ok(())
     }
 
-    /// The same, and whether all that the outputs hold then is finite: the threads that made it look, while they are awake.
+    /// The same, and how large what the outputs hold then is: the threads that made it look, while they are awake.
     ///
     /// ```
     /// # use osculate_kernels::*;
@@ -248,31 +250,33 @@ impl<T: Real> Cpu<T> {
     /// # let program = Program::new(vec![Slot::Input(2), Slot::Output { len: 2, wide: false }], vec![Command::Map(square)])?;
     /// // out = x²
     /// let (mut cpu, mut out) = (Cpu::<f32>::new(program), [0.0; 2]);
-    /// assert!(cpu.run_finite(&[&[1.0, 2.0]], &mut [Out::Real(&mut out)])?);
-    /// assert!(!cpu.run_finite(&[&[1.0, 1e30]], &mut [Out::Real(&mut out)])?);
+    /// assert!(cpu.run_sized(&[&[1.0, 2.0]], &mut [Out::Real(&mut out)])?.is_finite());
+    /// assert!(!cpu.run_sized(&[&[1.0, 1e30]], &mut [Out::Real(&mut out)])?.is_finite());
     /// assert_eq!(out, [1.0, f32::INFINITY]);
     /// # Ok::<(), Error>(())
     /// ```
     ///
     /// # Errors
     /// As above.
-    pub fn run_finite(&mut self, inputs: &[&[T]], outputs: &mut [Out<'_, T>]) -> Result<bool, Error> {
+    pub fn run_sized(&mut self, inputs: &[&[T]], outputs: &mut [Out<'_, T>]) -> Result<Size, Error> {
         check(&self.program, inputs, outputs)?;
         Ok(T::run(self, inputs, outputs, true))
     }
 
-    /// Of buffers that were checked; whether outputs are finite, if that is to be looked at.
-    pub(crate) fn run_all(&mut self, inputs: &[&[T]], outputs: &mut [Out<'_, T>], look: bool) -> bool {
-        let (mut finite, threads) = (true, self.threads);
+    /// Of buffers that were checked; how large outputs are, if that is to be looked at.
+    pub(crate) fn run_all(&mut self, inputs: &[&[T]], outputs: &mut [Out<'_, T>], look: bool) -> Size {
+        let (mut size, threads) = (Size::Moderate, self.threads);
         let mut run = |team: &Team| {
             self.run_by(team, inputs, outputs);
-            finite = !look || are_finite(self.scratch.simd, team, outputs);
+            if look {
+                size = sized(self.scratch.simd, team, outputs);
+            }
         };
         match threads {
             1 => run(&Team::one()),
             threads => Team::gather(threads, ALONE, &mut run),
         }
-        finite
+        size
     }
 
     fn run_by(&mut self, team: &Team, inputs: &[&[T]], outputs: &mut [Out<'_, T>]) {
@@ -304,16 +308,25 @@ impl<T: Real> Cpu<T> {
     }
 }
 
-/// Whether all elements are finite; threads share them.
-fn are_finite<T: Real>(simd: Simd, team: &Team, outputs: &[Out<'_, T>]) -> bool {
+/// How large elements are; the second look, whether they are finite at least, is seldom taken.
+fn sized<T: Real>(simd: Simd, team: &Team, outputs: &[Out<'_, T>]) -> Size {
+    match () {
+        () if are_finite(simd, team, outputs, [T::MODERATION, f64::MODERATION]) => Size::Moderate,
+        () if are_finite(simd, team, outputs, [1.0; 2]) => Size::Finite,
+        () => Size::NotFinite,
+    }
+}
+
+/// Whether products of all elements with a factor for each kind of output are finite; threads share them.
+fn are_finite<T: Real>(simd: Simd, team: &Team, outputs: &[Out<'_, T>], by: [f64; 2]) -> bool {
     let mut finite = [true; MOST];
     let threads = team.threads(outputs.iter().map(Out::len).sum());
     team.parts(&mut finite[..threads], |part, finite| {
         let share = |len: usize| len * part / threads..len * (part + 1) / threads;
         for out in outputs {
             *finite &= match out {
-                Out::Real(values) => T::finite(simd, &values[share(values.len())]),
-                Out::Wide(values) => f64::finite(simd, &values[share(values.len())]),
+                Out::Real(values) => T::finite(simd, &values[share(values.len())], T::from_f64(by[0])),
+                Out::Wide(values) => f64::finite(simd, &values[share(values.len())], by[1]),
             };
         }
     });
