@@ -1,7 +1,7 @@
 //! What can be trained: a loss of one example, its parameters and its data.
 
-use osculate::nn::{Init, Mlp, cross_entropy, digits, weight_decay};
-use osculate::{Device, Examples, Expr, Flat, Func, Real, Rng, Signature, Spec, label, spec};
+use osculate::nn::{Init, Mlp, accuracy, cross_entropy, digits, weight_decay};
+use osculate::{Examples, Expr, Flat, Func, Real, Rng, Signature, Spec, label, spec};
 
 use crate::error::Result;
 use crate::names;
@@ -52,17 +52,6 @@ pub fn digits_mlp<T: Real>(seed: u64, decay: f64) -> Result<Problem<Mlp<Spec>, T
 impl<P: Signature, T: Real> Problem<P, T> {
     /// Fraction of the test examples whose largest logit is their label's.
     pub fn test_accuracy(&self, params: &[T]) -> Result<f64> {
-        let n = self.test.count();
-        let mut program = self.logits.vmap(n)?.compile::<T>(&Device::cpu())?;
-        let (Some(x), Some(y)) = (self.test.array(0), self.test.array(1)) else { return Ok(f64::NAN) };
-        let classes = self.logits.outputs().shape.size();
-        let mut logits = vec![T::zero(); n * classes];
-        let inputs = [osculate::In::Real(params), osculate::In::Real(x.values())];
-        program.run_flat(&inputs, &mut [osculate::Out::Real(&mut logits)])?;
-        let right = logits.chunks(classes).zip(y.indices()).filter(|(logits, label)| {
-            let best = logits.iter().enumerate().fold(0, |best, (i, v)| if *v > logits[best] { i } else { best });
-            best == **label as usize
-        });
-        Ok(right.count() as f64 / n as f64)
+        Ok(accuracy(&self.logits, params, &self.test)?)
     }
 }

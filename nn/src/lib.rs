@@ -11,6 +11,7 @@
 //! # Ok::<(), osculate_engine::Error>(())
 //! ```
 
+mod accuracy;
 mod activation;
 mod conv;
 pub mod data;
@@ -23,6 +24,7 @@ mod norm;
 mod pool;
 pub mod problems;
 
+pub use accuracy::accuracy;
 pub use activation::{elu, gelu, leaky_relu, silu};
 pub use conv::{Conv, Padding, Sliding, convolve};
 pub use data::{Batches, digits};
