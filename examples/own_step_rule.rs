@@ -1,10 +1,11 @@
-//! A rule of one's own for the learning rate, around any base direction, beside those that come with the library.
+//! A rule of one's own for the learning rate, around any base direction, beside those that come with the library; `own_optimizer` has a
+//! whole optimizer of one's own.
 //!
 //! `cargo run --release --example own_step_rule`
 
 use osculate::nn::{Batches, Init, Mlp, cross_entropy, digits};
 use osculate::optim::base::Base;
-use osculate::optim::options::{Field, Options};
+use osculate::optim::options::{Field, Legal, Options};
 use osculate::optim::rated::{Rated, Rule, Seen};
 use osculate::optim::{LrAdapt, Minibatches, Optimizer, Oracle, Result, lr_adapt};
 use osculate::{Batch, Device, Flat, Func, Rng, label, spec};
@@ -17,8 +18,9 @@ struct Agreement {
 }
 
 impl Options for Agreement {
-    fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
-        see("rate", Field::Number(&mut self.rate));
+    // Names, meanings and legal values: for command lines, help pages and saved states.
+    fn each(&mut self, see: &mut dyn FnMut(&'static str, &'static str, Field<'_>)) {
+        see("rate", "first learning rate", Field::Number(&mut self.rate, Legal::Positive));
         self.base.each(see);
     }
 }
@@ -28,10 +30,6 @@ impl Rule for Agreement {
 
     fn base(&self) -> Base {
         self.base
-    }
-
-    fn check(&self) -> Result<()> {
-        Ok(())
     }
 
     fn start(&self) -> Vec<f64> {

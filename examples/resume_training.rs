@@ -1,12 +1,9 @@
-//! Stop and go on, bit for bit: parameters, optimizer and the sampler's position in files.
+//! Stop and go on, bit for bit: parameters, optimizer and the sampler's position in a file.
 //!
 //! `cargo run --release --example resume_training`
 
-use std::path::Path;
-
 use osculate::nn::{Batches, Init, Mlp, cross_entropy, digits};
-use osculate::optim::{Minibatches, Optimizer, Result, by_name};
-use osculate::store::Store;
+use osculate::optim::{Checkpoint, Minibatches, Optimizer, Result, by_name};
 use osculate::{Batch, Device, Flat, Func, Rng, Spec, label, spec};
 
 /// Everything that a run is made of.
@@ -21,27 +18,6 @@ impl Run {
         let params = Flat::pack(model, &Init::HeNormal.tree(model, &mut Rng::new(0))?)?;
         let optimizer = by_name("kafisto", params.values().len())?;
         Ok(Run { params, optimizer, batches: Batches::new(count, 128, 0) })
-    }
-
-    fn save(&self, folder: &Path) -> Result<()> {
-        let mut store = Store::new("example.run");
-        store.put("params", self.params.values());
-        let (epoch, row) = self.batches.position();
-        store.put("position", &[epoch as f64, row as f64]);
-        store.put_all("optimizer", &self.optimizer.save());
-        store.save(folder.join("run.safetensors"))?; // written aside, then renamed
-        Ok(())
-    }
-
-    fn load(mut self, folder: &Path) -> Result<Run> {
-        let store = Store::load(folder.join("run.safetensors"), "example.run")?;
-        let what = self.optimizer.save().what().to_string();
-        self.optimizer.load(&store.part("optimizer", &what))?;
-        let params = store.get("params", self.params.values().len())?;
-        self.params.values_mut().copy_from_slice(&params);
-        let position = store.get::<f64>("position", 2)?;
-        self.batches = self.batches.at((position[0] as u64, position[1] as usize));
-        Ok(self)
     }
 }
 
@@ -63,12 +39,15 @@ fn main() -> Result<()> {
     let mut whole = Run::new(&model, data.train.count())?;
     let uninterrupted = walk(&mut whole, 100)?;
 
-    let folder = std::env::temp_dir();
+    let file = std::env::temp_dir().join("osculate-run.safetensors");
     let mut first = Run::new(&model, data.train.count())?;
     walk(&mut first, 40)?;
-    first.save(&folder)?;
+    Checkpoint::of(first.params.values(), first.optimizer.as_ref(), first.batches.position()).save(&file)?;
     drop(first); // as if the process had ended
-    let mut second = Run::new(&model, data.train.count())?.load(&folder)?;
+
+    let mut second = Run::new(&model, data.train.count())?;
+    let position = Checkpoint::open(&file)?.restore(second.params.values_mut(), second.optimizer.as_mut())?;
+    second.batches = second.batches.at(position);
     let resumed = walk(&mut second, 60)?;
 
     println!("loss of step 100: {uninterrupted} uninterrupted, {resumed} resumed after step 40");

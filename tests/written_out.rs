@@ -504,7 +504,7 @@ fn kafisto_as_its_authors_wrote_it() {
         };
         let (mut x, mut p, mut mean) = (START, [0.0; 3], [0.0; 3]);
         let (mut sx, mut sc, mut sp) = (0.1, 0.0, if dynamics { 0.1 } else { 0.0 });
-        let (mut r, mut qx) = (1.0, 0.01);
+        let (mut r, mut qx) = (1.0, of.position_noise);
         walk.steps(&mut Kafisto::new(3, config).expect("options"), 30, |t, _, w, _| {
             let off = map(|i| x[i] - mean[i]);
             qx = 0.9 * qx + 0.1 * dot(off, off).sqrt() / 3.0;

@@ -138,9 +138,9 @@ pub fn options(name: &str) -> Result<()> {
         return Err(names::unknown("optimizer", name, osculate::optim::names()));
     };
     say(format_args!("{}: {}\n", entry.name, entry.about))?;
-    let mut table = aligned(&["option", "default"]);
-    for (option, value) in entry.options() {
-        table.add_row([option, &value]);
+    let mut table = aligned(&["option", "what it means", "what it may be", "default"]);
+    for help in entry.help() {
+        table.add_row([help.name, help.about, &help.legal, &help.value]);
     }
     say(table)
 }

@@ -69,7 +69,6 @@ pub fn chosen<T: Real>(names: &[String], set: &[String], len: usize) -> Result<V
         if entry.is_none() {
             return Err(names::unknown("optimizer", name, all.iter().map(|entry| entry.name)));
         }
-        let known = entry.map(|entry| entry.options()).unwrap_or_default();
         let mut mine = Vec::new();
         for (at, text) in settings.iter().enumerate() {
             let wrong = || Error::Set { text: text.clone(), why: "OPTION=VALUE is wanted".into() };
@@ -77,7 +76,7 @@ pub fn chosen<T: Real>(names: &[String], set: &[String], len: usize) -> Result<V
             // What is named with its optimizer must be an option of it.
             let (of, option) = match left.split_once('.') {
                 Some((optimizer, option)) => (optimizer == name, option),
-                None => (known.iter().any(|(known, _)| *known == left), left),
+                None => (true, left),
             };
             if of {
                 mine.push((at, left != option, (option.to_string(), value.to_string())));

@@ -4,7 +4,7 @@
 //! Learning*, 2021. With z of independent signs, whose z ⊙ Hz has the diagonal for its mean:
 //!
 //! ```text
-//! h = |z ⊙ Hz|, averaged over the window of a convolution's kernels
+//! h = |z ⊙ Hz|, averaged over the window of each of a two-dimensional convolution's kernels
 //! m = β₁m + (1−β₁)g     v = β₂v + (1−β₂)h²     θ ← θ − η m̂/(√v̂ᵏ + ε)
 //! ```
 //!
@@ -12,15 +12,15 @@
 //! same ones. Deviation: squares are of what can be squared, and sums within the type's numbers, as of [base directions](crate::base).
 
 use osculate_engine::store::Store;
-use osculate_engine::{Real, finite};
+use osculate_engine::{Real, Size, finite, largest};
 
-use crate::base::finite_state;
-use crate::error::{decay, positive};
-use crate::optimizer::{check_len, check_new};
-use crate::options::{self, Field, Options};
+use crate::optimizer::{check_len, check_new, tried};
+use crate::options::{Field, Legal, Options};
 use crate::registry::Entry;
-use crate::vectors::{Limits, Vectors, between};
-use crate::{Error, Optimizer, Oracle, Report, Result, Schedule, Status};
+use crate::schedule::Pace;
+use crate::state::{Kept, Reader, kept};
+use crate::vectors::{Limits, Vectors, between, filled};
+use crate::{Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`AdaHessian`]; the defaults are those of the authors' code.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,8 +37,19 @@ pub struct Config {
     pub epsilon: f64,
     /// k, the power of the root.
     pub power: f64,
+    /// Over what h is averaged: index of [`Config::BLOCKS`].
+    pub block: usize,
     /// Seed of the signs.
     pub seed: u64,
+}
+
+impl Config {
+    /// Names of what h is averaged over: nothing, or in arrays `[out, in, height, width]` the last two axes, as the authors' code has it.
+    pub const BLOCKS: &[&str] = &["none", "spatial"];
+    /// Nothing.
+    pub const NONE: usize = 0;
+    /// The window of kernels.
+    pub const SPATIAL: usize = 1;
 }
 
 impl Default for Config {
@@ -50,20 +61,26 @@ impl Default for Config {
             second: 0.999,
             epsilon: 1e-4,
             power: 1.0,
+            block: Config::SPATIAL,
             seed: 0,
         }
     }
 }
 
 impl Options for Config {
-    fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
-        see("rate", Field::Number(&mut self.rate));
+    fn each(&mut self, see: &mut dyn FnMut(&'static str, &'static str, Field<'_>)) {
+        see("rate", "learning rate", Field::Number(&mut self.rate, Legal::Positive));
         self.schedule.each(see);
-        see("momentum", Field::Number(&mut self.momentum));
-        see("second", Field::Number(&mut self.second));
-        see("epsilon", Field::Number(&mut self.epsilon));
-        see("power", Field::Number(&mut self.power));
-        see("seed", Field::Count(&mut self.seed));
+        let about = "β₁, by which the average of gradients fades in a step";
+        see("momentum", about, Field::Number(&mut self.momentum, Legal::Decay));
+        let about = "β₂, by which the average of squared curvatures fades in a step";
+        see("second", about, Field::Number(&mut self.second, Legal::Decay));
+        see("epsilon", "ε, added to the root that is divided by", Field::Number(&mut self.epsilon, Legal::NotNegative));
+        see("power", "k, the power of that root", Field::Number(&mut self.power, Legal::Part));
+        let about =
+            "over what curvatures are averaged: the window of two-dimensional convolutions' kernels, or nothing";
+        see("block", about, Field::Choice(&mut self.block, Config::BLOCKS));
+        see("seed", "seed of the random signs", Field::Count(&mut self.seed, Legal::NotNegative));
     }
 }
 
@@ -82,13 +99,15 @@ impl Options for Config {
 #[derive(Debug, Clone)]
 pub struct AdaHessian<T> {
     config: Config,
+    pace: Pace,
     steps: u64,
     gradient: Vec<T>,
     signs: Vec<T>,
     /// Hz, then h.
     product: Vec<T>,
-    /// m and v.
+    /// m, a bound of it, and v.
     mean: Vec<T>,
+    most: f64,
     squares: Vec<T>,
     rule: Vectors<T, 3, 2, 3>,
 }
@@ -100,25 +119,19 @@ impl<T: Real> AdaHessian<T> {
     /// Options out of range.
     pub fn new(len: usize, config: Config) -> Result<AdaHessian<T>> {
         check_new::<T>(len, &config)?;
-        positive("rate", config.rate)?;
-        config.schedule.check()?;
-        positive("epsilon", config.epsilon)?;
-        decay("momentum", config.momentum)?;
-        decay("second", config.second)?;
-        if !(config.power > 0.0 && config.power <= 1.0) {
-            return Err(Error::Option { option: "power", value: config.power, why: "a number in (0, 1] is wanted" });
-        }
-        let zeros = || vec![T::zero(); len];
+        let zeros = || filled(len, T::zero());
         let limits = Limits::of::<T>();
         let Config { momentum: b1, second: b2, power, .. } = config;
         let epsilon = config.epsilon.max(limits.least);
         Ok(AdaHessian {
+            pace: Pace::new(config.schedule),
             steps: 0,
-            gradient: zeros(),
-            signs: zeros(),
-            product: zeros(),
-            mean: zeros(),
-            squares: zeros(),
+            gradient: zeros()?,
+            signs: zeros()?,
+            product: zeros()?,
+            mean: zeros()?,
+            most: 0.0,
+            squares: zeros()?,
             rule: Vectors::new(move |[rate, first, second], [x, m, v], [g, h]| {
                 let h = between(h, limits.squared);
                 let (m, v) = (b1 * m + (1.0 - b1) * g, b2 * v + (1.0 - b2) * h * h);
@@ -162,51 +175,71 @@ fn draw<T: Real>(seed: u64, step: u64, signs: &mut [T]) {
     rest.iter_mut().enumerate().for_each(|(at, to)| *to = sign(bits >> at & 1 == 1));
 }
 
+impl<T: Real> AdaHessian<T> {
+    /// One pass over all vectors; `most` bounds m then.
+    fn walk(&mut self, params: &mut [T], loss: f64, rate: f64, most: f64) -> Result<Report> {
+        let steps = self.steps + 1;
+        let power = |decay: f64| 1.0 - decay.powf(steps as f64);
+        let scalars = [rate, 1.0 / power(self.config.momentum), 1.0 / power(self.config.second)];
+        let changed = [params, &mut self.mean, &mut self.squares];
+        self.rule.run(scalars, changed, [&self.gradient, &self.product])?;
+        self.pace.see(self.steps, loss);
+        (self.steps, self.most) = (steps, most);
+        Ok(Report::new(Status::Stepped, loss, rate))
+    }
+}
+
 impl<T: Real> Optimizer<T> for AdaHessian<T> {
     fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
         check_len(self.gradient.len(), params.len())?;
-        let (loss, known) = oracle.checked_gradient(params, &mut self.gradient)?;
+        let (loss, size) = oracle.checked_gradient(params, &mut self.gradient)?;
         draw(self.config.seed, self.steps, &mut self.signs);
         oracle.hvp(params, &self.signs, &mut self.product)?;
-        if !known || !finite(&self.product) {
-            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        if !size.is_finite() || !finite(&self.product) {
+            return Ok(Report::not_finite(loss));
         }
         // Signs do not matter: |z ⊙ Hz| = |Hz|; what is squared need not be positive.
-        for segment in oracle.layout().segments().iter().filter(|segment| segment.shape.len() > 2) {
+        let kernels = |rank: usize| self.config.block == Config::SPATIAL && rank == 4;
+        for segment in oracle.layout().segments().iter().filter(|segment| kernels(segment.shape.len())) {
             let window: usize = segment.shape[2..].iter().product();
             for kernel in self.product[segment.range()].chunks_mut(window.max(1)) {
                 let sum: f64 = kernel.iter().map(|&h| h.to_f64().abs()).sum();
                 kernel.fill(T::from_f64(sum / window as f64));
             }
         }
-        let rate = self.config.rate * self.config.schedule.factor(self.steps);
-        let steps = self.steps + 1;
-        let power = |decay: f64| 1.0 - decay.powf(steps as f64);
-        let scalars = [rate, 1.0 / power(self.config.momentum), 1.0 / power(self.config.second)];
-        let changed = [params, &mut self.mean, &mut self.squares];
-        self.rule.run(scalars, changed, [&self.gradient, &self.product])?;
-        self.steps = steps;
-        Ok(Report::new(Status::Stepped, loss, rate))
+        let rate = self.config.rate * self.pace.factor(self.steps);
+        let (first, limits) = (1.0 - self.config.momentum.powf((self.steps + 1) as f64), Limits::of::<T>());
+        // m' lies between m and g.
+        let most = if size == Size::Moderate { T::MODERATE } else { largest(&self.gradient) }.max(self.most);
+        let longest = 2.0 * rate / first * most / self.config.epsilon.max(limits.least);
+        let safe = longest < limits.step && most < limits.added[1];
+        let kept = |this: &AdaHessian<T>| finite(&this.mean) && finite(&this.squares);
+        tried(self, params, safe, |this, params| this.walk(params, loss, rate, most), kept)
     }
 
-    fn save(&self) -> Store {
-        let mut store = Store::new("osculate.adahessian");
-        options::save(&mut self.config.clone(), &mut store);
+    kept!();
+}
+
+impl<T: Real> Kept for AdaHessian<T> {
+    const WHAT: &'static str = "osculate.adahessian";
+
+    fn with_options<X>(&self, see: impl FnOnce(&mut dyn Options) -> X) -> X {
+        see(&mut self.config.clone())
+    }
+
+    fn write(&self, store: &mut Store) {
         store.put("steps", &[self.steps as f64]);
         store.put("mean", &self.mean);
         store.put("squares", &self.squares);
-        store
+        self.pace.write(store);
     }
 
-    fn load(&mut self, state: &Store) -> Result<()> {
-        state.must_be("osculate.adahessian")?;
-        options::check(&mut self.config.clone(), state)?;
-        let steps = state.get::<f64>("steps", 1)?[0];
-        let (mean, squares): (Vec<T>, Vec<T>) =
-            (state.get("mean", self.mean.len())?, state.get("squares", self.squares.len())?);
-        finite_state(steps.is_finite() && finite(&mean) && finite(&squares))?;
-        (self.steps, self.mean, self.squares) = (steps as u64, mean, squares);
-        Ok(())
+    fn read(&mut self, state: &mut Reader<'_>) -> Result<()> {
+        self.steps = state.steps("steps")?;
+        self.mean = state.vector("mean", self.mean.len(), Legal::Finite)?;
+        self.squares = state.vector("squares", self.squares.len(), Legal::NotNegative)?;
+        self.most = largest(&self.mean);
+        self.pace.read(state)
     }
 }
 

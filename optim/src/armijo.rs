@@ -13,13 +13,12 @@
 use osculate_engine::store::Store;
 use osculate_engine::{Real, dot};
 
-use crate::base::finite_state;
-use crate::error::positive;
 use crate::optimizer::{check_len, check_new};
-use crate::options::{self, Field, Options};
+use crate::options::{Field, Legal, Options};
 use crate::registry::Entry;
-use crate::vectors::Vectors;
-use crate::{Error, Optimizer, Oracle, Report, Result, Status};
+use crate::state::{Kept, Reader, kept};
+use crate::vectors::{Limits, Vectors, filled};
+use crate::{Optimizer, Oracle, Report, Result, Status};
 
 /// Options of [`Armijo`]; the defaults are those of the authors' code.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -47,14 +46,16 @@ impl Default for Config {
 }
 
 impl Options for Config {
-    fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
-        see("rate", Field::Number(&mut self.rate));
-        see("part", Field::Number(&mut self.part));
-        see("shrink", Field::Number(&mut self.shrink));
-        see("growth", Field::Number(&mut self.growth));
-        see("epoch", Field::Count(&mut self.epoch));
-        see("most", Field::Number(&mut self.most));
-        see("trials", Field::Count(&mut self.trials));
+    fn each(&mut self, see: &mut dyn FnMut(&'static str, &'static str, Field<'_>)) {
+        see("rate", "first rate", Field::Number(&mut self.rate, Legal::Positive));
+        let about = "c, the part of the slope that the loss must have gone down";
+        see("part", about, Field::Number(&mut self.part, Legal::Inside));
+        let about = "β, by which a rate that is too long is shortened";
+        see("shrink", about, Field::Number(&mut self.shrink, Legal::Inside));
+        see("growth", "γ, how much the rate grows in an epoch", Field::Number(&mut self.growth, Legal::Positive));
+        see("epoch", "steps of an epoch", Field::Count(&mut self.epoch, Legal::Positive));
+        see("most", "largest rate", Field::Number(&mut self.most, Legal::Positive));
+        see("trials", "most losses looked at in a step", Field::Count(&mut self.trials, Legal::Positive));
     }
 }
 
@@ -87,24 +88,10 @@ impl<T: Real> Armijo<T> {
     /// Options out of range.
     pub fn new(len: usize, config: Config) -> Result<Armijo<T>> {
         check_new::<T>(len, &config)?;
-        for (option, value) in [
-            ("rate", config.rate),
-            ("growth", config.growth),
-            ("epoch", config.epoch as f64),
-            ("most", config.most),
-            ("trials", config.trials as f64),
-        ] {
-            positive(option, value)?;
-        }
-        for (option, value) in [("part", config.part), ("shrink", config.shrink)] {
-            if !(value > 0.0 && value < 1.0) {
-                return Err(Error::Option { option, value, why: "a number in (0, 1) is wanted" });
-            }
-        }
         Ok(Armijo {
             rate: config.rate,
-            gradient: vec![T::zero(); len],
-            trial: vec![T::zero(); len],
+            gradient: filled(len, T::zero())?,
+            trial: filled(len, T::zero())?,
             advance: Vectors::new(|[rate], [_], [x, g]| [x - rate * g])?,
             accept: Vectors::new(|[rate], [x], [g]| [x - rate * g])?,
             config,
@@ -115,13 +102,19 @@ impl<T: Real> Armijo<T> {
 impl<T: Real> Optimizer<T> for Armijo<T> {
     fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
         check_len(self.gradient.len(), params.len())?;
-        let (loss, known) = oracle.checked_gradient(params, &mut self.gradient)?;
+        let (loss, size) = oracle.checked_gradient(params, &mut self.gradient)?;
         let squared = dot(&self.gradient, &self.gradient);
-        if !known || !squared.is_finite() {
-            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        if !size.is_finite() || !squared.is_finite() {
+            return Ok(Report::not_finite(loss));
         }
+        let length = squared.sqrt();
         let mut rate = (self.rate * self.config.growth.powf(1.0 / self.config.epoch as f64)).min(self.config.most);
         for _ in 0..self.config.trials {
+            // What is too long for the type is too long.
+            if rate * length >= Limits::of::<T>().step {
+                rate *= self.config.shrink;
+                continue;
+            }
             self.advance.run([rate], [&mut self.trial], [params, &self.gradient])?;
             let after = oracle.loss(&self.trial)?;
             // A loss that is not a number is no descent.
@@ -137,19 +130,23 @@ impl<T: Real> Optimizer<T> for Armijo<T> {
         Ok(Report::new(Status::NoDescent, loss, 0.0))
     }
 
-    fn save(&self) -> Store {
-        let mut store = Store::new("osculate.armijo");
-        options::save(&mut self.config.clone(), &mut store);
-        store.put("rate", &[self.rate]);
-        store
+    kept!();
+}
+
+impl<T: Real> Kept for Armijo<T> {
+    const WHAT: &'static str = "osculate.armijo";
+    const STARTS: &'static [&'static str] = &["rate"];
+
+    fn with_options<X>(&self, see: impl FnOnce(&mut dyn Options) -> X) -> X {
+        see(&mut self.config.clone())
     }
 
-    fn load(&mut self, state: &Store) -> Result<()> {
-        state.must_be("osculate.armijo")?;
-        options::check(&mut self.config.clone(), state)?;
-        let rate = state.get::<f64>("rate", 1)?[0];
-        finite_state(rate > 0.0 && rate.is_finite())?;
-        self.rate = rate;
+    fn write(&self, store: &mut Store) {
+        store.put("rate", &[self.rate]);
+    }
+
+    fn read(&mut self, state: &mut Reader<'_>) -> Result<()> {
+        [self.rate] = state.numbers("rate", [Legal::Positive])?;
         Ok(())
     }
 }

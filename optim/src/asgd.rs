@@ -14,15 +14,15 @@
 //! √((1 − β²)/β) the trust α is on (0.46 for β = 0.9, 0.14 for 0.99); differences that could not be squared count as the largest that can.
 
 use osculate_engine::store::Store;
-use osculate_engine::{Expr, Real, finite};
+use osculate_engine::{Expr, Real, Size, finite, largest};
 
-use crate::base::finite_state;
-use crate::error::{decay, not_negative, positive};
-use crate::optimizer::{check_len, check_new};
-use crate::options::{self, Field, Options};
+use crate::optimizer::{check_len, check_new, tried};
+use crate::options::{Field, Legal, Options};
 use crate::registry::Entry;
-use crate::vectors::{Limits, Vectors, between};
-use crate::{Optimizer, Oracle, Report, Result, Schedule, Status};
+use crate::schedule::Pace;
+use crate::state::{Kept, Reader, kept};
+use crate::vectors::{Limits, Vectors, between, filled};
+use crate::{Error, Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`Asgd`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -67,14 +67,16 @@ impl Config {
 }
 
 impl Options for Config {
-    fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
-        see("trust", Field::Number(&mut self.trust));
-        see("decay", Field::Number(&mut self.decay));
-        see("variance", Field::Number(&mut self.variance));
-        see("epsilon", Field::Number(&mut self.epsilon));
-        see("confidence", Field::Maybe(&mut self.confidence));
-        see("least-rate", Field::Number(&mut self.least_rate));
-        see("most-rate", Field::Number(&mut self.most_rate));
+    fn each(&mut self, see: &mut dyn FnMut(&'static str, &'static str, Field<'_>)) {
+        see("trust", "α, trust in the parabola", Field::Number(&mut self.trust, Legal::Positive));
+        see("decay", "β, by which averages fade in a step", Field::Number(&mut self.decay, Legal::Decay));
+        let about = "first variances of a parameter and of its gradient";
+        see("variance", about, Field::Number(&mut self.variance, Legal::Positive));
+        see("epsilon", "ε, added to what is divided by", Field::Number(&mut self.epsilon, Legal::NotNegative));
+        let about = "γ, how much of what a curvature may be off is added to it (ASGDc)";
+        see("confidence", about, Field::Maybe(&mut self.confidence, Legal::NotNegative));
+        see("least-rate", "smallest rate of a coordinate", Field::Number(&mut self.least_rate, Legal::Positive));
+        see("most-rate", "largest rate of a coordinate", Field::Number(&mut self.most_rate, Legal::Positive));
         self.schedule.each(see);
     }
 }
@@ -104,6 +106,7 @@ enum Rule<T> {
 #[derive(Debug, Clone)]
 pub struct Asgd<T> {
     config: Config,
+    pace: Pace,
     steps: u64,
     gradient: Vec<T>,
     /// θ̄, ḡ, var θ, and the rest.
@@ -135,17 +138,10 @@ impl<T: Real> Asgd<T> {
     /// Options out of range.
     pub fn new(len: usize, config: Config) -> Result<Asgd<T>> {
         check_new::<T>(len, &config)?;
-        for (option, value) in [
-            ("trust", config.trust),
-            ("variance", config.variance),
-            ("least-rate", config.least_rate),
-            ("most-rate", config.most_rate),
-        ] {
-            positive(option, value)?;
+        if config.most_rate < config.least_rate {
+            let why = "at least `least-rate` is wanted".into();
+            return Err(Error::Option { option: "most-rate", value: config.most_rate, why });
         }
-        not_negative("epsilon", config.epsilon)?;
-        not_negative("confidence", config.confidence.unwrap_or(0.0))?;
-        decay("decay", config.decay)?;
         let limits = Limits::of::<T>();
         let (beta, epsilon) = (config.decay, config.epsilon.max(limits.least));
         let rule = match config.confidence {
@@ -168,55 +164,75 @@ impl<T: Real> Asgd<T> {
                 ([x - rate * g, mx, mg, vx, cov, nu], [rate])
             })?),
         };
-        let constant = |value: f64| vec![T::from_f64(value); len];
-        let mut kept = vec![constant(0.0), constant(0.0), constant(config.variance)];
+        let constant = |value: f64| filled(len, T::from_f64(value));
+        let mut kept = vec![constant(0.0)?, constant(0.0)?, constant(config.variance)?];
         match config.confidence {
-            None => kept.push(constant(config.variance)),
-            Some(_) => kept.extend([constant(0.0), constant(config.variance)]),
+            None => kept.push(constant(config.variance)?),
+            Some(_) => kept.extend([constant(0.0)?, constant(config.variance)?]),
         }
-        Ok(Asgd { config, steps: 0, gradient: constant(0.0), kept, rule })
+        Ok(Asgd { pace: Pace::new(config.schedule), config, steps: 0, gradient: constant(0.0)?, kept, rule })
     }
 }
 
-impl<T: Real> Optimizer<T> for Asgd<T> {
-    fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
-        check_len(self.gradient.len(), params.len())?;
-        let (loss, finite) = oracle.checked_gradient(params, &mut self.gradient)?;
-        if !finite {
-            return Ok(Report::new(Status::NonFinite, loss, 0.0));
-        }
+impl<T: Real> Asgd<T> {
+    /// One pass over all vectors.
+    fn walk(&mut self, params: &mut [T], loss: f64, factor: f64) -> Result<Report> {
         if self.steps == 0 {
             self.kept[0].copy_from_slice(params);
         }
-        let scalars = [self.config.trust, self.config.schedule.factor(self.steps)];
+        let scalars = [self.config.trust, factor];
         let g = &self.gradient[..];
         let [rates] = match (&mut self.rule, &mut self.kept[..]) {
             (Rule::Spread(rule), [a, b, c, d]) => rule.run(scalars, [params, a, b, c, d], [g])?,
             (Rule::Confident(rule), [a, b, c, d, e]) => rule.run(scalars, [params, a, b, c, d, e], [g])?,
             _ => [0.0], // there are as many vectors as the rule was traced for
         };
+        self.pace.see(self.steps, loss);
         self.steps += 1;
         Ok(Report::new(Status::Stepped, loss, rates / params.len() as f64))
     }
+}
 
-    fn save(&self) -> Store {
-        let mut store = Store::new("osculate.asgd");
-        options::save(&mut self.config.clone(), &mut store);
-        store.put("steps", &[self.steps as f64]);
-        self.kept.iter().enumerate().for_each(|(index, vector)| store.put(format!("kept.{index}"), vector));
-        store
+impl<T: Real> Optimizer<T> for Asgd<T> {
+    fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
+        check_len(self.gradient.len(), params.len())?;
+        let (loss, size) = oracle.checked_gradient(params, &mut self.gradient)?;
+        if !size.is_finite() {
+            return Ok(Report::not_finite(loss));
+        }
+        let factor = self.pace.factor(self.steps);
+        let most = if size == Size::Moderate { T::MODERATE } else { largest(&self.gradient) };
+        // No rate is above the largest; means and variances are kept within the type's numbers.
+        let safe = 2.0 * self.config.most_rate * factor * most < Limits::of::<T>().step;
+        let all = |asgd: &Asgd<T>| asgd.kept.iter().all(|vector| finite(vector));
+        tried(self, params, safe, |asgd, params| asgd.walk(params, loss, factor), all)
     }
 
-    fn load(&mut self, state: &Store) -> Result<()> {
-        state.must_be("osculate.asgd")?;
-        options::check(&mut self.config.clone(), state)?;
-        let steps = state.get::<f64>("steps", 1)?[0];
-        let kept = (self.kept.iter().enumerate())
-            .map(|(index, vector)| state.get(&format!("kept.{index}"), vector.len()))
-            .collect::<osculate_engine::Result<Vec<Vec<T>>>>()?;
-        finite_state(steps.is_finite() && kept.iter().all(|vector| finite(vector)))?;
-        (self.steps, self.kept) = (steps as u64, kept);
-        Ok(())
+    kept!();
+}
+
+impl<T: Real> Kept for Asgd<T> {
+    const WHAT: &'static str = "osculate.asgd";
+
+    fn with_options<X>(&self, see: impl FnOnce(&mut dyn Options) -> X) -> X {
+        see(&mut self.config.clone())
+    }
+
+    fn write(&self, store: &mut Store) {
+        store.put("steps", &[self.steps as f64]);
+        self.kept.iter().enumerate().for_each(|(index, vector)| store.put(format!("kept.{index}"), vector));
+        self.pace.write(store);
+    }
+
+    fn read(&mut self, state: &mut Reader<'_>) -> Result<()> {
+        self.steps = state.steps("steps")?;
+        // θ̄, ḡ, var θ, then var g, or cov and ν.
+        let variances = if self.config.confidence.is_none() { [2, 3] } else { [2, 4] };
+        for (index, vector) in self.kept.iter_mut().enumerate() {
+            let legal = if variances.contains(&index) { Legal::NotNegative } else { Legal::Finite };
+            *vector = state.vector(&format!("kept.{index}"), vector.len(), legal)?;
+        }
+        self.pace.read(state)
     }
 }
 

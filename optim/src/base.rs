@@ -4,59 +4,88 @@
 //!
 //! ```text
 //! sgd       W g = g
-//! momentum  m = β₁m + g                                          W g = m                          Polyak 1964
+//! momentum  m = β₁m + (1−τ)g, at first g                         W g = m                          Polyak 1964
 //! nesterov  m = β₁m + g                                          W g = g + β₁m                    Nesterov 1983
 //! adam      m = β₁m + (1−β₁)g   v = β₂v + (1−β₂)g²               W g = m̂/(√v̂ + ε)                 Kingma and Ba 2015
-//!           m̂ = m/(1−β₁ᵗ)       v̂ = v/(1−β₂ᵗ)
+//!           m̂ = m/(1−β₁ᵗ)       v̂ = v/(1−β₂ᵗ); amsgrad has the largest v there was            Reddi et al. 2018
+//! nadam     m and v as adam     μₜ = β₁(1 − ½·0.96^(ψt))         W g = m'/(√v̂ + ε)                Dozat 2016
+//!           m' = μₜ₊₁ m/(1 − Πᵗ⁺¹μ) + (1−μₜ) g/(1 − Πᵗμ)
 //! average   m = β₁m + (1−β₁)g                                    W g = m̂
-//! adagrad   v = v + g²                                           W g = g/(√v + ε)                 Duchi et al. 2011
+//! adagrad   v = v + g², at first v₀ + g²                         W g = g/(√v + ε)                 Duchi et al. 2011
 //! rmsprop   v = β₂v + (1−β₂)g²                                   W g = g/(√v + ε)                 Hinton 2012
+//!           centred: √(v − a²) for √v, with a = β₂a + (1−β₂)g; with β₁: m = β₁m + g/(√v + ε), W g = m
 //! adadelta  v = β₂v + (1−β₂)g²  W g = √((u + ε)/(v + ε)) · g     u = β₂u + (1−β₂)(W g)²           Zeiler 2012
 //! ```
 //!
 //! Deviations: where v is kept, gradients that could not be squared (in f32, beyond 9e18) count as the largest that can, as do sums beyond a quarter
 //! of the type's numbers (8e37): what is kept stays finite. Adadelta's root of a quotient is a quotient of roots in PyTorch: the same,
-//! but in f32 for gradients above 1e17.
+//! but in f32 for gradients above 1e17. ε counts as the type's least normal number where it is smaller: with ε = 0, a coordinate that never
+//! had a gradient stays, where PyTorch's becomes NaN. Centred variances that rounding makes negative count as 0.
 
-use osculate_engine::store::Store;
-use osculate_engine::{Expr, Real};
+use osculate_engine::Expr;
 
-use crate::error::{decay, positive};
-use crate::options::{Field, Options};
-use crate::vectors::{Limits, Vectors, between};
-use crate::{Error, Result};
+use crate::options::{Field, Legal, Options};
+use crate::vectors::{Limits, between};
 
-/// Which direction, and its constants.
+/// Which direction, and its constants: those that the rule does not use are not looked at.
+///
+/// ```
+/// use osculate_optim::base::Base;
+/// let amsgrad = Base { amsgrad: true, ..Base::adam() };
+/// assert_eq!((amsgrad.momentum, amsgrad.second), (0.9, 0.999));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Base {
     /// Index of [`Base::RULES`].
     pub rule: usize,
-    /// β₁, of the gradient's average.
+    /// β₁, of the gradient's average (of what is stepped along, in `rmsprop`).
     pub momentum: f64,
+    /// τ, the part of a gradient that `momentum` leaves out.
+    pub dampening: f64,
     /// β₂, of the squares' average.
     pub second: f64,
     /// ε.
     pub epsilon: f64,
+    /// v₀ of `adagrad`.
+    pub initial: f64,
+    /// Whether `adam` divides by the largest v there was.
+    pub amsgrad: bool,
+    /// Whether `rmsprop` divides by the gradient's deviation instead of its root mean square.
+    pub centred: bool,
+    /// ψ of `nadam`.
+    pub momentum_decay: f64,
 }
 
 impl Base {
     /// Names of the rules.
-    pub const RULES: &[&str] = &["sgd", "momentum", "nesterov", "adam", "adagrad", "rmsprop", "adadelta", "average"];
-    const SGD: usize = 0;
-    const MOMENTUM: usize = 1;
-    const NESTEROV: usize = 2;
-    const ADAM: usize = 3;
-    const ADAGRAD: usize = 4;
-    const RMSPROP: usize = 5;
-    const ADADELTA: usize = 6;
-    const AVERAGE: usize = 7;
+    pub const RULES: &[&str] =
+        &["sgd", "momentum", "nesterov", "adam", "adagrad", "rmsprop", "adadelta", "average", "nadam"];
+    pub(crate) const SGD: usize = 0;
+    pub(crate) const MOMENTUM: usize = 1;
+    pub(crate) const NESTEROV: usize = 2;
+    pub(crate) const ADAM: usize = 3;
+    pub(crate) const ADAGRAD: usize = 4;
+    pub(crate) const RMSPROP: usize = 5;
+    pub(crate) const ADADELTA: usize = 6;
+    pub(crate) const AVERAGE: usize = 7;
+    pub(crate) const NADAM: usize = 8;
 
     /// The gradient itself.
     pub fn sgd() -> Base {
-        Base { rule: Base::SGD, momentum: 0.9, second: 0.999, epsilon: 1e-8 }
+        Base {
+            rule: Base::SGD,
+            momentum: 0.9,
+            dampening: 0.0,
+            second: 0.999,
+            epsilon: 1e-8,
+            initial: 0.0,
+            amsgrad: false,
+            centred: false,
+            momentum_decay: 4e-3,
+        }
     }
 
-    /// β₁ = 0.9.
+    /// β₁ = 0.9, τ = 0.
     pub fn momentum() -> Base {
         Base { rule: Base::MOMENTUM, ..Base::sgd() }
     }
@@ -71,14 +100,14 @@ impl Base {
         Base { rule: Base::ADAM, ..Base::sgd() }
     }
 
-    /// ε = 1e-10.
+    /// ε = 1e-10, v₀ = 0.
     pub fn adagrad() -> Base {
         Base { rule: Base::ADAGRAD, epsilon: 1e-10, ..Base::sgd() }
     }
 
-    /// β₂ = 0.99, ε = 1e-8.
+    /// β₁ = 0, β₂ = 0.99, ε = 1e-8.
     pub fn rmsprop() -> Base {
-        Base { rule: Base::RMSPROP, second: 0.99, ..Base::sgd() }
+        Base { rule: Base::RMSPROP, momentum: 0.0, second: 0.99, ..Base::sgd() }
     }
 
     /// β₂ = 0.95, ε = 1e-6.
@@ -91,51 +120,78 @@ impl Base {
         Base { rule: Base::AVERAGE, ..Base::sgd() }
     }
 
-    pub(crate) fn check(&self) -> Result<()> {
-        if self.rule >= Base::RULES.len() {
-            return Err(Error::Option {
-                option: "rule",
-                value: self.rule as f64,
-                why: "an index of Base::RULES is wanted",
-            });
-        }
-        decay("momentum", self.momentum)?;
-        decay("second", self.second)?;
-        positive("epsilon", self.epsilon)
+    /// β = (0.9, 0.999), ε = 1e-8, ψ = 0.004.
+    pub fn nadam() -> Base {
+        Base { rule: Base::NADAM, ..Base::sgd() }
     }
 
-    /// Whether its first buffer is an average of gradients.
-    fn averages(&self) -> bool {
-        matches!(self.rule, Base::AVERAGE | Base::ADAM)
+    /// A rule with its constants.
+    fn of(rule: usize) -> Base {
+        let base = match rule {
+            Base::ADAGRAD => Base::adagrad(),
+            Base::RMSPROP => Base::rmsprop(),
+            Base::ADADELTA => Base::adadelta(),
+            _ => Base::sgd(),
+        };
+        Base { rule, ..base }
     }
 
-    /// Vectors that are kept from step to step.
-    fn buffers(&self) -> usize {
+    fn is(&self, rules: &[usize]) -> bool {
+        rules.contains(&self.rule)
+    }
+
+    /// Whether it divides by roots of squares.
+    pub(crate) fn adapts(&self) -> bool {
+        self.is(&[Base::ADAM, Base::NADAM, Base::ADAGRAD, Base::RMSPROP, Base::ADADELTA])
+    }
+
+    /// Whether β₁ is an average's of gradients.
+    pub(crate) fn has_momentum(&self) -> bool {
+        self.is(&[Base::MOMENTUM, Base::NESTEROV, Base::ADAM, Base::NADAM, Base::AVERAGE])
+    }
+
+    /// Whether its first buffer is an average of gradients, with weights that add up to 1 − β₁ᵗ.
+    pub(crate) fn averages(&self) -> bool {
+        self.is(&[Base::AVERAGE, Base::ADAM, Base::NADAM])
+    }
+
+    /// Vectors that are kept from step to step: what each of them may hold, and what it begins with.
+    pub(crate) fn buffers(&self) -> Vec<(Legal, f64)> {
+        let (any, squares) = ((Legal::Finite, 0.0), (Legal::NotNegative, 0.0));
+        let mut all = match self.rule {
+            Base::SGD => vec![],
+            Base::ADAM | Base::NADAM => vec![any, squares],
+            Base::ADADELTA => vec![squares, squares],
+            Base::ADAGRAD => vec![(Legal::NotNegative, self.initial)],
+            Base::RMSPROP => vec![squares],
+            _ => vec![any],
+        };
         match self.rule {
-            Base::SGD => 0,
-            Base::ADAM | Base::ADADELTA => 2,
-            _ => 1,
+            Base::ADAM if self.amsgrad => all.push(squares),
+            Base::RMSPROP => {
+                all.extend(self.centred.then_some(any));
+                all.extend((self.momentum > 0.0).then_some(any));
+            }
+            _ => {}
         }
+        all
     }
 
-    /// The direction, and new values of the buffers; `first` and `second` are the corrections 1/(1−β₁ᵗ) and 1/√(1−β₂ᵗ).
-    fn direct<'t>(
+    /// The direction, and new values of the buffers; of the scalars, see [`Base::scalars`].
+    pub(crate) fn direct<'t>(
         &self,
         g: Expr<'t>,
         kept: &[Expr<'t>],
-        [first, second]: [Expr<'t>; 2],
+        [first, second, third]: [Expr<'t>; 3],
         limits: Limits,
     ) -> (Expr<'t>, Vec<Expr<'t>>) {
         let (b1, b2, epsilon) = (self.momentum, self.second, self.epsilon.max(limits.least));
-        let g = match self.rule {
-            Base::ADAM | Base::ADAGRAD | Base::RMSPROP | Base::ADADELTA => between(g, limits.squared),
-            _ => g,
-        };
+        let g = if self.adapts() { between(g, limits.squared) } else { g };
         let within = |x| between(x, limits.added);
         let squares = |v: Expr<'t>| b2 * v + (1.0 - b2) * g * g;
         match (self.rule, kept) {
             (Base::MOMENTUM, &[m]) => {
-                let m = within(b1 * m + g);
+                let m = within(b1 * m + if self.dampening > 0.0 { first * g } else { g });
                 (m, vec![m])
             }
             (Base::NESTEROV, &[m]) => {
@@ -150,13 +206,35 @@ impl Base {
                 let (m, v) = (b1 * m + (1.0 - b1) * g, squares(v));
                 (m / (second * v.sqrt() + epsilon) * first, vec![m, v])
             }
+            (Base::ADAM, &[m, v, most]) => {
+                let (m, v) = (b1 * m + (1.0 - b1) * g, squares(v));
+                let most = most.less(v).select(v, most);
+                (m / (second * most.sqrt() + epsilon) * first, vec![m, v, most])
+            }
+            (Base::NADAM, &[m, v]) => {
+                let (m, v) = (b1 * m + (1.0 - b1) * g, squares(v));
+                ((first * m + third * g) / (second * v.sqrt() + epsilon), vec![m, v])
+            }
             (Base::ADAGRAD, &[v]) => {
                 let v = within(v + g * g);
                 (g / (v.sqrt() + epsilon), vec![v])
             }
-            (Base::RMSPROP, &[v]) => {
-                let v = squares(v);
-                (g / (v.sqrt() + epsilon), vec![v])
+            (Base::RMSPROP, [v, rest @ ..]) => {
+                let v = squares(*v);
+                let mut new = vec![v];
+                let mut spread = v;
+                if let (true, Some(&mean)) = (self.centred, rest.first()) {
+                    let mean = b2 * mean + (1.0 - b2) * g;
+                    new.push(mean);
+                    spread = v - mean * mean;
+                    spread = spread.less(0.0).select(0.0, spread);
+                }
+                let mut direction = g / (spread.sqrt() + epsilon);
+                if let (true, Some(&m)) = (self.momentum > 0.0, rest.last()) {
+                    direction = within(b1 * m + within(direction));
+                    new.push(direction);
+                }
+                (direction, new)
             }
             (Base::ADADELTA, &[v, u]) => {
                 let v = squares(v);
@@ -166,159 +244,71 @@ impl Base {
             _ => (g, Vec::new()),
         }
     }
+
+    /// The scalars of a step, counted from 1: 1/(1−β₁ᵗ) and 1/√(1−β₂ᵗ); of `momentum`, first, what is taken of the gradient; of `nadam`, first
+    /// and third, the factors of m and g, for which it knows the product of all μ up to this step.
+    pub(crate) fn scalars(&self, step: u64, product: f64) -> [f64; 3] {
+        let power = |decay: f64| 1.0 - decay.powf(step as f64);
+        let second = 1.0 / power(self.second).sqrt();
+        match self.rule {
+            Base::MOMENTUM => [if step == 1 { 1.0 } else { 1.0 - self.dampening }, second, 0.0],
+            Base::NADAM => {
+                let (now, next) = (self.weight(step), self.weight(step + 1));
+                [next / (1.0 - product * next), second, (1.0 - now) / (1.0 - product)]
+            }
+            _ => [1.0 / power(self.momentum), second, 0.0],
+        }
+    }
+
+    /// μ of `nadam` at a step, counted from 1.
+    pub(crate) fn weight(&self, step: u64) -> f64 {
+        self.momentum * (1.0 - 0.5 * 0.96f64.powf(step as f64 * self.momentum_decay))
+    }
 }
 
 impl Options for Base {
-    fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
-        see("rule", Field::Choice(&mut self.rule, Base::RULES));
-        see("momentum", Field::Number(&mut self.momentum));
-        see("second", Field::Number(&mut self.second));
-        see("epsilon", Field::Number(&mut self.epsilon));
-    }
-}
-
-/// What becomes of x, for the direction of g' = c·g + λ·x; what is not there is not computed.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Form {
-    /// x ← s · W g.
-    Direction,
-    /// x ← x + s · W g.
-    Step,
-    /// x ← k · x + s · W g', with c and λ.
-    Decayed,
-}
-
-/// The scalars of a [`Form`]: those that it has none of are not looked at.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Use {
-    /// k.
-    pub keep: f64,
-    /// s.
-    pub scale: f64,
-    /// c.
-    pub clip: f64,
-    /// λ.
-    pub decay: f64,
-}
-
-impl Use {
-    /// s alone.
-    pub fn scaled(scale: f64) -> Use {
-        Use { keep: 1.0, scale, clip: 1.0, decay: 0.0 }
-    }
-}
-
-/// A base direction at work: its buffers, and its rule as one pass over all vectors, with the first `K` of the sums ⟨g, x⟩ of the new
-/// x, ⟨m, x⟩ with the new average of gradients (which [`Worker::correction`] debiases; g if the direction keeps none), and ⟨x, x⟩.
-#[derive(Debug, Clone)]
-pub(crate) struct Worker<T, const K: usize = 0> {
-    base: Base,
-    steps: u64,
-    buffers: Vec<Vec<T>>,
-    rule: Rule<T, K>,
-}
-
-/// Scalars of a rule: those of [`Use`], and two corrections.
-const SCALARS: usize = 6;
-
-/// By the number of buffers.
-#[derive(Debug, Clone)]
-enum Rule<T, const K: usize> {
-    None(Vectors<T, 1, 1, SCALARS, K>),
-    One(Vectors<T, 2, 1, SCALARS, K>),
-    Two(Vectors<T, 3, 1, SCALARS, K>),
-}
-
-impl<T: Real, const K: usize> Worker<T, K> {
-    pub fn new(base: Base, form: Form, len: usize) -> Result<Worker<T, K>> {
-        base.check()?;
-        fn traced<T: Real, const M: usize, const K: usize>(
-            base: Base,
-            form: Form,
-        ) -> Result<Vectors<T, M, 1, SCALARS, K>> {
-            Vectors::summing(move |[keep, scale, clip, decay, first, second], changed: [Expr<'_>; M], [g]| {
-                let (x, kept) = (changed[0], &changed[1..]);
-                let g = if form == Form::Decayed { clip * g + decay * x } else { g };
-                let (direction, new) = base.direct(g, kept, [first, second], Limits::of::<T>());
-                let step = scale * direction;
-                let mut results = changed;
-                results[0] = match form {
-                    Form::Direction => step,
-                    Form::Step => x + step,
-                    Form::Decayed => keep * x + step,
-                };
-                results[1..].copy_from_slice(&new);
-                let mean = if base.averages() { new[0] } else { g };
-                (results, std::array::from_fn(|i| [g, mean, results[0]][i] * results[0]))
-            })
+    fn each(&mut self, see: &mut dyn FnMut(&'static str, &'static str, Field<'_>)) {
+        use Base as B;
+        let before = self.rule;
+        see("rule", "direction that the rate multiplies", Field::Choice(&mut self.rule, Base::RULES));
+        if self.rule != before {
+            // Another rule's constants are not this one's.
+            *self = Base::of(self.rule);
         }
-        let rule = match base.buffers() {
-            0 => Rule::None(traced(base, form)?),
-            1 => Rule::One(traced(base, form)?),
-            _ => Rule::Two(traced(base, form)?),
-        };
-        Ok(Worker { base, steps: 0, buffers: vec![vec![T::zero(); len]; base.buffers()], rule })
-    }
-
-    /// One step; g is finite.
-    pub fn run(&mut self, x: &mut [T], g: &[T], with: Use) -> Result<[f64; K]> {
-        let steps = self.steps + 1;
-        let power = |decay: f64| 1.0 - decay.powf(steps as f64);
-        let corrections = [1.0 / power(self.base.momentum), 1.0 / power(self.base.second).sqrt()];
-        let scalars = [with.keep, with.scale, with.clip, with.decay, corrections[0], corrections[1]];
-        let sums = match (&mut self.rule, &mut self.buffers[..]) {
-            (Rule::None(rule), _) => rule.run(scalars, [x], [g])?,
-            (Rule::One(rule), [a]) => rule.run(scalars, [x, a], [g])?,
-            (Rule::Two(rule), [a, b]) => rule.run(scalars, [x, a, b], [g])?,
-            _ => [0.0; K], // there are as many buffers as the rule was traced for
-        };
-        self.steps = steps;
-        Ok(sums)
-    }
-
-    /// What debiases the average of the gradients (of `average` and `adam`; 1 if none is kept).
-    pub fn correction(&self) -> f64 {
-        if self.base.averages() { 1.0 / (1.0 - self.base.momentum.powf(self.steps as f64)) } else { 1.0 }
-    }
-
-    /// Counts a step of the form `Direction`, scaled by 1, if its direction is g itself, and says whether it is: whoever has g need
-    /// not have it written once more. Else it does nothing.
-    pub fn run_plain(&mut self) -> bool {
-        let plain = self.base.rule == Base::SGD;
-        self.steps += u64::from(plain);
-        plain
-    }
-
-    /// Steps that were taken.
-    pub fn steps(&self) -> u64 {
-        self.steps
-    }
-
-    /// Writes the state.
-    pub fn save(&self, store: &mut Store) {
-        store.put("steps", &[self.steps as f64]);
-        for (index, buffer) in self.buffers.iter().enumerate() {
-            store.put(format!("buffer.{index}"), buffer);
+        if self.has_momentum() || self.is(&[B::RMSPROP]) {
+            let about = "β₁, by which the average of gradients (rmsprop: of steps) fades in a step";
+            see("momentum", about, Field::Number(&mut self.momentum, Legal::Decay));
         }
-    }
-
-    /// Reads a state; nothing is changed if it is none of this direction.
-    pub fn load(&mut self, store: &Store) -> Result<()> {
-        let steps = store.get::<f64>("steps", 1)?;
-        let buffers = (self.buffers.iter().enumerate())
-            .map(|(index, buffer)| store.get(&format!("buffer.{index}"), buffer.len()))
-            .collect::<osculate_engine::Result<Vec<Vec<T>>>>()?;
-        finite_state(steps.iter().all(|s| s.is_finite()) && buffers.iter().flatten().all(|x| x.is_finite()))?;
-        (self.steps, self.buffers) = (steps[0] as u64, buffers);
-        Ok(())
-    }
-}
-
-/// Refuses a state with numbers that are not finite.
-pub(crate) fn finite_state(is: bool) -> Result<()> {
-    if is {
-        Ok(())
-    } else {
-        Err(osculate_engine::Error::State("the state holds a number that is not finite".into()).into())
+        if self.is(&[B::MOMENTUM]) {
+            let about = "part of each gradient but the first that the momentum leaves out";
+            see("dampening", about, Field::Number(&mut self.dampening, Legal::Decay));
+        }
+        if self.is(&[B::ADAM, B::NADAM, B::RMSPROP, B::ADADELTA]) {
+            let about = "β₂, by which the average of squared gradients fades in a step";
+            see("second", about, Field::Number(&mut self.second, Legal::Decay));
+        }
+        if self.adapts() {
+            let about = "ε, added to the root that is divided by (adadelta: to what is under it)";
+            see("epsilon", about, Field::Number(&mut self.epsilon, Legal::NotNegative));
+        }
+        if self.is(&[B::ADAGRAD]) {
+            let about = "sum of squared gradients before the first";
+            see("initial", about, Field::Number(&mut self.initial, Legal::NotNegative));
+        }
+        if self.is(&[B::ADAM]) {
+            see(
+                "amsgrad",
+                "whether the largest average of squares there was is divided by",
+                Field::Flag(&mut self.amsgrad),
+            );
+        }
+        if self.is(&[B::RMSPROP]) {
+            let about = "whether the gradient's deviation is divided by instead of its root mean square";
+            see("centred", about, Field::Flag(&mut self.centred));
+        }
+        if self.is(&[B::NADAM]) {
+            let about = "ψ, by which the momentum approaches β₁";
+            see("momentum-decay", about, Field::Number(&mut self.momentum_decay, Legal::NotNegative));
+        }
     }
 }

@@ -15,7 +15,7 @@ pub enum Error {
         /// What was given.
         value: f64,
         /// What is wanted.
-        why: &'static str,
+        why: String,
     },
     /// A named option cannot be set so.
     #[error("option {name} = {text:?}: {why}")]
@@ -34,6 +34,14 @@ pub enum Error {
         want: usize,
         /// That of the vector.
         got: usize,
+    },
+    /// There is no room for so many parameters.
+    #[error("{len} parameters want {bytes} bytes for every vector that is kept of them: there is no such room")]
+    Memory {
+        /// Number of parameters.
+        len: usize,
+        /// Size of a vector of them.
+        bytes: u128,
     },
     /// The oracle has no answer to what an optimizer asks.
     #[error("this oracle does not know {what}: {instead}")]
@@ -70,32 +78,3 @@ impl std::fmt::Debug for Error {
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// Refuses an option that is not a positive number.
-pub(crate) fn positive(option: &'static str, value: f64) -> Result<()> {
-    if value > 0.0 && value.is_finite() {
-        return Ok(());
-    }
-    Err(Error::Option { option, value, why: "a positive number is wanted" })
-}
-
-/// Refuses an option that is not zero or a positive number.
-pub(crate) fn not_negative(option: &'static str, value: f64) -> Result<()> {
-    if value >= 0.0 && value.is_finite() {
-        return Ok(());
-    }
-    Err(Error::Option { option, value, why: "a finite number that is not negative is wanted" })
-}
-
-/// Refuses an option that is not finite.
-pub(crate) fn number(option: &'static str, value: f64) -> Result<()> {
-    if value.is_finite() { Ok(()) } else { Err(Error::Option { option, value, why: "a finite number is wanted" }) }
-}
-
-/// Refuses a decay outside [0, 1).
-pub(crate) fn decay(option: &'static str, value: f64) -> Result<()> {
-    if (0.0..1.0).contains(&value) {
-        return Ok(());
-    }
-    Err(Error::Option { option, value, why: "a number in [0, 1) is wanted" })
-}

@@ -12,11 +12,14 @@
 use osculate_engine::store::Store;
 use osculate_engine::{Real, dot};
 
-use crate::base::{Base, Form, Use, Worker};
-use crate::error::{not_negative, positive};
+use crate::base::Base;
 use crate::optimizer::{check_len, check_new};
-use crate::options::{self, Field, Options};
+use crate::options::{Field, Legal, Options};
 use crate::registry::Entry;
+use crate::schedule::Pace;
+use crate::state::{Kept, Reader, kept};
+use crate::vectors::filled;
+use crate::worker::{Form, Use, Worker};
 
 use crate::{Optimizer, Oracle, Report, Result, Schedule, Status};
 
@@ -61,13 +64,18 @@ impl Config {
 }
 
 impl Options for Config {
-    fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
-        see("rate", Field::Number(&mut self.rate));
+    fn each(&mut self, see: &mut dyn FnMut(&'static str, &'static str, Field<'_>)) {
+        see("rate", "learning rate", Field::Number(&mut self.rate, Legal::Positive));
         self.base.each(see);
         self.schedule.each(see);
-        see("weight-decay", Field::Number(&mut self.weight_decay));
-        see("decoupled", Field::Flag(&mut self.decoupled));
-        see("clip", Field::Maybe(&mut self.clip));
+        let about = "λ of a decay of all parameters";
+        see("weight-decay", about, Field::Number(&mut self.weight_decay, Legal::NotNegative));
+        if self.weight_decay > 0.0 {
+            let about = "whether the decay bypasses the direction (AdamW) instead of being added to the gradient";
+            see("decoupled", about, Field::Flag(&mut self.decoupled));
+        }
+        let about = "largest norm of the gradient: longer ones are shortened to it";
+        see("clip", about, Field::Maybe(&mut self.clip, Legal::Positive));
     }
 }
 
@@ -87,6 +95,7 @@ impl Options for Config {
 #[derive(Debug, Clone)]
 pub struct FirstOrder<T> {
     config: Config,
+    pace: Pace,
     gradient: Vec<T>,
     worker: Worker<T>,
 }
@@ -95,50 +104,60 @@ impl<T: Real> FirstOrder<T> {
     /// For `len` parameters.
     ///
     /// # Errors
-    /// Options out of range.
+    /// Options out of range; no room for so many parameters.
     pub fn new(len: usize, config: Config) -> Result<FirstOrder<T>> {
         check_new::<T>(len, &config)?;
-        positive("rate", config.rate)?;
-        config.schedule.check()?;
-        not_negative("weight-decay", config.weight_decay)?;
-        if let Some(clip) = config.clip {
-            positive("clip", clip)?;
-        }
         let plain = config.weight_decay == 0.0 && config.clip.is_none();
         let form = if plain { Form::Step } else { Form::Decayed };
-        Ok(FirstOrder { config, gradient: vec![T::zero(); len], worker: Worker::new(config.base, form, len)? })
+        Ok(FirstOrder {
+            pace: Pace::new(config.schedule),
+            gradient: filled(len, T::zero())?,
+            worker: Worker::new(config.base, form, len)?,
+            config,
+        })
     }
 }
 
 impl<T: Real> Optimizer<T> for FirstOrder<T> {
     fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
         check_len(self.gradient.len(), params.len())?;
-        let (loss, finite) = oracle.checked_gradient(params, &mut self.gradient)?;
+        let (loss, size) = oracle.checked_gradient(params, &mut self.gradient)?;
         let norm = self.config.clip.map(|clip| (clip, dot(&self.gradient, &self.gradient).sqrt()));
         let clip = norm.map_or(1.0, |(clip, norm)| if norm > clip { clip / norm } else { 1.0 });
         // A norm that overflows would stop everything silently.
-        if !finite || norm.is_some_and(|(_, norm)| !norm.is_finite()) {
-            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        if !size.is_finite() || norm.is_some_and(|(_, norm)| !norm.is_finite()) {
+            return Ok(Report::not_finite(loss));
         }
         let Config { weight_decay, decoupled, .. } = self.config;
-        let rate = self.config.rate * self.config.schedule.factor(self.worker.steps());
+        let steps = self.worker.steps();
+        let rate = self.config.rate * self.pace.factor(steps);
         let (shrink, decay) = if decoupled { (rate * weight_decay, 0.0) } else { (0.0, weight_decay) };
         let with = Use { keep: 1.0 - shrink, scale: -rate, clip, decay };
-        self.worker.run(params, &self.gradient, with)?;
+        if self.worker.run(params, &self.gradient, size, with)?.is_none() {
+            return Ok(Report::not_finite(loss));
+        }
+        self.pace.see(steps, loss);
         Ok(Report::new(Status::Stepped, loss, rate))
     }
 
-    fn save(&self) -> Store {
-        let mut store = Store::new("osculate.first_order");
-        options::save(&mut self.config.clone(), &mut store);
-        self.worker.save(&mut store);
-        store
+    kept!();
+}
+
+impl<T: Real> Kept for FirstOrder<T> {
+    const WHAT: &'static str = "osculate.first_order";
+
+    fn with_options<R>(&self, see: impl FnOnce(&mut dyn Options) -> R) -> R {
+        see(&mut self.config.clone())
     }
 
-    fn load(&mut self, state: &Store) -> Result<()> {
-        state.must_be("osculate.first_order")?;
-        options::check(&mut self.config.clone(), state)?;
-        self.worker.load(state)
+    fn write(&self, store: &mut Store) {
+        self.worker.write(store);
+        self.pace.write(store);
+    }
+
+    fn read(&mut self, state: &mut Reader<'_>) -> Result<()> {
+        self.worker.read(state)?;
+        self.pace.read(state)
     }
 }
 
@@ -153,6 +172,7 @@ pub(crate) fn entries<T: Real>() -> Vec<Entry<T>> {
         entry("nesterov", "Nesterov's momentum", Config::of(Base::nesterov(), 0.01)),
         entry("adam", "Adam", Config::of(Base::adam(), 1e-3)),
         entry("adamw", "Adam with decoupled weight decay", Config::adamw()),
+        entry("nadam", "Adam with Nesterov's momentum", Config::of(Base::nadam(), 2e-3)),
         entry("adagrad", "Adagrad", Config::of(Base::adagrad(), 0.01)),
         entry("rmsprop", "RMSprop", Config::of(Base::rmsprop(), 0.01)),
         entry("adadelta", "Adadelta", Config::of(Base::adadelta(), 1.0)),

@@ -9,12 +9,11 @@
 
 use osculate_engine::Real;
 
+use crate::Schedule;
 use crate::base::Base;
-use crate::error::{not_negative, positive};
-use crate::options::{Field, Options};
+use crate::options::{Field, Legal, Options};
 use crate::rated::{Rated, Rule, Seen};
 use crate::registry::Entry;
-use crate::{Result, Schedule};
 
 /// The rule, around any direction.
 ///
@@ -56,9 +55,10 @@ impl Hypergradient {
 }
 
 impl Options for Hypergradient {
-    fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
-        see("rate", Field::Number(&mut self.rate));
-        see("growth", Field::Number(&mut self.growth));
+    fn each(&mut self, see: &mut dyn FnMut(&'static str, &'static str, Field<'_>)) {
+        see("rate", "first learning rate", Field::Number(&mut self.rate, Legal::Positive));
+        let about = "κ, the rate at which the learning rate descends its gradient";
+        see("growth", about, Field::Number(&mut self.growth, Legal::NotNegative));
         self.base.each(see);
         self.schedule.each(see);
     }
@@ -66,6 +66,7 @@ impl Options for Hypergradient {
 
 impl Rule for Hypergradient {
     const WHAT: &'static str = "osculate.hypergradient";
+    const STARTS: &'static [&'static str] = &["rate"];
 
     fn base(&self) -> Base {
         self.base
@@ -73,11 +74,6 @@ impl Rule for Hypergradient {
 
     fn schedule(&self) -> Schedule {
         self.schedule
-    }
-
-    fn check(&self) -> Result<()> {
-        positive("rate", self.rate)?;
-        not_negative("growth", self.growth)
     }
 
     fn start(&self) -> Vec<f64> {

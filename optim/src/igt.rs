@@ -12,15 +12,17 @@
 //! negative in early steps where c < ½, is 0 there.
 
 use osculate_engine::store::Store;
-use osculate_engine::{Real, finite};
+use osculate_engine::{Real, Size};
 
-use crate::base::{Base, Form, Use, Worker, finite_state};
-use crate::error::positive;
+use crate::base::Base;
 use crate::optimizer::{check_len, check_new};
-use crate::options::{self, Field, Options};
+use crate::options::{Field, Legal, Options};
 use crate::registry::Entry;
-use crate::vectors::{Limits, Vectors, between};
-use crate::{Error, Optimizer, Oracle, Report, Result, Schedule, Status};
+use crate::schedule::Pace;
+use crate::state::{Kept, Reader, kept};
+use crate::vectors::{Limits, Vectors, between, filled};
+use crate::worker::{Form, Use, Worker};
+use crate::{Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`Igt`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,12 +62,16 @@ impl Config {
 }
 
 impl Options for Config {
-    fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
-        see("rate", Field::Number(&mut self.rate));
+    fn each(&mut self, see: &mut dyn FnMut(&'static str, &'static str, Field<'_>)) {
+        see("rate", "learning rate", Field::Number(&mut self.rate, Legal::Positive));
         self.base.each(see);
         self.schedule.each(see);
-        see("delta", Field::Number(&mut self.delta));
-        see("tail", Field::Maybe(&mut self.tail));
+        if self.tail.is_none() {
+            let about = "δ of γ = t/(t + δ): how soon past gradients weigh more than new ones";
+            see("delta", about, Field::Number(&mut self.delta, Legal::Positive));
+        }
+        let about = "c of an anytime tail average over the last part c of all steps, instead of δ";
+        see("tail", about, Field::Maybe(&mut self.tail, Legal::Part));
     }
 }
 
@@ -84,9 +90,11 @@ impl Options for Config {
 #[derive(Debug, Clone)]
 pub struct Igt<T> {
     config: Config,
+    pace: Pace,
     gradient: Vec<T>,
-    /// v.
+    /// v, and how large gradients in it were.
     average: Vec<T>,
+    size: Size,
     /// θ₋.
     before: Vec<T>,
     shifted: Vec<T>,
@@ -104,19 +112,15 @@ impl<T: Real> Igt<T> {
     /// Options out of range.
     pub fn new(len: usize, config: Config) -> Result<Igt<T>> {
         check_new::<T>(len, &config)?;
-        positive("rate", config.rate)?;
-        positive("delta", config.delta)?;
-        config.schedule.check()?;
-        if let Some(value) = config.tail.filter(|c| !(*c > 0.0 && *c <= 1.0)) {
-            return Err(Error::Option { option: "tail", value, why: "a number in (0, 1] is wanted" });
-        }
-        let zeros = || vec![T::zero(); len];
+        let zeros = || filled(len, T::zero());
         let limits = Limits::of::<T>();
         Ok(Igt {
-            gradient: zeros(),
-            average: zeros(),
-            before: zeros(),
-            shifted: zeros(),
+            pace: Pace::new(config.schedule),
+            gradient: zeros()?,
+            average: zeros()?,
+            size: Size::Moderate,
+            before: zeros()?,
+            shifted: zeros()?,
             worker: Worker::new(config.base, Form::Step, len)?,
             shift: Vectors::new(|[factor], [_], [x, before]| [x + factor * (x - before)])?,
             // A mean of what is finite is, but for its last digit.
@@ -133,37 +137,48 @@ impl<T: Real> Optimizer<T> for Igt<T> {
         let weight = self.config.weight(steps);
         let factor = if steps == 0 { 0.0 } else { weight / (1.0 - weight) };
         self.shift.run([factor], [&mut self.shifted], [params, &self.before])?;
-        let (loss, known) = oracle.checked_gradient(&self.shifted, &mut self.gradient)?;
-        if !known {
-            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        let (loss, size) = oracle.checked_gradient(&self.shifted, &mut self.gradient)?;
+        if !size.is_finite() {
+            return Ok(Report::not_finite(loss));
         }
         let changed = [&mut self.gradient[..], &mut self.shifted];
         self.mix.run([weight, 1.0 - weight], changed, [&self.average, params])?;
-        let rate = self.config.rate * self.config.schedule.factor(steps);
-        self.worker.run(params, &self.gradient, Use::scaled(-rate))?;
+        let rate = self.config.rate * self.pace.factor(steps);
+        // An average of moderate vectors is moderate, of others at least finite.
+        let size = size.max(self.size);
+        if self.worker.run(params, &self.gradient, size, Use::scaled(-rate))?.is_none() {
+            return Ok(Report::not_finite(loss));
+        }
+        self.size = size;
+        self.pace.see(steps, loss);
         std::mem::swap(&mut self.average, &mut self.gradient);
         std::mem::swap(&mut self.before, &mut self.shifted);
         Ok(Report { gain: Some(1.0 - weight), ..Report::new(Status::Stepped, loss, rate) })
     }
 
-    fn save(&self) -> Store {
-        let mut store = Store::new("osculate.igt");
-        options::save(&mut self.config.clone(), &mut store);
-        store.put("average", &self.average);
-        store.put("before", &self.before);
-        self.worker.save(&mut store);
-        store
+    kept!();
+}
+
+impl<T: Real> Kept for Igt<T> {
+    const WHAT: &'static str = "osculate.igt";
+
+    fn with_options<R>(&self, see: impl FnOnce(&mut dyn Options) -> R) -> R {
+        see(&mut self.config.clone())
     }
 
-    fn load(&mut self, state: &Store) -> Result<()> {
-        state.must_be("osculate.igt")?;
-        options::check(&mut self.config.clone(), state)?;
-        let (average, before): (Vec<T>, Vec<T>) =
-            (state.get("average", self.average.len())?, state.get("before", self.before.len())?);
-        finite_state(finite(&average) && finite(&before))?;
-        self.worker.load(state)?;
-        (self.average, self.before) = (average, before);
-        Ok(())
+    fn write(&self, store: &mut Store) {
+        store.put("average", &self.average);
+        store.put("before", &self.before);
+        self.worker.write(store);
+        self.pace.write(store);
+    }
+
+    fn read(&mut self, state: &mut Reader<'_>) -> Result<()> {
+        self.average = state.vector("average", self.average.len(), Legal::Finite)?;
+        self.size = Size::of(&self.average);
+        self.before = state.vector("before", self.before.len(), Legal::Finite)?;
+        self.worker.read(state)?;
+        self.pace.read(state)
     }
 }
 

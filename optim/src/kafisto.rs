@@ -17,22 +17,25 @@
 //! L_min = (1 − η)L, and so are its [schedules](Schedule); for losses without a bound, `below` puts L_min that far below L.
 //!
 //! Deviations: K is formed with the predicted covariance (Table 1 has the old one); R starts at 1 and is updated before it is used, as in
-//! the authors' code; x̄ starts at x₀ and qx has the square of the norm, as in the paper — `koala_compat` has what the code does instead:
-//! x̄ from 0 and after the step, the norm without its square, a moving average of qx from 0.01, and, of Vanilla, steps along the gradient
-//! without its weight decay (S and the loss have it). With momentum steps decay, as they do without `koala_compat`. An array whose gradient is shorter
-//! than 1e-9 is left alone.
+//! the authors' code; x̄ starts at x₀ and qx has the square of the norm, as in the paper. An array whose gradient is shorter than 1e-9 is left
+//! alone.
+//!
+//! `koala_compat` does instead what the code does: it goes by layers; x̄ starts at 0 and follows x after the step, and qx is a moving
+//! average, from `position_noise`, of the norm without its square; an array whose gradient without its weight decay is shorter than
+//! 1e-9 is left out wholly (it does not decay, its x̄ does not follow, it has no part in h); Vanilla steps along the gradient without its
+//! weight decay (S and the loss have it). Where all arrays are left out, the code fails: here the covariance stays as predicted.
 
 use std::ops::Range;
 
 use osculate_engine::store::Store;
-use osculate_engine::{Expr, Real, Request, dot, finite};
+use osculate_engine::{Expr, Real, Request, dot, finite, largest};
 
-use crate::base::finite_state;
-use crate::error::{decay, not_negative, number, positive};
-use crate::optimizer::{check_len, check_new};
-use crate::options::{self, Field, Options};
+use crate::optimizer::{check_len, check_new, tried};
+use crate::options::{Field, Legal, Options};
 use crate::registry::Entry;
-use crate::vectors::Vectors;
+use crate::schedule::Pace;
+use crate::state::{Kept, Reader, kept, whole};
+use crate::vectors::{Limits, Vectors, filled};
 use crate::{Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`Kafisto`].
@@ -44,7 +47,7 @@ pub struct Config {
     pub alpha: f64,
     /// First variances of position and momentum, σ₀².
     pub variance: f64,
-    /// qx, unless it adapts.
+    /// qx; if it adapts, where it starts with `koala_compat`.
     pub position_noise: f64,
     /// qp.
     pub momentum_noise: f64,
@@ -64,7 +67,7 @@ pub struct Config {
     pub below: Option<f64>,
     /// Whether a loss below L_min counts as L_min; else it is stepped away from.
     pub clamp: bool,
-    /// Whether every parameter array has an innovation of its own.
+    /// Whether every parameter array has an innovation of its own, as with `koala_compat` it has.
     pub by_layer: bool,
     /// λ of ½λ‖w‖², added to every array's loss and gradient.
     pub weight_decay: f64,
@@ -102,23 +105,45 @@ impl Config {
 }
 
 impl Options for Config {
-    fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
-        see("dynamics", Field::Flag(&mut self.dynamics));
-        see("alpha", Field::Number(&mut self.alpha));
-        see("variance", Field::Number(&mut self.variance));
-        see("position-noise", Field::Number(&mut self.position_noise));
-        see("momentum-noise", Field::Number(&mut self.momentum_noise));
-        see("adaptive-position-noise", Field::Flag(&mut self.adaptive_position_noise));
-        see("loss-noise", Field::Number(&mut self.loss_noise));
-        see("adaptive-loss-noise", Field::Flag(&mut self.adaptive_loss_noise));
-        see("rate", Field::Number(&mut self.rate));
+    fn each(&mut self, see: &mut dyn FnMut(&'static str, &'static str, Field<'_>)) {
+        let about = "whether the filter has a momentum (Kalman Dynamics)";
+        see("dynamics", about, Field::Flag(&mut self.dynamics));
+        if self.dynamics {
+            see("alpha", "α, by which the momentum fades in a step", Field::Number(&mut self.alpha, Legal::Decay));
+        }
+        let about = "σ₀², first variance of position and momentum";
+        see("variance", about, Field::Number(&mut self.variance, Legal::Positive));
+        let about = "whether qx follows how far the position moves";
+        see("adaptive-position-noise", about, Field::Flag(&mut self.adaptive_position_noise));
+        if !self.adaptive_position_noise || self.koala_compat {
+            let about = "qx, the variance by which the position moves in a step (first, if it adapts)";
+            see("position-noise", about, Field::Number(&mut self.position_noise, Legal::NotNegative));
+        }
+        if self.dynamics {
+            let about = "qp, the variance by which the momentum moves in a step";
+            see("momentum-noise", about, Field::Number(&mut self.momentum_noise, Legal::NotNegative));
+        }
+        let about = "R, the variance of the loss (first, if it adapts)";
+        see("loss-noise", about, Field::Number(&mut self.loss_noise, Legal::Positive));
+        let about = "whether R follows the examples' losses";
+        see("adaptive-loss-noise", about, Field::Flag(&mut self.adaptive_loss_noise));
+        see("rate", "η, by which gains are multiplied", Field::Number(&mut self.rate, Legal::Positive));
         self.schedule.each(see);
-        see("least-loss", Field::Number(&mut self.least_loss));
-        see("below", Field::Maybe(&mut self.below));
-        see("clamp", Field::Flag(&mut self.clamp));
-        see("by-layer", Field::Flag(&mut self.by_layer));
-        see("weight-decay", Field::Number(&mut self.weight_decay));
-        see("koala-compat", Field::Flag(&mut self.koala_compat));
+        let about = "target this far below the loss, instead of a least one, for losses without a bound";
+        see("below", about, Field::Maybe(&mut self.below, Legal::Positive));
+        if self.below.is_none() {
+            see("least-loss", "L_min, the target", Field::Number(&mut self.least_loss, Legal::Finite));
+            let about = "whether a loss below the target counts as the target, instead of being stepped away from";
+            see("clamp", about, Field::Flag(&mut self.clamp));
+        }
+        let about = "whether to do as the authors' code does, which goes by layers";
+        see("koala-compat", about, Field::Flag(&mut self.koala_compat));
+        if !self.koala_compat {
+            let about = "whether every parameter array has an innovation of its own";
+            see("by-layer", about, Field::Flag(&mut self.by_layer));
+        }
+        let about = "λ of ½λ‖w‖², added to every array's loss and gradient";
+        see("weight-decay", about, Field::Number(&mut self.weight_decay, Legal::NotNegative));
     }
 }
 
@@ -163,10 +188,12 @@ const NONE: f64 = 1e-18;
 #[derive(Debug, Clone)]
 pub struct Kafisto<T> {
     config: Config,
+    pace: Pace,
     steps: u64,
     filter: Filter,
-    /// p; empty for the vanilla filter.
+    /// p, empty for the vanilla filter, and a bound of it.
     momentum: Vec<T>,
+    most: f64,
     /// x̄; empty if qx does not adapt.
     average: Vec<T>,
     len: usize,
@@ -191,6 +218,10 @@ struct Block<T> {
     /// G, and e with the array's own decay.
     squared: f64,
     residual: f64,
+    /// Whether it has a gradient to step along.
+    alive: bool,
+    /// A bound of its gradient, with its decay.
+    most: f64,
 }
 
 /// x and p, and the x̄ that follows x, from the gradient's sum: scalars 1/n, λ, α, the factors of the gradient in both, and how much
@@ -217,29 +248,16 @@ impl<T: Real> Kafisto<T> {
     /// Options out of range.
     pub fn new(len: usize, config: Config) -> Result<Kafisto<T>> {
         check_new::<T>(len, &config)?;
-        decay("alpha", config.alpha)?;
-        for (option, value) in [("variance", config.variance), ("loss-noise", config.loss_noise), ("rate", config.rate)]
-        {
-            positive(option, value)?;
-        }
-        for (option, value) in [
-            ("position-noise", config.position_noise),
-            ("momentum-noise", config.momentum_noise),
-            ("weight-decay", config.weight_decay),
-        ] {
-            not_negative(option, value)?;
-        }
-        number("least-loss", config.least_loss)?;
-        number("below", config.below.unwrap_or(0.0))?;
-        config.schedule.check()?;
-        let zeros = |is: bool| vec![T::zero(); if is { len } else { 0 }];
+        let zeros = |is: bool| filled(if is { len } else { 0 }, T::zero());
         Ok(Kafisto {
+            pace: Pace::new(config.schedule),
             steps: 0,
             filter: Filter::default(),
-            momentum: zeros(config.dynamics),
-            average: zeros(config.adaptive_position_noise),
+            momentum: zeros(config.dynamics)?,
+            most: 0.0,
+            average: zeros(config.adaptive_position_noise)?,
             len,
-            position: zeros(config.dynamics),
+            position: zeros(config.dynamics)?,
             blocks: Vec::new(),
             add: Vectors::new(|[], [_], [x, p]| [x + p])?,
             distance: Vectors::summing(|[], [], [x, mean]| ([], [(x - mean) * (x - mean)]))?,
@@ -262,7 +280,7 @@ impl<T: Real> Kafisto<T> {
     /// The arrays that have innovations of their own.
     fn find_blocks(&mut self, oracle: &dyn Oracle<T>) -> Result<()> {
         check_len(self.len, oracle.layout().len())?;
-        let ranges: Vec<Range<usize>> = match self.config.by_layer {
+        let ranges: Vec<Range<usize>> = match self.config.by_layer || self.config.koala_compat {
             true => oracle.layout().segments().iter().map(|segment| segment.range()).collect(),
             false => std::iter::once(0..self.len).collect(),
         };
@@ -278,7 +296,7 @@ impl<T: Real> Kafisto<T> {
                     [x, p, follows]
                 })?),
             };
-            self.blocks.push(Block { range, update, squared: 0.0, residual: 0.0 });
+            self.blocks.push(Block { range, update, squared: 0.0, residual: 0.0, alive: false, most: 0.0 });
         }
         Ok(())
     }
@@ -300,26 +318,34 @@ impl<T: Real> Kafisto<T> {
         if !self.config.koala_compat {
             return DECAY * DECAY * squared / len;
         }
-        let before = if self.steps == 0 { 0.01 } else { self.filter.position_noise };
+        let before = if self.steps == 0 { self.config.position_noise } else { self.filter.position_noise };
         DECAY * before + (1.0 - DECAY) * squared.sqrt() / len
     }
 }
 
-impl<T: Real> Optimizer<T> for Kafisto<T> {
-    fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
-        check_len(self.len, params.len())?;
-        let Config { alpha, weight_decay, momentum_noise, .. } = self.config;
-        if self.blocks.is_empty() {
-            self.find_blocks(oracle)?;
-        }
-        let first = self.steps == 0;
-        let [sx, sc, sp] = match (first, self.config.dynamics) {
-            (false, _) => self.filter.covariance,
-            (true, true) => [self.config.variance, 0.0, self.config.variance],
-            (true, false) => [self.config.variance, 0.0, 0.0],
+/// What a step goes by, once the minibatch was looked at.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    loss: f64,
+    /// n.
+    count: f64,
+    /// η.
+    rate: f64,
+    /// R and qx.
+    noise: [f64; 2],
+    predicted: [f64; 3],
+}
+
+impl<T: Real> Kafisto<T> {
+    /// Covariances as predicted, with qx.
+    fn predict(&mut self, params: &[T]) -> Result<([f64; 3], f64)> {
+        let Config { alpha, variance, momentum_noise, dynamics, adaptive_position_noise: adaptive, .. } = self.config;
+        let [sx, sc, sp] = match (self.steps, dynamics) {
+            (0, true) => [variance, 0.0, variance],
+            (0, false) => [variance, 0.0, 0.0],
+            _ => self.filter.covariance,
         };
-        let adaptive = self.config.adaptive_position_noise;
-        let [squared] = match (self.config.dynamics, adaptive) {
+        let [squared] = match (dynamics, adaptive) {
             (true, true) => self.predict.run([], [&mut self.position], [params, &self.momentum, &self.average])?,
             (true, false) => {
                 self.add.run([], [&mut self.position], [params, &self.momentum])?;
@@ -328,122 +354,183 @@ impl<T: Real> Optimizer<T> for Kafisto<T> {
             (false, true) => self.distance.run([], [], [params, &self.average])?,
             (false, false) => [0.0],
         };
-        let position = if self.config.dynamics { &self.position[..] } else { &*params };
         let qx = self.position_noise(squared);
-        let predicted @ [px, pc, _] = match self.config.dynamics {
+        let predicted = match dynamics {
             true => [sx + 2.0 * sc + sp + qx, alpha * (sc + sp), alpha * alpha * sp + momentum_noise],
             false => [sx + qx, 0.0, 0.0],
         };
-        let n = oracle.count() as f64;
-        let moments = oracle.moments(position, None, Request::gradient().means())?;
-        let loss = moments.loss();
-        let g = &moments.gradient()?.sum;
-        let least = self.config.below.map_or(self.config.least_loss, |below| loss - below);
-        let squares: f64 = moments.losses().iter().map(|l| (l - least).powi(2)).sum();
-        let start = if first { self.config.loss_noise } else { self.filter.loss_noise };
-        let noise = match self.config.adaptive_loss_noise {
-            true => DECAY * start + (1.0 - DECAY) * squares / n,
-            false => start,
-        };
-        if !(loss.is_finite() && noise.is_finite() && predicted.iter().all(|x| x.is_finite())) {
-            return Ok(Report::new(Status::NonFinite, loss, 0.0));
-        }
-        let (mut most, mut innovation) = (0.0f64, noise);
+        Ok((predicted, qx))
+    }
+
+    /// Looks at every array's gradient, whose sum over the examples is given; `false` if one is not finite.
+    fn look(&mut self, sum: &[T], params: &[T], residual: f64, n: f64) -> bool {
+        let Config { weight_decay, clamp, below, koala_compat, dynamics, .. } = self.config;
+        let position = if dynamics { &self.position[..] } else { params };
         for block in &mut self.blocks {
-            let (g, w) = (&g[block.range.clone()], &position[block.range.clone()]);
-            let mut residual = loss - least;
-            block.squared = dot(g, g) / (n * n);
+            let (g, w) = (&sum[block.range.clone()], &position[block.range.clone()]);
+            let raw = dot(g, g) / (n * n);
+            (block.squared, block.residual, block.most) = (raw, residual, raw.sqrt());
             if weight_decay > 0.0 {
                 let weights = dot(w, w);
                 block.squared += weight_decay * (2.0 * dot(g, w) / n + weight_decay * weights);
-                residual += 0.5 * weight_decay * weights;
+                block.residual += 0.5 * weight_decay * weights;
+                block.most += weight_decay * weights.sqrt();
             }
-            block.residual = if self.config.clamp { residual.max(0.0) } else { residual };
+            if clamp && below.is_none() {
+                block.residual = block.residual.max(0.0);
+            }
             // It is not where the gradient is not.
             if !block.squared.is_finite() {
-                return Ok(Report::new(Status::NonFinite, loss, 0.0));
+                return false;
             }
-            if block.squared >= NONE {
-                let s = px * block.squared + noise;
-                most = most.max(block.squared / s);
-                innovation = innovation.max(s);
-            }
+            block.alive = if koala_compat { raw } else { block.squared } >= NONE;
         }
+        true
+    }
 
-        let rate = self.config.rate * self.config.schedule.factor(self.steps);
-        let undecayed = self.config.koala_compat && !self.config.dynamics;
-        let mut step = 0.0f64;
+    /// The update, of arrays that were looked at.
+    fn update(&mut self, params: &mut [T], sum: &[T], seen: Seen) -> Result<Report> {
+        let Config { alpha, weight_decay, dynamics, koala_compat, adaptive_position_noise, .. } = self.config;
+        let (Seen { count: n, predicted, .. }, [noise, qx]) = (seen, seen.noise);
+        let [px, pc, pp] = predicted;
+        let (mut most, mut innovation, mut step) = (0.0f64, noise, 0.0f64);
         // At first it is where x is.
-        let mut nearer = 1.0 - DECAY;
-        if self.follows() && first {
+        let nearer = if self.steps == 0 { 0.0 } else { 1.0 - DECAY };
+        if self.follows() && self.steps == 0 {
             self.average.copy_from_slice(params);
-            nearer = 0.0;
         }
-        if self.follows() && !self.config.dynamics {
+        if self.follows() && !dynamics {
             self.follow.run([nearer], [&mut self.average], [params])?;
         }
         for block in &mut self.blocks {
             let range = block.range.clone();
-            let factor = match block.squared >= NONE {
-                true => -rate * block.residual / (px * block.squared + noise),
-                false => 0.0,
-            };
+            let s = px * block.squared + noise;
+            let factor = if block.alive { -seen.rate * block.residual / s } else { 0.0 };
+            if block.alive {
+                most = most.max(block.squared / s);
+                innovation = innovation.max(s);
+            }
             step = step.max((factor * px).abs());
-            let decay = if undecayed { 0.0 } else { weight_decay };
+            let decay = if koala_compat && !dynamics { 0.0 } else { weight_decay };
             let scalars = [1.0 / n, decay, alpha, factor * px, factor * pc, nearer];
-            let (x, g) = (&mut params[range.clone()], &g[range.clone()]);
+            let (x, g) = (&mut params[range.clone()], &sum[range.clone()]);
             match &mut block.update {
                 Update::Vanilla(update) => update.run(scalars, [x], [g])?,
-                Update::Dynamics(update) => update.run(scalars, [x, &mut self.momentum[range]], [g])?,
+                Update::Dynamics(update) => update.run(scalars, [x, &mut self.momentum[range.clone()]], [g])?,
                 Update::Following(update) => {
-                    let (p, mean) = (&mut self.momentum[range.clone()], &mut self.average[range]);
+                    let (p, mean) = (&mut self.momentum[range.clone()], &mut self.average[range.clone()]);
                     update.run(scalars, [x, p, mean], [g])?
                 }
             };
+            if koala_compat && adaptive_position_noise && block.alive {
+                self.follow.run([1.0 - DECAY], [&mut self.average[range.clone()]], [&params[range]])?;
+            }
         }
-        if adaptive && self.config.koala_compat {
-            self.follow.run([1.0 - DECAY], [&mut self.average], [params])?;
-        }
-        let [px, pc, pp] = predicted;
+        // A covariance is one after rounding, too.
+        let [sx, sp] = [px - most * px * px, pp - most * pc * pc].map(|variance| variance.max(0.0));
+        let bound = 0.5 * (sx + sp);
         self.filter = Filter {
-            covariance: [px - most * px * px, pc - most * px * pc, pp - most * pc * pc],
+            covariance: [sx, (pc - most * px * pc).clamp(-bound, bound), sp],
             predicted,
             loss_noise: noise,
             position_noise: qx,
             innovation,
         };
+        self.pace.see(self.steps, seen.loss);
         self.steps += 1;
-        Ok(Report { gain: Some(most * px), ..Report::new(Status::Stepped, loss, step) })
+        Ok(Report { gain: Some((most * px).min(1.0)), ..Report::new(Status::Stepped, seen.loss, step) })
     }
 
-    fn save(&self) -> Store {
-        let mut store = Store::new("osculate.kafisto");
-        options::save(&mut self.config.clone(), &mut store);
+    /// A bound of the momentum after an update, if that is known not to leave the type's numbers.
+    fn bounded(&self, seen: Seen) -> Option<f64> {
+        let ([px, pc, _], [noise, _], limits) = (seen.predicted, seen.noise, Limits::of::<T>());
+        let (mut step, mut kick) = (0.0f64, 0.0f64);
+        for block in self.blocks.iter().filter(|block| block.alive) {
+            let factor = (seen.rate * block.residual / (px * block.squared + noise)).abs() * block.most;
+            (step, kick) = (step.max(factor * px.abs()), kick.max(factor * pc.abs()));
+        }
+        let most = self.config.alpha * self.most + kick;
+        let fits = 2.0 * (self.most + step) < limits.step && most < limits.added[1];
+        fits.then_some(most)
+    }
+}
+
+impl<T: Real> Optimizer<T> for Kafisto<T> {
+    fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
+        check_len(self.len, params.len())?;
+        if self.blocks.is_empty() {
+            self.find_blocks(oracle)?;
+        }
+        let (predicted, qx) = self.predict(params)?;
+        let position = if self.config.dynamics { &self.position[..] } else { &*params };
+        let n = oracle.count() as f64;
+        let moments = oracle.moments(position, None, Request::gradient().means())?;
+        let loss = moments.loss();
+        let sum = &moments.gradient()?.sum;
+        let least = self.config.below.map_or(self.config.least_loss, |below| loss - below);
+        let squares: f64 = moments.losses().iter().map(|l| (l - least).powi(2)).sum();
+        let start = if self.steps == 0 { self.config.loss_noise } else { self.filter.loss_noise };
+        let noise = match self.config.adaptive_loss_noise {
+            true => DECAY * start + (1.0 - DECAY) * squares / n,
+            false => start,
+        };
+        let known = loss.is_finite() && noise.is_finite() && predicted.iter().all(|x| x.is_finite());
+        if !known || !self.look(sum, params, loss - least, n) {
+            return Ok(Report::not_finite(loss));
+        }
+        let rate = self.config.rate * self.pace.factor(self.steps);
+        let seen = Seen { loss, count: n, rate, noise: [noise, qx], predicted };
+        let mut bounded = self.bounded(seen);
+        if bounded.is_none() {
+            self.most = largest(&self.momentum);
+            bounded = self.bounded(seen);
+        }
+        let kept = |this: &Kafisto<T>| {
+            let numbers = this.filter.covariance.iter().all(|x| x.is_finite());
+            numbers && finite(&this.momentum) && finite(&this.average)
+        };
+        let report = tried(self, params, bounded.is_some(), |this, params| this.update(params, sum, seen), kept)?;
+        if report.status == Status::Stepped {
+            self.most = bounded.unwrap_or(f64::INFINITY); // to be measured
+        }
+        Ok(report)
+    }
+
+    kept!();
+}
+
+impl<T: Real> Kept for Kafisto<T> {
+    const WHAT: &'static str = "osculate.kafisto";
+
+    fn with_options<X>(&self, see: impl FnOnce(&mut dyn Options) -> X) -> X {
+        see(&mut self.config.clone())
+    }
+
+    fn write(&self, store: &mut Store) {
         let Filter { covariance, predicted, loss_noise, position_noise, innovation } = self.filter;
-        let scalars = [[self.steps as f64, loss_noise, position_noise], covariance, predicted, [innovation, 0.0, 0.0]];
-        store.put("scalars", scalars.as_flattened());
+        store.put("scalars", &[self.steps as f64, loss_noise, position_noise, innovation]);
+        store.put("covariance", &covariance);
+        store.put("predicted", &predicted);
         store.put("momentum", &self.momentum);
         store.put("average", &self.average);
-        store
+        self.pace.write(store);
     }
 
-    fn load(&mut self, state: &Store) -> Result<()> {
-        state.must_be("osculate.kafisto")?;
-        options::check(&mut self.config.clone(), state)?;
-        let scalars = state.get::<f64>("scalars", 12)?;
-        let momentum: Vec<T> = state.get("momentum", self.momentum.len())?;
-        let average: Vec<T> = state.get("average", self.average.len())?;
-        finite_state(scalars.iter().all(|x| x.is_finite()) && finite(&momentum) && finite(&average))?;
-        let three = |at: usize| [scalars[at], scalars[at + 1], scalars[at + 2]];
-        self.filter = Filter {
-            covariance: three(3),
-            predicted: three(6),
-            loss_noise: scalars[1],
-            position_noise: scalars[2],
-            innovation: scalars[9],
-        };
-        (self.steps, self.momentum, self.average) = (scalars[0] as u64, momentum, average);
-        Ok(())
+    fn read(&mut self, state: &mut Reader<'_>) -> Result<()> {
+        let [steps, loss_noise, position_noise, innovation] = state.numbers("scalars", [Legal::NotNegative; 4])?;
+        self.steps = whole("scalars", steps)?;
+        let variances = [Legal::NotNegative, Legal::Finite, Legal::NotNegative];
+        let covariance @ [sx, sc, sp] = state.numbers("covariance", variances)?;
+        if sc.abs() > 0.5 * (sx + sp) {
+            let why = "the state's \"covariance\" is none: its second element is larger than the mean of the others";
+            return Err(osculate_engine::Error::State(why.into()).into());
+        }
+        let predicted = state.numbers("predicted", variances)?;
+        self.filter = Filter { covariance, predicted, loss_noise, position_noise, innovation };
+        self.momentum = state.vector("momentum", self.momentum.len(), Legal::Finite)?;
+        self.average = state.vector("average", self.average.len(), Legal::Finite)?;
+        self.most = largest(&self.momentum);
+        self.pace.read(state)
     }
 }
 

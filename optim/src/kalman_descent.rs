@@ -12,14 +12,14 @@
 //! gain and is not kept. Defaults: η = 0.1; the paper's Q = 0.01, R = 2, P = 0.01.
 
 use osculate_engine::store::Store;
-use osculate_engine::{Real, finite};
+use osculate_engine::{Real, Size, finite, largest};
 
-use crate::base::finite_state;
-use crate::error::{not_negative, positive};
-use crate::optimizer::{check_len, check_new};
-use crate::options::{self, Field, Options};
+use crate::optimizer::{check_len, check_new, tried};
+use crate::options::{Field, Legal, Options};
 use crate::registry::Entry;
-use crate::vectors::Vectors;
+use crate::schedule::Pace;
+use crate::state::{Kept, Reader, kept, whole};
+use crate::vectors::{Limits, Vectors, filled};
 use crate::{Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`KalmanDescent`].
@@ -45,12 +45,14 @@ impl Default for Config {
 }
 
 impl Options for Config {
-    fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
-        see("rate", Field::Number(&mut self.rate));
+    fn each(&mut self, see: &mut dyn FnMut(&'static str, &'static str, Field<'_>)) {
+        see("rate", "learning rate", Field::Number(&mut self.rate, Legal::Positive));
         self.schedule.each(see);
-        see("process-noise", Field::Number(&mut self.process_noise));
-        see("noise", Field::Number(&mut self.noise));
-        see("variance", Field::Number(&mut self.variance));
+        let about = "Q, the variance by which the state moves in a step";
+        see("process-noise", about, Field::Number(&mut self.process_noise, Legal::NotNegative));
+        see("noise", "R, the variance of an observed gradient", Field::Number(&mut self.noise, Legal::Positive));
+        let about = "P before the first step, of a parameter and of its gradient";
+        see("variance", about, Field::Number(&mut self.variance, Legal::NotNegative));
     }
 }
 
@@ -71,10 +73,12 @@ impl Options for Config {
 #[derive(Debug, Clone)]
 pub struct KalmanDescent<T> {
     config: Config,
+    pace: Pace,
     steps: u64,
     gradient: Vec<T>,
-    /// h.
+    /// h, and a bound of it.
     filtered: Vec<T>,
+    most: f64,
     /// P⁻ of x with h, and of h.
     covariance: [f64; 2],
     rule: Vectors<T, 2, 1, 3>,
@@ -87,16 +91,14 @@ impl<T: Real> KalmanDescent<T> {
     /// Options out of range.
     pub fn new(len: usize, config: Config) -> Result<KalmanDescent<T>> {
         check_new::<T>(len, &config)?;
-        positive("rate", config.rate)?;
-        config.schedule.check()?;
-        not_negative("process-noise", config.process_noise)?;
-        positive("noise", config.noise)?;
-        not_negative("variance", config.variance)?;
-        let rate = config.rate * config.schedule.factor(0);
+        let pace = Pace::new(config.schedule);
+        let rate = config.rate * pace.factor(0);
         Ok(KalmanDescent {
+            pace,
             steps: 0,
-            gradient: vec![T::zero(); len],
-            filtered: vec![T::zero(); len],
+            gradient: filled(len, T::zero())?,
+            filtered: filled(len, T::zero())?,
+            most: 0.0,
             covariance: predicted([0.0, config.variance], rate, config.process_noise),
             rule: Vectors::new(|[x_gain, gain, rate], [x, h], [g]| {
                 let surprise = g - h;
@@ -113,40 +115,64 @@ fn predicted([xh, hh]: [f64; 2], rate: f64, process_noise: f64) -> [f64; 2] {
     [xh - rate * hh, hh + process_noise]
 }
 
-impl<T: Real> Optimizer<T> for KalmanDescent<T> {
-    fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
-        check_len(self.gradient.len(), params.len())?;
-        let (loss, finite) = oracle.checked_gradient(params, &mut self.gradient)?;
-        if !finite {
-            return Ok(Report::new(Status::NonFinite, loss, 0.0));
-        }
-        let Config { rate, schedule, process_noise, noise, .. } = self.config;
-        let rate = rate * schedule.factor(self.steps);
+impl<T: Real> KalmanDescent<T> {
+    /// One pass over all vectors; `most` bounds the filtered gradient then.
+    fn walk(&mut self, params: &mut [T], loss: f64, rate: f64, most: f64) -> Result<Report> {
+        let Config { process_noise, noise, .. } = self.config;
         let [xh, hh] = self.covariance;
         let total = hh + noise;
         let gains = [xh / total, hh / total];
         self.rule.run([gains[0], gains[1], rate], [params, &mut self.filtered], [&self.gradient])?;
         self.covariance = predicted([xh * (noise / total), hh * (noise / total)], rate, process_noise);
+        self.most = most;
+        self.pace.see(self.steps, loss);
         self.steps += 1;
         Ok(Report { gain: Some(gains[1]), ..Report::new(Status::Stepped, loss, rate) })
     }
+}
 
-    fn save(&self) -> Store {
-        let mut store = Store::new("osculate.kalman_descent");
-        options::save(&mut self.config.clone(), &mut store);
-        store.put("scalars", &[self.steps as f64, self.covariance[0], self.covariance[1]]);
-        store.put("filtered", &self.filtered);
-        store
+impl<T: Real> Optimizer<T> for KalmanDescent<T> {
+    fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
+        check_len(self.gradient.len(), params.len())?;
+        let (loss, size) = oracle.checked_gradient(params, &mut self.gradient)?;
+        if !size.is_finite() {
+            return Ok(Report::not_finite(loss));
+        }
+        let rate = self.config.rate * self.pace.factor(self.steps);
+        let [xh, hh] = self.covariance;
+        // h' lies between h and g.
+        let (total, limits) = (hh + self.config.noise, Limits::of::<T>());
+        let most = if size == Size::Moderate { T::MODERATE } else { largest(&self.gradient) }.max(self.most);
+        let step = 2.0 * (2.0 * (xh / total).abs() + rate) * most;
+        let safe = most < limits.added[1] && step < limits.step && (xh + rate * hh).is_finite();
+        let kept =
+            |filter: &KalmanDescent<T>| finite(&filter.filtered) && filter.covariance.iter().all(|x| x.is_finite());
+        tried(self, params, safe, |filter, params| filter.walk(params, loss, rate, most), kept)
     }
 
-    fn load(&mut self, state: &Store) -> Result<()> {
-        state.must_be("osculate.kalman_descent")?;
-        options::check(&mut self.config.clone(), state)?;
-        let scalars = state.get::<f64>("scalars", 3)?;
-        let filtered: Vec<T> = state.get("filtered", self.filtered.len())?;
-        finite_state(scalars.iter().all(|x| x.is_finite()) && finite(&filtered))?;
-        (self.steps, self.covariance, self.filtered) = (scalars[0] as u64, [scalars[1], scalars[2]], filtered);
-        Ok(())
+    kept!();
+}
+
+impl<T: Real> Kept for KalmanDescent<T> {
+    const WHAT: &'static str = "osculate.kalman_descent";
+
+    fn with_options<X>(&self, see: impl FnOnce(&mut dyn Options) -> X) -> X {
+        see(&mut self.config.clone())
+    }
+
+    fn write(&self, store: &mut Store) {
+        store.put("scalars", &[self.steps as f64, self.covariance[0], self.covariance[1]]);
+        store.put("filtered", &self.filtered);
+        self.pace.write(store);
+    }
+
+    fn read(&mut self, state: &mut Reader<'_>) -> Result<()> {
+        // P of the gradient is a variance; that with the parameter may have any sign.
+        let [steps, xh, hh] = state.numbers("scalars", [Legal::NotNegative, Legal::Finite, Legal::NotNegative])?;
+        (self.steps, self.covariance) = (whole("scalars", steps)?, [xh, hh]);
+        self.filtered = state.vector("filtered", self.filtered.len(), Legal::Finite)?;
+        self.most = largest(&self.filtered);
+        self.pace.read(state)
     }
 }
 

@@ -13,12 +13,11 @@
 
 use osculate_engine::Real;
 
+use crate::Schedule;
 use crate::base::Base;
-use crate::error::positive;
-use crate::options::{Field, Options};
+use crate::options::{Field, Legal, Options};
 use crate::rated::{Rated, Rule, Seen};
 use crate::registry::Entry;
-use crate::{Error, Result, Schedule};
 
 /// L4's rule, of momentum or of Adam.
 ///
@@ -62,12 +61,13 @@ impl L4 {
 }
 
 impl Options for L4 {
-    fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
-        see("part", Field::Number(&mut self.part));
+    fn each(&mut self, see: &mut dyn FnMut(&'static str, &'static str, Field<'_>)) {
+        let about = "α, the part of the way to the least loss that a step takes";
+        see("part", about, Field::Number(&mut self.part, Legal::Positive));
         self.base.each(see);
-        see("first", Field::Number(&mut self.first));
-        see("aim", Field::Number(&mut self.aim));
-        see("memory", Field::Number(&mut self.memory));
+        see("first", "part of the first loss that is thought possible", Field::Number(&mut self.first, Legal::Unit));
+        see("aim", "part of the least loss that is aimed at", Field::Number(&mut self.aim, Legal::Unit));
+        see("memory", "steps in which the least loss is forgotten", Field::Number(&mut self.memory, Legal::Positive));
         self.schedule.each(see);
     }
 }
@@ -83,19 +83,13 @@ impl Rule for L4 {
         self.schedule
     }
 
-    fn check(&self) -> Result<()> {
-        positive("part", self.part)?;
-        positive("memory", self.memory)?;
-        for (option, value) in [("first", self.first), ("aim", self.aim)] {
-            if !(0.0..=1.0).contains(&value) {
-                return Err(Error::Option { option, value, why: "a number in [0, 1] is wanted" });
-            }
-        }
-        Ok(())
-    }
-
     fn start(&self) -> Vec<f64> {
         vec![0.0, 0.0]
+    }
+
+    fn legal(&self, index: usize) -> Legal {
+        // The least loss, and whether it is known.
+        if index == 0 { Legal::NotNegative } else { Legal::Unit }
     }
 
     fn rate(&self, state: &mut [f64], seen: &Seen) -> Option<f64> {

@@ -20,7 +20,7 @@
 //! | [`asgd`] | a rate for every coordinate from its spread and its gradient's (Duda 2019) |
 //! | [`regression`] | a line through fading points |
 //! | [`symmetric`] | small symmetric matrices: eigenvalues, Lyapunov's equation, geometric means |
-//! | [`base`] | directions: SGD, momentum, Nesterov, Adam, Adagrad, RMSprop, Adadelta |
+//! | [`base`] | directions: SGD, momentum, Nesterov, Adam, NAdam, Adagrad, RMSprop, Adadelta |
 //! | [`first_order`] | those with a learning rate, a schedule, clipping and weight decay |
 //! | [`rated`] | rules that choose a learning rate a step: [`polyak`] (SPS, ALI-G), [`l4`], [`hypergradient`] |
 //! | [`igt`] | implicit gradient transport (Arnold et al. 2019) |
@@ -36,6 +36,7 @@ pub mod adahessian;
 pub mod armijo;
 pub mod asgd;
 pub mod base;
+mod checkpoint;
 mod error;
 pub mod first_order;
 pub mod hypergradient;
@@ -47,6 +48,7 @@ pub mod kalman_descent;
 pub mod l4;
 pub mod lr_adapt;
 pub mod meka;
+mod milestones;
 pub mod observe;
 pub mod ogr;
 pub mod ogr_d;
@@ -59,13 +61,16 @@ pub mod registry;
 pub mod regression;
 mod schedule;
 mod smooth;
+mod state;
 pub mod svrg;
 pub mod symmetric;
 mod vectors;
+mod worker;
 
 pub use adahessian::AdaHessian;
 pub use armijo::Armijo;
 pub use asgd::Asgd;
+pub use checkpoint::Checkpoint;
 pub use error::{Error, Result};
 pub use first_order::FirstOrder;
 pub use igt::Igt;
@@ -73,6 +78,7 @@ pub use kafisto::Kafisto;
 pub use kalman_descent::KalmanDescent;
 pub use lr_adapt::LrAdapt;
 pub use meka::{Meka, MekaConfig};
+pub use milestones::Milestones;
 pub use ogr::Ogr;
 pub use ogr_d::OgrD;
 pub use optimizer::{Optimizer, Report, Status};

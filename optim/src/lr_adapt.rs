@@ -12,21 +12,23 @@
 //!
 //! Deviations: Eq. 12 lacks a factor 4 before R, which `exact_gaussian` brings back (no difference where R = 0). If φ ≤ 0, as momentum
 //! may have it, the paper's rule would divide by a negative number: v is taken as it is, and η halved if the loss rises; with f* no step
-//! is taken, nor where f ≤ f*. If φ is not finite, no step is taken and η is halved. If f⁺ is not finite, η is halved and the step taken back. η stays within 1e-12 and 1e6. With f* the paper divides by φ/2
+//! is taken, nor where f ≤ f*. If φ is not finite, no step is taken and η is halved. If f⁺ or θ⁺ is not finite, η is halved and the step taken back. η stays within 1e-12 and 1e6. With f* the paper divides by φ/2
 //! though the step is t = 2Δf/(φ + R) times v, of which φ(t − t²/2) is expected. That is no scale where t nears 2, so
 //! `generalised_ratio` has ρ = 1 + (f − f⁺ − φ(t − t²/2))/(φ max(t − t²/2, t²/2)): the paper's where t = 1, and of a parabola 2 − ηh
 //! for every t ≥ 1. A schedule's factor is one of t, and has ρ formed so; η is what adapts.
 //! `epoch` steps to an epoch make the cheap schedule of Sec. 4.4: f⁺ is evaluated in epochs 1, 2, 4, 8, … only.
 
 use osculate_engine::store::Store;
-use osculate_engine::{Real, Request, finite};
+use osculate_engine::{Real, Request, Size, finite};
 
-use crate::base::{Base, Form, Use, Worker, finite_state};
-use crate::error::{not_negative, number, positive};
+use crate::base::Base;
 use crate::optimizer::{check_len, check_new};
-use crate::options::{self, Field, Options};
+use crate::options::{Field, Legal, Options};
 use crate::registry::Entry;
-use crate::vectors::Vectors;
+use crate::schedule::Pace;
+use crate::state::{Kept, Reader, kept};
+use crate::vectors::{Vectors, filled};
+use crate::worker::{Form, Use, Worker};
 use crate::{Error, Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`LrAdapt`]; the defaults are the paper's, but for η₀, which it sweeps from 1e-5 to 1.
@@ -67,7 +69,7 @@ impl Config {
     pub fn of(base: Base) -> Config {
         Config {
             rate: 0.01,
-            base: Base { momentum: 0.5, ..base },
+            base: if base.has_momentum() { Base { momentum: 0.5, ..base } } else { base },
             up: 1.2,
             down: 0.5,
             better: 4.0 / 3.0,
@@ -90,20 +92,35 @@ impl Config {
 }
 
 impl Options for Config {
-    fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
-        see("rate", Field::Number(&mut self.rate));
+    fn each(&mut self, see: &mut dyn FnMut(&'static str, &'static str, Field<'_>)) {
+        see("rate", "first learning rate η₀", Field::Number(&mut self.rate, Legal::Positive));
         self.base.each(see);
-        see("up", Field::Number(&mut self.up));
-        see("down", Field::Number(&mut self.down));
-        see("better", Field::Number(&mut self.better));
-        see("worse", Field::Number(&mut self.worse));
-        see("optimum", Field::Maybe(&mut self.optimum));
-        see("noise", Field::Number(&mut self.noise));
-        see("noise-part", Field::Number(&mut self.noise_part));
-        see("noise-measured", Field::Flag(&mut self.noise_measured));
-        see("exact-gaussian", Field::Flag(&mut self.exact_gaussian));
-        see("generalised-ratio", Field::Flag(&mut self.generalised_ratio));
-        see("epoch", Field::Count(&mut self.epoch));
+        let about = "what the rate is multiplied by after a step that was better than expected";
+        see("up", about, Field::Number(&mut self.up, Legal::Positive));
+        see("down", "what it is multiplied by after a worse one", Field::Number(&mut self.down, Legal::Positive));
+        let about = "decrease to the expected one above which a step was better";
+        see("better", about, Field::Number(&mut self.better, Legal::Positive));
+        let about = "decrease to the expected one below which a step was worse, at most `better`";
+        see("worse", about, Field::Number(&mut self.worse, Legal::Finite));
+        see("optimum", "f*, the least loss, if it is known", Field::Maybe(&mut self.optimum, Legal::Finite));
+        see("noise", "R, the variance of the loss", Field::Number(&mut self.noise, Legal::NotNegative));
+        let about = "part of the loss that is added to its variance";
+        see("noise-part", about, Field::Number(&mut self.noise_part, Legal::NotNegative));
+        let about = "whether the variance measured in the minibatch is added";
+        see("noise-measured", about, Field::Flag(&mut self.noise_measured));
+        let noisy = self.noise > 0.0 || self.noise_part > 0.0 || self.noise_measured;
+        if noisy {
+            let about = "whether the variance counts four times, as exact conditioning has it";
+            see("exact-gaussian", about, Field::Flag(&mut self.exact_gaussian));
+        }
+        // Other steps than whole ones are there with f*, R, or a schedule, and that has it so anyway.
+        if noisy || self.optimum.is_some() {
+            let about = "whether the expected decrease is that of the step that is taken instead of a whole one";
+            see("generalised-ratio", about, Field::Flag(&mut self.generalised_ratio));
+        }
+        let about =
+            "steps of an epoch, to look at the loss after a step in epochs 1, 2, 4, 8, … only; 0: after every step";
+        see("epoch", about, Field::Count(&mut self.epoch, Legal::NotNegative));
         self.schedule.each(see);
     }
 }
@@ -142,6 +159,7 @@ const RATES: (f64, f64) = (1e-12, 1e6);
 #[derive(Debug, Clone)]
 pub struct LrAdapt<T> {
     config: Config,
+    pace: Pace,
     rate: f64,
     trial: Trial,
     gradient: Vec<T>,
@@ -150,8 +168,8 @@ pub struct LrAdapt<T> {
     /// θ before the step, for steps that are taken back.
     before: Vec<T>,
     worker: Worker<T, 1>,
-    /// θ − tv, and θ as it was.
-    advance: Vectors<T, 2, 1, 1>,
+    /// θ − tv, and θ as it was, with the size of the former.
+    advance: Vectors<T, 2, 1, 1, 1>,
 }
 
 impl<T: Real> LrAdapt<T> {
@@ -161,27 +179,23 @@ impl<T: Real> LrAdapt<T> {
     /// Options out of range.
     pub fn new(len: usize, config: Config) -> Result<LrAdapt<T>> {
         check_new::<T>(len, &config)?;
-        for (option, value) in
-            [("rate", config.rate), ("up", config.up), ("down", config.down), ("better", config.better)]
-        {
-            positive(option, value)?;
+        if config.worse > config.better {
+            let why = "at most `better` is wanted".into();
+            return Err(Error::Option { option: "worse", value: config.worse, why });
         }
-        not_negative("noise", config.noise)?;
-        not_negative("noise-part", config.noise_part)?;
-        config.schedule.check()?;
-        number("optimum", config.optimum.unwrap_or(0.0))?;
-        if config.worse.is_nan() || config.worse > config.better {
-            return Err(Error::Option { option: "worse", value: config.worse, why: "at most `better` is wanted" });
-        }
-        let zeros = || vec![T::zero(); len];
+        let zeros = || filled(len, T::zero());
         Ok(LrAdapt {
             rate: config.rate,
             trial: Trial::default(),
-            gradient: zeros(),
-            velocity: zeros(),
-            before: zeros(),
+            pace: Pace::new(config.schedule),
+            gradient: zeros()?,
+            velocity: zeros()?,
+            before: zeros()?,
             worker: Worker::new(config.base, Form::Direction, len)?,
-            advance: Vectors::new(|[t], [x, _], [v]| [x - t * v, x])?,
+            advance: Vectors::summing(|[t], [x, _], [v]| {
+                let next = x - t * v;
+                ([next, x], [next.abs()])
+            })?,
             config,
         })
     }
@@ -196,17 +210,17 @@ impl<T: Real> LrAdapt<T> {
         &self.trial
     }
 
-    /// The loss, whether it and its gradient are finite, and what the loss's variance is measured to be.
-    fn look(&mut self, params: &[T], oracle: &mut dyn Oracle<T>) -> Result<(f64, bool, f64)> {
+    /// The loss, how large it and its gradient are, and what the loss's variance is measured to be.
+    fn look(&mut self, params: &[T], oracle: &mut dyn Oracle<T>) -> Result<(f64, Size, f64)> {
         if !self.config.noise_measured {
-            let (loss, known) = oracle.checked_gradient(params, &mut self.gradient)?;
-            return Ok((loss, known, 0.0));
+            let (loss, size) = oracle.checked_gradient(params, &mut self.gradient)?;
+            return Ok((loss, size, 0.0));
         }
         let moments = oracle.moments(params, None, Request::gradient().means())?;
         let each = T::from_f64(1.0 / moments.count() as f64);
         self.gradient.iter_mut().zip(&moments.gradient()?.sum).for_each(|(g, sum)| *g = *sum * each);
         let (loss, variance) = (moments.loss(), moments.loss_variance()? / moments.count() as f64);
-        Ok((loss, loss.is_finite() && variance.is_finite() && finite(&self.gradient), variance))
+        Ok((loss, Size::of(&[loss, variance]).max(Size::of(&self.gradient)), variance))
     }
 
     fn scale_rate(&mut self, factor: f64) {
@@ -218,12 +232,17 @@ impl<T: Real> Optimizer<T> for LrAdapt<T> {
     fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
         check_len(self.gradient.len(), params.len())?;
         let (config, rate) = (self.config, self.rate);
-        let (loss, known, measured) = self.look(params, oracle)?;
-        let evaluates = config.evaluates(self.worker.steps());
-        if !known {
-            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        let (loss, size, measured) = self.look(params, oracle)?;
+        let steps = self.worker.steps();
+        if !size.is_finite() {
+            return Ok(Report::not_finite(loss));
         }
-        let [phi] = self.worker.run(&mut self.velocity, &self.gradient, Use::scaled(rate))?;
+        let run = self.worker.run(&mut self.velocity, &self.gradient, size, Use::scaled(rate))?;
+        let Some([phi]) = run else {
+            self.scale_rate(config.down);
+            return Ok(Report::new(Status::NoDescent, loss, 0.0));
+        };
+        let evaluates = config.evaluates(steps);
         self.trial = Trial { phi, after: f64::NAN, ratio: f64::NAN };
         let descends = phi > 0.0 && phi.is_finite();
         let noise = config.noise + config.noise_part * loss.abs() + measured;
@@ -235,7 +254,7 @@ impl<T: Real> Optimizer<T> for LrAdapt<T> {
             None if noise == 0.0 => 1.0,
             None => phi / (phi + noise),
         };
-        let factor = config.schedule.factor(self.worker.steps() - 1);
+        let factor = self.pace.factor(steps);
         let part = factor * part;
         let reached = config.optimum.is_some_and(|optimum| !descends || loss <= optimum);
         if reached || !T::from_f64(part).is_finite() || !phi.is_finite() {
@@ -245,7 +264,13 @@ impl<T: Real> Optimizer<T> for LrAdapt<T> {
             }
             return Ok(Report::new(Status::NoDescent, loss, 0.0));
         }
-        self.advance.run([part], [params, &mut self.before], [&self.velocity])?;
+        let [size] = self.advance.run([part], [params, &mut self.before], [&self.velocity])?;
+        if !size.is_finite() && !finite(params) {
+            params.copy_from_slice(&self.before);
+            self.scale_rate(config.down);
+            return Ok(Report::new(Status::Rejected, loss, rate));
+        }
+        self.pace.see(steps, loss);
         let mut report = Report::new(Status::Stepped, loss, factor * rate);
         if !evaluates {
             return Ok(report);
@@ -289,22 +314,27 @@ impl<T: Real> Optimizer<T> for LrAdapt<T> {
         Ok(report)
     }
 
-    fn save(&self) -> Store {
-        let mut store = Store::new("osculate.lr_adapt");
-        options::save(&mut self.config.clone(), &mut store);
-        store.put("rate", &[self.rate]);
-        self.worker.save(&mut store);
-        store
+    kept!();
+}
+
+impl<T: Real> Kept for LrAdapt<T> {
+    const WHAT: &'static str = "osculate.lr_adapt";
+    const STARTS: &'static [&'static str] = &["rate"];
+
+    fn with_options<X>(&self, see: impl FnOnce(&mut dyn Options) -> X) -> X {
+        see(&mut self.config.clone())
     }
 
-    fn load(&mut self, state: &Store) -> Result<()> {
-        state.must_be("osculate.lr_adapt")?;
-        options::check(&mut self.config.clone(), state)?;
-        let rate = state.get::<f64>("rate", 1)?[0];
-        finite_state(rate.is_finite())?;
-        self.worker.load(state)?;
-        self.rate = rate;
-        Ok(())
+    fn write(&self, store: &mut Store) {
+        store.put("rate", &[self.rate]);
+        self.worker.write(store);
+        self.pace.write(store);
+    }
+
+    fn read(&mut self, state: &mut Reader<'_>) -> Result<()> {
+        [self.rate] = state.numbers("rate", [Legal::Positive])?;
+        self.worker.read(state)?;
+        self.pace.read(state)
     }
 }
 

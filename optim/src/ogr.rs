@@ -16,15 +16,15 @@
 //! the step between, which `raw_warm_up` does).
 
 use osculate_engine::store::Store;
-use osculate_engine::{Real, dot, dots, finite};
+use osculate_engine::{Real, Size, dot, dots, finite, largest};
 
-use crate::base::finite_state;
-use crate::error::{decay, not_negative, positive};
-use crate::optimizer::{check_len, check_new};
-use crate::options::{self, Field, Options};
+use crate::optimizer::{check_len, check_new, tried};
+use crate::options::{Field, Legal, Options};
 use crate::registry::Entry;
 use crate::regression::Line;
-use crate::vectors::{Limits, Vectors, between};
+use crate::schedule::Pace;
+use crate::state::{Kept, Reader, kept, whole};
+use crate::vectors::{Limits, Vectors, between, filled};
 use crate::{Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`Ogr`]; the paper names no values but those it plots.
@@ -105,40 +105,34 @@ impl Config {
     fn warm(&self) -> u64 {
         self.first_steps.saturating_mul(2)
     }
-
-    fn check(&self) -> Result<()> {
-        for (option, value) in [
-            ("trust", self.trust),
-            ("clip", self.clip),
-            ("first-rate", self.first_rate),
-            ("first-steps", self.first_steps as f64),
-            ("turn", self.turn as f64),
-            ("soft", self.soft.unwrap_or(1.0)),
-        ] {
-            positive(option, value)?;
-        }
-        self.schedule.check()?;
-        decay("decay", self.decay)?;
-        decay("momentum", self.momentum)?;
-        not_negative("rate", self.rate)
-    }
 }
 
 impl Options for Config {
-    fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
-        see("variant", Field::Choice(&mut self.variant, Config::VARIANTS));
-        see("trust", Field::Number(&mut self.trust));
-        see("decay", Field::Number(&mut self.decay));
-        see("momentum", Field::Number(&mut self.momentum));
-        see("clip", Field::Number(&mut self.clip));
-        see("rate", Field::Number(&mut self.rate));
-        see("first-rate", Field::Number(&mut self.first_rate));
-        see("first-steps", Field::Count(&mut self.first_steps));
-        see("turn", Field::Count(&mut self.turn));
-        see("negative", Field::Choice(&mut self.negative, &["reverse", "descend"]));
-        see("origin", Field::Choice(&mut self.origin, &["averaged", "latest"]));
-        see("soft", Field::Maybe(&mut self.soft));
-        see("raw-warm-up", Field::Flag(&mut self.raw_warm_up));
+    fn each(&mut self, see: &mut dyn FnMut(&'static str, &'static str, Field<'_>)) {
+        let about = "how directions are found: 1d follows the momentum, 1ds learns the next one aside, 1dc turns around the parameters";
+        see("variant", about, Field::Choice(&mut self.variant, Config::VARIANTS));
+        see("trust", "α, trust in the line", Field::Number(&mut self.trust, Legal::Positive));
+        see("decay", "β, by which points fade in a step", Field::Number(&mut self.decay, Legal::Decay));
+        let about = "γ, by which the momentum that finds directions fades in a step";
+        see("momentum", about, Field::Number(&mut self.momentum, Legal::Decay));
+        let about = "ε, the longest step along the direction before α";
+        see("clip", about, Field::Number(&mut self.clip, Legal::Positive));
+        see("rate", "η in the other directions", Field::Number(&mut self.rate, Legal::NotNegative));
+        see("first-rate", "η₀ of the first steps", Field::Number(&mut self.first_rate, Legal::Positive));
+        let about = "m, steps of momentum at first, and then as many that fill the averages";
+        see("first-steps", about, Field::Count(&mut self.first_steps, Legal::Positive));
+        if self.variant != 0 {
+            see("turn", "m, steps along one direction", Field::Count(&mut self.turn, Legal::Positive));
+        }
+        let about = "what is done where λ < 0: leave the maximum, or a gradient step";
+        see("negative", about, Field::Choice(&mut self.negative, &["reverse", "descend"]));
+        let about = "where the line is zero: of the averages, or from the last point along the slope";
+        see("origin", about, Field::Choice(&mut self.origin, &["averaged", "latest"]));
+        let about = "if given, tanh(λ/soft) instead of λ's sign";
+        see("soft", about, Field::Maybe(&mut self.soft, Legal::Positive));
+        let about =
+            "whether the first averages pair gradients with the parameters after the step, as Algorithm 5 is printed";
+        see("raw-warm-up", about, Field::Flag(&mut self.raw_warm_up));
         self.schedule.each(see);
     }
 }
@@ -168,9 +162,14 @@ struct Along<T> {
 #[derive(Debug, Clone)]
 pub struct Ogr<T> {
     config: Config,
+    pace: Pace,
     steps: u64,
     gradient: Vec<T>,
+    /// v, and a bound of it.
     velocity: Vec<T>,
+    most: f64,
+    /// A bound of the parameters' places along any direction; infinite where it is not known.
+    reach: f64,
     /// Stepped along.
     now: Along<T>,
     /// What the line of 1ds after this one is learnt for; empty otherwise.
@@ -178,8 +177,8 @@ pub struct Ogr<T> {
     /// t since the origin moved, for 1dc: the steps along the direction added up, which cannot cancel.
     moved: f64,
     last: [f64; 2],
-    /// θ + a v̂ − ηg and γv + g, with the latter's ‖·‖².
-    advance: Vectors<T, 2, 2, 3, 1>,
+    /// θ + a v̂ − ηg and γv + g, with the latter's ‖·‖², and the former's Σ|·|.
+    advance: Vectors<T, 2, 2, 3, 2>,
     /// v̂ = v/‖v‖.
     normalise: Vectors<T, 1, 1, 1>,
 }
@@ -191,23 +190,26 @@ impl<T: Real> Ogr<T> {
     /// Options out of range.
     pub fn new(len: usize, config: Config) -> Result<Ogr<T>> {
         check_new::<T>(len, &config)?;
-        config.check()?;
-        let zeros = |is: bool| vec![T::zero(); if is { len } else { 0 }];
-        let along = |is: bool| Along { unit: zeros(is), line: Line::new(config.decay) };
+        let zeros = |is: bool| filled(if is { len } else { 0 }, T::zero());
+        let along = |is: bool| zeros(is).map(|unit| Along { unit, line: Line::new(config.decay) });
         let (gamma, limits) = (config.momentum, Limits::of::<T>());
         Ok(Ogr {
             config,
+            pace: Pace::new(config.schedule),
             steps: 0,
-            gradient: zeros(true),
-            velocity: zeros(true),
-            now: along(true),
-            next: along(config.variant == Config::DS),
+            gradient: zeros(true)?,
+            velocity: zeros(true)?,
+            most: 0.0,
+            reach: f64::INFINITY,
+            now: along(true)?,
+            next: along(config.variant == Config::DS)?,
             moved: 0.0,
             last: [0.0; 2],
             advance: Vectors::summing(move |[a, eta, beta], [x, v], [u, g]| {
                 // Warm-up steps along the new velocity: β is 1, else 0.
                 let new = between(gamma * v + g, limits.added);
-                ([x + a * u - eta * g - beta * new, new], [new * new])
+                let next = x + a * u - eta * g - beta * new;
+                ([next, new], [new * new, next.abs()])
             })?,
             normalise: Vectors::new(|[each], [_], [v]| [each * v])?,
         })
@@ -266,12 +268,36 @@ impl<T: Real> Ogr<T> {
 impl<T: Real> Optimizer<T> for Ogr<T> {
     fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
         check_len(self.gradient.len(), params.len())?;
-        let (loss, known) = oracle.checked_gradient(params, &mut self.gradient)?;
-        if !known {
-            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        let (loss, size) = oracle.checked_gradient(params, &mut self.gradient)?;
+        if !size.is_finite() {
+            return Ok(Report::not_finite(loss));
         }
+        let Config { trust, clip, rate, first_rate, momentum, .. } = self.config;
+        let (factor, limits) = (self.pace.factor(self.steps), Limits::of::<T>());
+        let most = if size == Size::Moderate { T::MODERATE } else { largest(&self.gradient) };
+        let velocity = momentum * self.most + most;
+        // No element of a direction is above 1, no slope above the gradient's length.
+        let slope = most * (params.len() as f64).sqrt();
+        let longest = trust * clip + 3.0 * rate * slope + first_rate * velocity;
+        let places = self.reach < limits.squared[1];
+        let safe =
+            places && size == Size::Moderate && 2.0 * factor * longest < limits.step && velocity < limits.added[1];
+        let kept = |ogr: &Ogr<T>| finite(&ogr.velocity) && finite(&ogr.now.unit) && finite(&ogr.next.unit);
+        let report = tried(self, params, safe, |ogr, params| ogr.walk(params, loss, factor), kept)?;
+        if report.status != Status::NonFinite {
+            self.most = velocity.min(limits.added[1]);
+            self.pace.see(self.steps - 1, loss);
+        }
+        Ok(report)
+    }
+
+    kept!();
+}
+
+impl<T: Real> Ogr<T> {
+    /// A step along the gradient.
+    fn walk(&mut self, params: &mut [T], loss: f64, factor: f64) -> Result<Report> {
         let Config { variant, first_steps, clip, .. } = self.config;
-        let factor = self.config.schedule.factor(self.steps);
         let [trust, rate, first_rate] =
             [self.config.trust, self.config.rate, self.config.first_rate].map(|rate| factor * rate);
         let g = &self.gradient;
@@ -280,7 +306,7 @@ impl<T: Real> Optimizer<T> for Ogr<T> {
         let once = self.since().is_some_and(|after| after == 0 || variant == Config::DS);
         let [squared, place] = if once { dots([[g, g], [params, params]]) } else { [0.0; 2] };
         if !squared.is_finite() || !place.is_finite() {
-            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+            return Ok(Report::not_finite(loss));
         }
         self.prepare(params)?;
         let g = &self.gradient;
@@ -322,15 +348,15 @@ impl<T: Real> Optimizer<T> for Ogr<T> {
         };
         // No element of a direction is above 1.
         if !(moved.is_finite() && slope.is_finite() && scalars[0].abs() < Limits::of::<T>().step) {
-            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+            return Ok(Report::not_finite(loss));
         }
         (self.now.line, self.next.line, self.moved, self.last) = (line, next, moved, last);
         let changed = [&mut *params, &mut self.velocity];
-        let [squared] = self.advance.run(scalars, changed, [&self.now.unit, &self.gradient])?;
+        let [squared, reach] = self.advance.run(scalars, changed, [&self.now.unit, &self.gradient])?;
         if warming && self.config.raw_warm_up && self.steps >= first_steps {
             self.now.line.add(dot(params, &self.now.unit), slope);
         }
-        self.steps += 1;
+        (self.reach, self.steps) = (reach, self.steps + 1);
         // The first direction; from then on that of Algorithm 1 turns at every step.
         if self.steps == first_steps {
             self.turn(squared)?;
@@ -343,32 +369,41 @@ impl<T: Real> Optimizer<T> for Ogr<T> {
         let step = if warming { first_rate } else { step.abs() };
         Ok(Report { curvature: (!warming).then_some(self.last[0]), ..Report::new(status, loss, step) })
     }
+}
 
-    fn save(&self) -> Store {
-        let mut store = Store::new("osculate.ogr");
-        options::save(&mut self.config.clone(), &mut store);
-        store.put("scalars", &[self.steps as f64, self.moved, self.last[0], self.last[1]]);
+impl<T: Real> Kept for Ogr<T> {
+    const WHAT: &'static str = "osculate.ogr";
+
+    fn with_options<X>(&self, see: impl FnOnce(&mut dyn Options) -> X) -> X {
+        see(&mut self.config.clone())
+    }
+
+    fn write(&self, store: &mut Store) {
+        store.put("scalars", &[self.steps as f64, self.moved]);
+        store.put("last", &self.last);
         store.put("lines", [self.now.line.state(), self.next.line.state()].as_flattened());
         store.put("velocity", &self.velocity);
         store.put("now", &self.now.unit);
         store.put("next", &self.next.unit);
-        store
+        self.pace.write(store);
     }
 
-    fn load(&mut self, state: &Store) -> Result<()> {
-        state.must_be("osculate.ogr")?;
-        options::check(&mut self.config.clone(), state)?;
-        let scalars = state.get::<f64>("scalars", 4)?;
-        let lines = state.get::<f64>("lines", 12)?;
-        let velocity: Vec<T> = state.get("velocity", self.velocity.len())?;
-        let (now, next) = (state.get("now", self.now.unit.len())?, state.get("next", self.next.unit.len())?);
-        let numbers = scalars[..2].iter().chain(&lines).all(|x| x.is_finite());
-        finite_state(numbers && finite(&velocity) && finite::<T>(&now) && finite::<T>(&next))?;
+    fn read(&mut self, state: &mut Reader<'_>) -> Result<()> {
+        let [steps, moved] = state.numbers("scalars", [Legal::NotNegative, Legal::Finite])?;
+        (self.steps, self.moved) = (whole("scalars", steps)?, moved);
+        self.last = state.any("last")?; // for whoever asks
+        // Weight, means, and second moments of which those of one thing with itself are not negative.
+        let legal = [Legal::Unit, Legal::Finite, Legal::Finite, Legal::NotNegative, Legal::Finite, Legal::NotNegative];
+        let lines: [f64; 12] = state.numbers("lines", std::array::from_fn(|at| legal[at % 6]))?;
         let line = |at: usize| Line::new(self.config.decay).restored(std::array::from_fn(|i| lines[6 * at + i]));
         (self.now.line, self.next.line) = (line(0), line(1));
-        (self.now.unit, self.next.unit, self.velocity) = (now, next, velocity);
-        (self.steps, self.moved, self.last) = (scalars[0] as u64, scalars[1], [scalars[2], scalars[3]]);
-        Ok(())
+        self.velocity = state.vector("velocity", self.velocity.len(), Legal::Finite)?;
+        (self.most, self.reach) = (largest(&self.velocity), f64::INFINITY);
+        // Of length 1, but for rounding.
+        let part = Legal::Between(-1.0001, 1.0001);
+        self.now.unit = state.vector("now", self.now.unit.len(), part)?;
+        self.next.unit = state.vector("next", self.next.unit.len(), part)?;
+        self.pace.read(state)
     }
 }
 

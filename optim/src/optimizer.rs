@@ -1,9 +1,9 @@
 //! What every optimizer is, and what it says of a step.
 
-use osculate_engine::Real;
 use osculate_engine::store::Store;
+use osculate_engine::{Real, finite};
 
-use crate::options::Options;
+use crate::options::{self, Change, Options};
 use crate::{Error, Oracle, Result};
 
 /// An optimizer of a flat parameter vector.
@@ -30,7 +30,8 @@ use crate::{Error, Oracle, Result};
 pub trait Optimizer<T: Real> {
     /// Takes one step on the oracle's minibatch, changing `params` in place.
     ///
-    /// A loss or gradient that is not finite is no error: the report says so, and neither `params` nor the state is changed.
+    /// A loss or gradient that is not finite is no error, nor is a step that would leave the type's numbers: the report says so, and neither
+    /// `params` nor the state is changed.
     ///
     /// # Errors
     /// The oracle's, and a parameter vector of another length; parameters are not changed then, nor is the state, but for averages that
@@ -43,8 +44,27 @@ pub trait Optimizer<T: Real> {
     /// Restores a saved state; the options must be those it was saved under.
     ///
     /// # Errors
-    /// The state is of another optimizer, type or size; nothing is changed then.
+    /// The state is of another optimizer, type, size or of other options, or it holds what no step leaves (a number that is not finite, a
+    /// negative variance, an array too many); nothing is changed then.
     fn load(&mut self, state: &Store) -> Result<()>;
+
+    /// Restores a state that was saved under other rates, schedules, decays and bounds, and says which options changed; the new ones hold.
+    ///
+    /// # Errors
+    /// As of [`load`](Optimizer::load), of which only such options are excepted; an optimizer that does not implement it loads.
+    ///
+    /// ```
+    /// use osculate_optim::{registry::with_options, Optimizer, by_name};
+    /// let saved = by_name::<f32>("adam", 3)?.save();
+    /// let mut slower = with_options::<f32>("adam", 3, &[("rate".into(), "0.0001".into())])?;
+    /// assert!(slower.load(&saved).is_err());
+    /// let changed = slower.resume(&saved)?;
+    /// assert_eq!(changed[0].to_string(), "rate was 0.001 and is 0.0001");
+    /// # Ok::<(), osculate_optim::Error>(())
+    /// ```
+    fn resume(&mut self, state: &Store) -> Result<Vec<Change>> {
+        self.load(state).map(|()| Vec::new())
+    }
 }
 
 /// How a step went.
@@ -59,7 +79,7 @@ pub enum Status {
     NoDescent,
     /// A step was tried and taken back.
     Rejected,
-    /// Nothing was changed: the loss, the gradient or a statistic was not finite.
+    /// Nothing was changed: the loss, the gradient or a statistic was not finite, or the step would leave the type's numbers.
     NonFinite,
 }
 
@@ -109,27 +129,64 @@ impl Report {
         [Some(self.loss), Some(self.step), self.gain, self.gradient_noise, self.probability, self.ratio, self.curvature]
     }
 
-    pub(crate) fn new(status: Status, loss: f64, step: f64) -> Report {
+    /// A report of no more than how it went, the mean loss before the step, and the step's size; what else there is to tell is set.
+    ///
+    /// ```
+    /// use osculate_optim::{Report, Status};
+    /// let report = Report { ratio: Some(0.9), ..Report::new(Status::Stepped, 2.5, 0.1) };
+    /// assert_eq!((report.loss, report.ratio, report.gain), (2.5, Some(0.9), None));
+    /// ```
+    pub fn new(status: Status, loss: f64, step: f64) -> Report {
         Report { status, loss, step, gain: None, gradient_noise: None, probability: None, ratio: None, curvature: None }
+    }
+
+    /// A report that nothing was changed, since something was not finite.
+    pub fn not_finite(loss: f64) -> Report {
+        Report::new(Status::NonFinite, loss, 0.0)
     }
 }
 
-/// Refuses to optimise nothing, and options that would be infinite among numbers of the parameters' type.
+/// Refuses to optimise nothing, options that are not legal, and those that would be infinite among numbers of the parameters' type.
 pub(crate) fn check_new<T: Real>(len: usize, options: &(impl Options + Clone)) -> Result<()> {
     if len == 0 {
         return Err(Error::Length { want: 1, got: 0 });
     }
     let mut refused = Ok(());
-    options.clone().each(&mut |option, field| {
-        let value = field.number();
-        if !T::from_f64(value).is_finite() && value.is_finite() && refused.is_ok() {
-            refused =
-                Err(Error::Option { option, value, why: "a number that the parameters' type can hold is wanted" });
+    options.clone().each(&mut |option, _, field| {
+        for value in field.numbers() {
+            if !T::from_f64(value).is_finite() && value.is_finite() && refused.is_ok() {
+                let why = "a number that the parameters' type can hold is wanted".into();
+                refused = Err(Error::Option { option, value, why });
+            }
         }
     });
-    refused
+    refused.and_then(|()| options::check(&mut options.clone()))
 }
 
 pub(crate) fn check_len(want: usize, got: usize) -> Result<()> {
     if want == got { Ok(()) } else { Err(Error::Length { want, got }) }
+}
+
+/// Takes a step that is known to stay within the type's numbers, or tries one that may not with copies at hand: if it is not finite,
+/// nothing is changed, and the report says so.
+pub(crate) fn tried<T: Real, O: Clone>(
+    optimizer: &mut O,
+    params: &mut [T],
+    safe: bool,
+    step: impl FnOnce(&mut O, &mut [T]) -> Result<Report>,
+    kept: impl FnOnce(&O) -> bool,
+) -> Result<Report> {
+    if safe {
+        return step(optimizer, params);
+    }
+    let before = (params.to_vec(), optimizer.clone());
+    let report = step(optimizer, params);
+    match report {
+        Ok(report) if report.status != Status::NonFinite && finite(params) && kept(optimizer) => return Ok(report),
+        _ => {
+            params.copy_from_slice(&before.0);
+            *optimizer = before.1;
+        }
+    }
+    report.map(|report| Report::not_finite(report.loss))
 }

@@ -14,12 +14,11 @@
 
 use osculate_engine::Real;
 
+use crate::Schedule;
 use crate::base::Base;
-use crate::error::{not_negative, number, positive};
-use crate::options::{Field, Options};
+use crate::options::{Field, Legal, Options};
 use crate::rated::{Rated, Rule, Seen};
 use crate::registry::Entry;
-use crate::{Error, Result, Schedule};
 
 /// Polyak's step and its bounds.
 ///
@@ -84,15 +83,19 @@ impl Polyak {
 }
 
 impl Options for Polyak {
-    fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
-        see("optimum", Field::Number(&mut self.optimum));
-        see("scale", Field::Number(&mut self.scale));
-        see("epsilon", Field::Number(&mut self.epsilon));
-        see("most", Field::Maybe(&mut self.most));
-        see("growth", Field::Maybe(&mut self.growth));
-        see("epoch", Field::Count(&mut self.epoch));
-        see("first", Field::Number(&mut self.first));
-        see("velocity", Field::Number(&mut self.velocity));
+    fn each(&mut self, see: &mut dyn FnMut(&'static str, &'static str, Field<'_>)) {
+        see("optimum", "f*, the least loss there is", Field::Number(&mut self.optimum, Legal::Finite));
+        let about = "c, by which the gradient's square is multiplied";
+        see("scale", about, Field::Number(&mut self.scale, Legal::Positive));
+        see("epsilon", "added to that product", Field::Number(&mut self.epsilon, Legal::NotNegative));
+        see("most", "largest rate", Field::Maybe(&mut self.most, Legal::Positive));
+        let about = "γ, how much the rate may grow in an epoch";
+        see("growth", about, Field::Maybe(&mut self.growth, Legal::AtLeastOne));
+        if self.growth.is_some() {
+            see("epoch", "steps of an epoch", Field::Count(&mut self.epoch, Legal::Positive));
+            see("first", "rate before the first step, to grow from", Field::Number(&mut self.first, Legal::Positive));
+        }
+        see("velocity", "μ of a velocity that steps add up in", Field::Number(&mut self.velocity, Legal::Decay));
         self.schedule.each(see);
     }
 }
@@ -112,21 +115,12 @@ impl Rule for Polyak {
         self.velocity
     }
 
-    fn check(&self) -> Result<()> {
-        positive("scale", self.scale)?;
-        positive("most", self.most.unwrap_or(1.0))?;
-        positive("epoch", self.epoch as f64)?;
-        positive("first", self.first)?;
-        if self.growth.is_some_and(|growth| !(growth >= 1.0 && growth.is_finite())) {
-            let value = self.growth.unwrap_or(f64::NAN);
-            return Err(Error::Option { option: "growth", value, why: "at least 1 is wanted" });
-        }
-        not_negative("epsilon", self.epsilon)?;
-        number("optimum", self.optimum)
-    }
-
     fn start(&self) -> Vec<f64> {
         vec![self.first]
+    }
+
+    fn legal(&self, _: usize) -> Legal {
+        Legal::Positive
     }
 
     fn rate(&self, state: &mut [f64], seen: &Seen) -> Option<f64> {

@@ -1,22 +1,24 @@
 //! What optimizers have in common that choose one number a step: how far to go along a base direction.
 
 use osculate_engine::store::Store;
-use osculate_engine::{Real, dots, finite};
+use osculate_engine::{Real, dots, finite, largest};
 
-use crate::base::{Base, Form, Use, Worker, finite_state};
-use crate::error::decay;
+use crate::base::Base;
 use crate::optimizer::{check_len, check_new};
-use crate::options::{self, Options};
-use crate::vectors::{Limits, Vectors, between};
-use crate::{Optimizer, Oracle, Report, Result, Schedule, Status};
+use crate::options::{self, Legal, Options};
+use crate::schedule::Pace;
+use crate::state::{Kept, Reader, kept};
+use crate::vectors::{Limits, Vectors, between, filled};
+use crate::worker::{Form, Use, Worker};
+use crate::{Error, Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// A rule that chooses the learning rate of each step; it is its own options.
 ///
 /// ```
 /// use osculate_engine::{spec, Array, Device, Examples, Func};
-/// use osculate_optim::options::{Field, Options};
+/// use osculate_optim::options::{Field, Legal, Options};
 /// use osculate_optim::rated::{Rule, Seen};
-/// use osculate_optim::{base::Base, Minibatches, Optimizer, Rated, Result};
+/// use osculate_optim::{base::Base, Minibatches, Optimizer, Rated};
 /// let loss = Func::trace(spec([]), spec([]), |_, w, x| 0.5 * (w - x).square())?;
 /// let batch = Examples::new(spec([]), Array::new([2], vec![1.0, 3.0])?)?.all()?;
 /// let mut oracles = Minibatches::new(&loss, &Device::cpu());
@@ -28,8 +30,8 @@ use crate::{Optimizer, Oracle, Report, Result, Schedule, Status};
 /// }
 ///
 /// impl Options for Halving {
-///     fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
-///         see("rate", Field::Number(&mut self.rate));
+///     fn each(&mut self, see: &mut dyn FnMut(&'static str, &'static str, Field<'_>)) {
+///         see("rate", "first learning rate", Field::Number(&mut self.rate, Legal::Positive));
 ///     }
 /// }
 ///
@@ -37,9 +39,6 @@ use crate::{Optimizer, Oracle, Report, Result, Schedule, Status};
 ///     const WHAT: &'static str = "example.halving";
 ///     fn base(&self) -> Base {
 ///         Base::sgd()
-///     }
-///     fn check(&self) -> Result<()> {
-///         Ok(())
 ///     }
 ///     fn start(&self) -> Vec<f64> {
 ///         vec![self.rate, f64::MAX] // saved and loaded with the optimizer
@@ -62,18 +61,28 @@ use crate::{Optimizer, Oracle, Report, Result, Schedule, Status};
 pub trait Rule: Options + Clone {
     /// What its states are called.
     const WHAT: &'static str;
+    /// Options that it reads only before the first step: a state is not resumed under others.
+    const STARTS: &'static [&'static str] = &[];
 
     /// The direction.
     fn base(&self) -> Base;
 
-    /// Refuses options out of range.
+    /// Refuses options that are legal one by one, but not together.
     ///
     /// # Errors
     /// Those.
-    fn check(&self) -> Result<()>;
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// Its numbers before the first step.
     fn start(&self) -> Vec<f64>;
+
+    /// What its numbers may be in a state that is loaded.
+    fn legal(&self, index: usize) -> Legal {
+        let _ = index;
+        Legal::Finite
+    }
 
     /// Course of what the rule chooses.
     fn schedule(&self) -> Schedule {
@@ -86,6 +95,8 @@ pub trait Rule: Options + Clone {
     }
 
     /// The learning rate; none if no step is to be taken. `state` are its numbers.
+    ///
+    /// It is asked a second time with a slope of 0, of a state that is thrown away, to know how far a step may go.
     fn rate(&self, state: &mut [f64], seen: &Seen) -> Option<f64>;
 }
 
@@ -108,12 +119,14 @@ pub struct Seen {
 #[derive(Debug, Clone)]
 pub struct Rated<T, R> {
     rule: R,
+    pace: Pace,
     state: Vec<f64>,
     next: Vec<f64>,
     gradient: Vec<T>,
     direction: Vec<T>,
-    /// z, if there is one.
+    /// z, if there is one, and a bound of it.
     velocity: Vec<T>,
+    most: f64,
     worker: Worker<T, 3>,
     advance: Vectors<T, 1, 1, 1>,
     glide: Vectors<T, 2, 1, 2>,
@@ -127,86 +140,150 @@ impl<T: Real, R: Rule> Rated<T, R> {
     pub fn new(len: usize, rule: R) -> Result<Rated<T, R>> {
         check_new::<T>(len, &rule)?;
         rule.check()?;
-        rule.schedule().check()?;
-        decay("velocity", rule.velocity())?;
-        let (limits, most) = (Limits::of::<T>(), T::max_value().to_f64());
+        options::check(&mut rule.schedule())?;
+        if !Legal::Decay.holds(rule.velocity()) {
+            let why = format!("{} is wanted", Legal::Decay);
+            return Err(Error::Option { option: "velocity", value: rule.velocity(), why });
+        }
+        let limits = Limits::of::<T>();
         let state = rule.start();
         Ok(Rated {
+            pace: Pace::new(rule.schedule()),
             next: state.clone(),
             state,
-            gradient: vec![T::zero(); len],
-            direction: vec![T::zero(); len],
-            velocity: vec![T::zero(); if rule.velocity() > 0.0 { len } else { 0 }],
+            gradient: filled(len, T::zero())?,
+            direction: filled(len, T::zero())?,
+            velocity: filled(if rule.velocity() > 0.0 { len } else { 0 }, T::zero())?,
+            most: 0.0,
             worker: Worker::new(rule.base(), Form::Direction, len)?,
             advance: Vectors::new(|[rate], [x], [v]| [x - rate * v])?,
             glide: Vectors::new(move |[rate, mu], [x, z], [v]| {
                 let z = between(mu * z - rate * v, limits.added);
-                // Steps that were bounded one by one may leave the numbers together.
-                [between(x - rate * v + mu * z, [-most, most]), z]
+                [x - rate * v + mu * z, z]
             })?,
             rule,
         })
+    }
+
+    /// Moves along the direction, whose length is known; `false` if that would leave the type's numbers: nothing is changed then.
+    fn advance(&mut self, params: &mut [T], rate: f64, length: f64) -> Result<bool> {
+        // As the kernel has it.
+        let (step, limit) = (T::from_f64(rate).to_f64().abs() * length, Limits::of::<T>().step);
+        let mu = self.rule.velocity();
+        if self.velocity.is_empty() {
+            if step < limit {
+                self.advance.run([rate], [params], [&self.direction])?;
+            }
+            return Ok(step < limit);
+        }
+        let after = |most: f64| mu * most + step;
+        if after(self.most) + step >= limit {
+            self.most = largest(&self.velocity);
+        }
+        let safe = after(self.most) + step < limit;
+        let before = (!safe).then(|| (params.to_vec(), self.velocity.clone()));
+        self.glide.run([rate, mu], [params, &mut self.velocity], [&self.direction])?;
+        self.most = after(self.most);
+        match before {
+            Some((x, z)) if !finite(params) || !finite(&self.velocity) => {
+                params.copy_from_slice(&x);
+                (self.velocity, self.most) = (z, f64::INFINITY);
+                Ok(false)
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// Whether a step may be too large for the type, as far as can be said before the direction is known.
+    fn may_leave(&mut self, seen: Seen, factor: f64) -> bool {
+        self.next.copy_from_slice(&self.state);
+        let rate = self.rule.rate(&mut self.next, &seen).unwrap_or(0.0) * factor;
+        let longest = rate.abs() * T::MODERATE.sqrt() * (self.gradient.len() as f64).sqrt();
+        !(longest < Limits::of::<T>().step)
     }
 }
 
 impl<T: Real, R: Rule> Optimizer<T> for Rated<T, R> {
     fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
         check_len(self.gradient.len(), params.len())?;
-        let (loss, known) = oracle.checked_gradient(params, &mut self.gradient)?;
-        let g = &self.gradient[..];
-        let [squared, previous] = dots([[g, g], [g, &self.direction]]);
-        if !known || !squared.is_finite() {
-            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        let (loss, size) = oracle.checked_gradient(params, &mut self.gradient)?;
+        let [squared, previous] = dots([[&self.gradient[..], &self.gradient], [&self.gradient, &self.direction]]);
+        if !size.is_finite() || !squared.is_finite() {
+            return Ok(Report::not_finite(loss));
         }
         let steps = self.worker.steps();
-        let (slope, length) = if self.worker.run_plain() {
+        let factor = self.pace.factor(steps);
+        let seen = Seen { steps, loss, squared, previous, slope: 0.0 };
+        let plain = self.worker.run_plain();
+        let mut before = None;
+        let (slope, length) = if plain {
             std::mem::swap(&mut self.direction, &mut self.gradient);
             (squared, squared.sqrt())
         } else {
-            let [_, slope, square] = self.worker.run(&mut self.direction, g, Use::scaled(1.0))?;
+            if self.may_leave(seen, factor) {
+                before = Some((self.worker.clone(), self.direction.clone()));
+            }
+            let run = self.worker.run(&mut self.direction, &self.gradient, size, Use::scaled(1.0))?;
+            let Some([_, slope, square]) = run else { return Ok(Report::not_finite(loss)) };
             (self.worker.correction() * slope, square.sqrt())
         };
         self.next.copy_from_slice(&self.state);
-        let rate = self.rule.rate(&mut self.next, &Seen { steps, loss, squared, previous, slope });
-        let rate = rate.map(|rate| rate * self.rule.schedule().factor(steps));
-        // As the kernel has it.
-        let fits = |rate: f64| T::from_f64(rate).to_f64().abs() * length < Limits::of::<T>().step;
-        if rate.is_none_or(fits) && self.next.iter().all(|x| x.is_finite()) {
+        let rate = self.rule.rate(&mut self.next, &Seen { slope, ..seen }).map(|rate| rate * factor);
+        let moved = match rate {
+            Some(rate) if self.next.iter().all(|x| x.is_finite()) => self.advance(params, rate, length)?,
+            _ => false,
+        };
+        if moved || rate.is_none() {
             std::mem::swap(&mut self.state, &mut self.next);
         }
-        let Some(rate) = rate.filter(|&rate| fits(rate)) else {
-            if !slope.is_finite() || rate.is_some() {
-                self.direction.fill(T::zero()); // an infinity would stay, and no step was taken along the others
+        match (moved, rate) {
+            (true, Some(rate)) => {
+                self.pace.see(steps, loss);
+                Ok(Report::new(Status::Stepped, loss, rate))
             }
-            return Ok(Report::new(Status::NoDescent, loss, 0.0));
-        };
-        if self.velocity.is_empty() {
-            self.advance.run([rate], [params], [&self.direction])?;
-        } else {
-            self.glide.run([rate, self.rule.velocity()], [params, &mut self.velocity], [&self.direction])?;
+            (_, None) => Ok(Report::new(Status::NoDescent, loss, 0.0)),
+            // Too long a step: as if nothing had been looked at.
+            _ if plain => {
+                std::mem::swap(&mut self.direction, &mut self.gradient);
+                self.worker.take_back();
+                Ok(Report::not_finite(loss))
+            }
+            _ => match before {
+                Some((worker, direction)) => {
+                    (self.worker, self.direction) = (worker, direction);
+                    Ok(Report::not_finite(loss))
+                }
+                // That could not be foreseen: the averages have the gradient.
+                None => Ok(Report::new(Status::NoDescent, loss, 0.0)),
+            },
         }
-        Ok(Report::new(Status::Stepped, loss, rate))
     }
 
-    fn save(&self) -> Store {
-        let mut store = Store::new(R::WHAT);
-        options::save(&mut self.rule.clone(), &mut store);
+    kept!();
+}
+
+impl<T: Real, R: Rule> Kept for Rated<T, R> {
+    const WHAT: &'static str = R::WHAT;
+    const STARTS: &'static [&'static str] = R::STARTS;
+
+    fn with_options<X>(&self, see: impl FnOnce(&mut dyn Options) -> X) -> X {
+        see(&mut self.rule.clone())
+    }
+
+    fn write(&self, store: &mut Store) {
         store.put("state", &self.state);
         store.put("direction", &self.direction);
         store.put("velocity", &self.velocity);
-        self.worker.save(&mut store);
-        store
+        self.worker.write(store);
+        self.pace.write(store);
     }
 
-    fn load(&mut self, state: &Store) -> Result<()> {
-        state.must_be(R::WHAT)?;
-        options::check(&mut self.rule.clone(), state)?;
-        let numbers = state.get::<f64>("state", self.state.len())?;
-        let direction: Vec<T> = state.get("direction", self.direction.len())?;
-        let velocity: Vec<T> = state.get("velocity", self.velocity.len())?;
-        finite_state(numbers.iter().all(|x| x.is_finite()) && finite(&direction) && finite(&velocity))?;
-        self.worker.load(state)?;
-        (self.state, self.direction, self.velocity) = (numbers, direction, velocity);
-        Ok(())
+    fn read(&mut self, state: &mut Reader<'_>) -> Result<()> {
+        self.state = state.list("state", self.state.len(), |index| self.rule.legal(index))?;
+        self.direction = state.vector("direction", self.direction.len(), Legal::Finite)?;
+        self.velocity = state.vector("velocity", self.velocity.len(), Legal::Finite)?;
+        self.most = f64::INFINITY; // to be measured
+        self.worker.read(state)?;
+        self.pace.read(state)
     }
 }

@@ -2,7 +2,7 @@
 
 use osculate_engine::Real;
 
-use crate::options::{self, Options};
+use crate::options::{self, Help, Options};
 use crate::{
     Error, Optimizer, Result, adahessian, armijo, asgd, first_order, hypergradient, igt, kafisto, kalman_descent, l4,
     lr_adapt, meka, ogr, ogr_d, polyak, svrg,
@@ -19,8 +19,8 @@ pub struct Entry<T> {
 
 /// Options that know what they are of.
 trait Configured<T> {
-    /// Names and default values.
-    fn list(&self) -> Vec<(&'static str, String)>;
+    /// What there is to know of the options when some are set.
+    fn help(&self, set: &[(String, String)]) -> Result<Vec<Help>>;
     /// Whether an option has a meaning beside others.
     fn heeds(&self, name: &str, set: &[(String, String)]) -> bool;
     /// The optimizer for a number of parameters, with some options set.
@@ -34,19 +34,14 @@ struct Defaults<T, C> {
 }
 
 impl<T, C: Options + Clone> Configured<T> for Defaults<T, C> {
-    fn list(&self) -> Vec<(&'static str, String)> {
-        options::list(&mut self.config.clone())
+    fn help(&self, set: &[(String, String)]) -> Result<Vec<Help>> {
+        let mut config = self.config.clone();
+        options::set_all(&mut config, set)?;
+        Ok(options::help(&mut config))
     }
 
     fn heeds(&self, name: &str, set: &[(String, String)]) -> bool {
-        let mut config = self.config.clone();
-        set.iter().for_each(|(name, text)| {
-            options::set(&mut config, name, text).ok();
-        });
-        let text = set.iter().rfind(|(known, _)| known == name).map(|(_, text)| text.as_str());
-        text.is_some_and(|text| {
-            options::set(&mut config, name, text).is_err() || options::keeps(&mut config, name, text)
-        })
+        options::heeds(&mut self.config.clone(), name, set)
     }
 
     fn make(&self, len: usize, set: &[(String, String)]) -> Result<Box<dyn Optimizer<T>>> {
@@ -66,13 +61,32 @@ impl<T: 'static> Entry<T> {
         Entry { name, about, config: Box::new(Defaults { config, make }) }
     }
 
-    /// Names of its options and their defaults.
+    /// Names of the options that its defaults leave a meaning, and their values.
     pub fn options(&self) -> Vec<(&'static str, String)> {
-        self.config.list()
+        self.help().into_iter().map(|help| (help.name, help.value)).collect()
     }
 
-    /// Whether one of the options that are set does anything beside the others, or is refused: MEKA's `rate` does nothing but with
-    /// `step` `fixed`.
+    /// Names, meanings, legal values and defaults of the same options.
+    ///
+    /// ```
+    /// let adam = osculate_optim::registry::all::<f32>().into_iter().find(|entry| entry.name == "adam").ok_or("no adam")?;
+    /// let rate = &adam.help()[0];
+    /// assert_eq!([rate.name, rate.about, &rate.legal, &rate.value], ["rate", "learning rate", "a positive number", "0.001"]);
+    /// # Ok::<(), &str>(())
+    /// ```
+    pub fn help(&self) -> Vec<Help> {
+        self.config.help(&[]).unwrap_or_default()
+    }
+
+    /// Names, meanings, legal values and values of the options that have a meaning when some are set.
+    ///
+    /// # Errors
+    /// Options that it has not, or that have no meaning beside the others.
+    pub fn help_with(&self, set: &[(String, String)]) -> Result<Vec<Help>> {
+        self.config.help(set)
+    }
+
+    /// Whether it has an option with a meaning beside the others that are set: MEKA's `rate` has none but with `step` `fixed`.
     ///
     /// ```
     /// let meka = osculate_optim::registry::all::<f32>().into_iter().find(|entry| entry.name == "meka").ok_or("no meka")?;

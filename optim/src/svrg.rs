@@ -11,14 +11,16 @@
 //! paper's option I), where the paper's analysis takes a random one. The oracle must know the data: `oracles.on(&batch).of(&all)`.
 
 use osculate_engine::store::Store;
-use osculate_engine::{Real, finite};
+use osculate_engine::{Real, Size, finite};
 
-use crate::base::{Base, Form, Use, Worker, finite_state};
-use crate::error::positive;
+use crate::base::Base;
 use crate::optimizer::{check_len, check_new};
-use crate::options::{self, Field, Options};
+use crate::options::{Field, Legal, Options};
 use crate::registry::Entry;
-use crate::vectors::Vectors;
+use crate::schedule::Pace;
+use crate::state::{Kept, Reader, kept};
+use crate::vectors::{Vectors, filled};
+use crate::worker::{Form, Use, Worker};
 use crate::{Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`Svrg`].
@@ -42,11 +44,11 @@ impl Default for Config {
 }
 
 impl Options for Config {
-    fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
-        see("rate", Field::Number(&mut self.rate));
+    fn each(&mut self, see: &mut dyn FnMut(&'static str, &'static str, Field<'_>)) {
+        see("rate", "learning rate", Field::Number(&mut self.rate, Legal::Positive));
         self.base.each(see);
         self.schedule.each(see);
-        see("every", Field::Count(&mut self.every));
+        see("every", "steps between two looks at all the data", Field::Count(&mut self.every, Legal::Positive));
     }
 }
 
@@ -70,12 +72,15 @@ impl Options for Config {
 #[derive(Debug, Clone)]
 pub struct Svrg<T> {
     config: Config,
+    pace: Pace,
     gradient: Vec<T>,
     /// g(s) of the minibatch, or of all the data.
     there: Vec<T>,
     /// s and μ.
     snapshot: Vec<T>,
     mean: Vec<T>,
+    /// The next s.
+    started: Vec<T>,
     worker: Worker<T>,
     /// g − 1·g(s) + μ.
     correct: Vectors<T, 1, 2, 1>,
@@ -88,15 +93,14 @@ impl<T: Real> Svrg<T> {
     /// Options out of range.
     pub fn new(len: usize, config: Config) -> Result<Svrg<T>> {
         check_new::<T>(len, &config)?;
-        positive("rate", config.rate)?;
-        positive("every", config.every as f64)?;
-        config.schedule.check()?;
-        let zeros = || vec![T::zero(); len];
+        let zeros = || filled(len, T::zero());
         Ok(Svrg {
-            gradient: zeros(),
-            there: zeros(),
-            snapshot: zeros(),
-            mean: zeros(),
+            pace: Pace::new(config.schedule),
+            gradient: zeros()?,
+            there: zeros()?,
+            snapshot: zeros()?,
+            mean: zeros()?,
+            started: zeros()?,
             worker: Worker::new(config.base, Form::Step, len)?,
             correct: Vectors::new(|[one], [g], [there, mean]| [g - one * there + mean])?,
             config,
@@ -108,11 +112,10 @@ impl<T: Real> Optimizer<T> for Svrg<T> {
     fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
         check_len(self.gradient.len(), params.len())?;
         let steps = self.worker.steps();
-        let (loss, known) = oracle.checked_gradient(params, &mut self.gradient)?;
-        let lost = Report::new(Status::NonFinite, loss, 0.0);
+        let (loss, size) = oracle.checked_gradient(params, &mut self.gradient)?;
         // All the data are not looked at for a step that cannot be taken.
-        if !known {
-            return Ok(lost);
+        if !size.is_finite() {
+            return Ok(Report::not_finite(loss));
         }
         let look = steps.is_multiple_of(self.config.every);
         match look {
@@ -120,43 +123,51 @@ impl<T: Real> Optimizer<T> for Svrg<T> {
             false => oracle.gradient(&self.snapshot, &mut self.there)?,
         };
         if !finite(&self.there) {
-            return Ok(lost);
+            return Ok(Report::not_finite(loss));
         }
         if look {
             // Here g(θ) = g(s).
-            self.snapshot.copy_from_slice(params);
-            self.mean.copy_from_slice(&self.there);
+            self.started.copy_from_slice(params);
             self.gradient.copy_from_slice(&self.there);
         } else {
             self.correct.run([1.0], [&mut self.gradient], [&self.there, &self.mean])?;
         }
-        let rate = self.config.rate * self.config.schedule.factor(steps);
+        let rate = self.config.rate * self.pace.factor(steps);
         // Sums of what is finite need not be.
-        if !finite(&self.gradient) {
-            return Ok(lost);
+        let size = Size::of(&self.gradient);
+        if !size.is_finite() || self.worker.run(params, &self.gradient, size, Use::scaled(-rate))?.is_none() {
+            return Ok(Report::not_finite(loss));
         }
-        self.worker.run(params, &self.gradient, Use::scaled(-rate))?;
+        if look {
+            std::mem::swap(&mut self.snapshot, &mut self.started);
+            std::mem::swap(&mut self.mean, &mut self.there);
+        }
+        self.pace.see(steps, loss);
         Ok(Report::new(Status::Stepped, loss, rate))
     }
 
-    fn save(&self) -> Store {
-        let mut store = Store::new("osculate.svrg");
-        options::save(&mut self.config.clone(), &mut store);
-        store.put("snapshot", &self.snapshot);
-        store.put("mean", &self.mean);
-        self.worker.save(&mut store);
-        store
+    kept!();
+}
+
+impl<T: Real> Kept for Svrg<T> {
+    const WHAT: &'static str = "osculate.svrg";
+
+    fn with_options<R>(&self, see: impl FnOnce(&mut dyn Options) -> R) -> R {
+        see(&mut self.config.clone())
     }
 
-    fn load(&mut self, state: &Store) -> Result<()> {
-        state.must_be("osculate.svrg")?;
-        options::check(&mut self.config.clone(), state)?;
-        let (snapshot, mean): (Vec<T>, Vec<T>) =
-            (state.get("snapshot", self.snapshot.len())?, state.get("mean", self.mean.len())?);
-        finite_state(finite(&snapshot) && finite(&mean))?;
-        self.worker.load(state)?;
-        (self.snapshot, self.mean) = (snapshot, mean);
-        Ok(())
+    fn write(&self, store: &mut Store) {
+        store.put("snapshot", &self.snapshot);
+        store.put("mean", &self.mean);
+        self.worker.write(store);
+        self.pace.write(store);
+    }
+
+    fn read(&mut self, state: &mut Reader<'_>) -> Result<()> {
+        self.snapshot = state.vector("snapshot", self.snapshot.len(), Legal::Finite)?;
+        self.mean = state.vector("mean", self.mean.len(), Legal::Finite)?;
+        self.worker.read(state)?;
+        self.pace.read(state)
     }
 }
 

@@ -190,6 +190,30 @@ pub(crate) fn product(a: &[f64], transpose_a: bool, b: &[f64], transpose_b: bool
     }
 }
 
+/// Whether a finite matrix `[n, n]` is symmetric and positive semi-definite, but for rounding.
+pub(crate) fn is_covariance(matrix: &[f64], n: usize) -> bool {
+    const ROUNDING: f64 = 1e-6;
+    let most = (0..n).map(|i| matrix[i * n + i]).fold(0.0, f64::max);
+    // Cholesky's factor of one that is a little larger; scaled, so that products of large numbers are numbers.
+    let scale = if most > 0.0 { 1.0 / most } else { 1.0 };
+    let mut l = vec![0.0; n * n];
+    for i in 0..n {
+        for j in 0..=i {
+            let (below, above) = (matrix[i * n + j] * scale, matrix[j * n + i] * scale);
+            if (below - above).abs() > ROUNDING || below.is_infinite() {
+                return false;
+            }
+            let more = if i == j { ROUNDING } else { 0.0 };
+            let sum = below + more - (0..j).map(|k| l[i * n + k] * l[j * n + k]).sum::<f64>();
+            if i == j && !(sum > 0.0) {
+                return false;
+            }
+            l[i * n + j] = if i == j { sum.sqrt() } else { sum / l[j * n + j] };
+        }
+    }
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

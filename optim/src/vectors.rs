@@ -2,7 +2,7 @@
 
 use osculate_engine::{Expr, Func, Real, Spec, Sweep, spec};
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// A rule that turns `S` scalars and, element by element, `M` vectors and `R` more into new values of the `M`, and `K` sums.
 #[derive(Debug, Clone)]
@@ -42,6 +42,15 @@ impl<T: Real, const M: usize, const R: usize, const S: usize, const K: usize> Ve
         let sums = self.0.run(scalars, &mut changed, &read).map_err(osculate_engine::Error::from)?;
         Ok(std::array::from_fn(|i| sums[i]))
     }
+}
+
+/// A vector of one value; an error where there is no room for it.
+pub(crate) fn filled<T: Real>(len: usize, value: T) -> Result<Vec<T>> {
+    let mut vector = Vec::new();
+    let bytes = len as u128 * size_of::<T>() as u128;
+    vector.try_reserve_exact(len).map_err(|_| Error::Memory { len, bytes })?;
+    vector.resize(len, value);
+    Ok(vector)
 }
 
 /// x within bounds; by comparisons, since `maximum` minds ties for derivatives that nobody takes here.

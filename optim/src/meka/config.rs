@@ -1,7 +1,6 @@
 //! Options of MEKA.
 
-use crate::error::{decay, not_negative, positive};
-use crate::options::{Field, Options};
+use crate::options::{Field, Legal, Options};
 use crate::{Error, Result, Schedule};
 
 /// How the filters start.
@@ -156,108 +155,135 @@ impl Default for MekaConfig {
 }
 
 impl MekaConfig {
-    /// Refuses what has no meaning.
+    /// Refuses what has no meaning together.
     pub(super) fn check(&self) -> Result<()> {
-        decay("loss-decay", self.loss_decay)?;
-        decay("gradient-decay", self.gradient_decay)?;
-        decay("coefficient-decay", self.coefficient_decay)?;
-        positive("scale", self.scale)?;
-        positive("first-step", self.first_step)?;
-        not_negative("floor", self.floor)?;
-        self.schedule.check()?;
-        if let StepRule::Fixed(step) = self.step {
-            positive("rate", step)?;
-        }
-        if let Init::Diffuse(variance) = self.init {
-            positive("variance", variance)?;
-        }
-        if let Some(max) = self.max_step {
-            positive("max-step", max)?;
-        }
-        if let Direction::Adaptive { epsilon } = self.direction {
-            positive("epsilon", epsilon)?;
-        }
-        for (option, value) in self
-            .noise
-            .iter()
-            .flat_map(|n| [("loss-noise", n.loss), ("gradient-noise", n.gradient), ("hvp-noise", n.hvp)])
-        {
-            if !(value >= 0.0 && value.is_finite()) {
-                return Err(Error::Option { option, value, why: "a variance is wanted: finite and not negative" });
-            }
-        }
         // One number of noise says nothing of single coordinates or directions.
         let scalar = self.covariance == Covariance::Scalar;
         if self.noise.is_some() && (!scalar || self.directional) {
-            let why = "known noise goes with covariance = scalar, directional = false";
+            let why = "known noise goes with covariance = scalar, directional = false".into();
             return Err(Error::Option { option: "gradient-noise", value: self.noise.map_or(0.0, |n| n.gradient), why });
         }
         if self.directional && !scalar {
-            return Err(Error::Option { option: "directional", value: 1.0, why: "it goes with covariance = scalar" });
+            return Err(Error::Option {
+                option: "directional",
+                value: 1.0,
+                why: "it goes with covariance = scalar".into(),
+            });
         }
         Ok(())
     }
 }
 
 impl Options for MekaConfig {
-    fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
-        let (mut init, mut variance) = match self.init {
-            Init::Diffuse(variance) => (0, variance),
-            Init::FirstObservation => (1, 1e4),
-        };
-        see("init", Field::Choice(&mut init, &["diffuse", "first-observation"]));
-        see("variance", Field::Number(&mut variance));
-        self.init = if init == 0 { Init::Diffuse(variance) } else { Init::FirstObservation };
+    fn each(&mut self, see: &mut dyn FnMut(&'static str, &'static str, Field<'_>)) {
+        let mut init = usize::from(self.init == Init::FirstObservation);
+        let about = "how the filters start: of a large variance, or with the first observation";
+        see("init", about, Field::Choice(&mut init, &["diffuse", "first-observation"]));
+        match (init, &mut self.init) {
+            (0, Init::Diffuse(variance)) => {
+                see("variance", "that variance", Field::Number(variance, Legal::Positive));
+            }
+            (0, other) => *other = Init::Diffuse(1e4),
+            (_, other) => *other = Init::FirstObservation,
+        }
 
         let mut of = usize::from(self.variance_of == VarianceOf::Sample);
-        see("variance-of", Field::Choice(&mut of, &["mean", "sample"]));
+        let about = "whose variances are filtered with: the minibatch mean's, or one example's";
+        see("variance-of", about, Field::Choice(&mut of, &["mean", "sample"]));
         self.variance_of = if of == 0 { VarianceOf::Mean } else { VarianceOf::Sample };
 
-        let (mut direction, mut epsilon) = match self.direction {
-            Direction::Mean => (0, 1e-8),
-            Direction::Adaptive { epsilon } => (1, epsilon),
+        let mut direction = usize::from(self.direction != Direction::Mean);
+        let about = "what is stepped along: the filtered gradient, or that over its root mean square (AdaMEKA)";
+        see("direction", about, Field::Choice(&mut direction, &["mean", "adaptive"]));
+        match (direction, &mut self.direction) {
+            (0, other) => *other = Direction::Mean,
+            (_, Direction::Adaptive { epsilon }) => {
+                see("epsilon", "ε, added to that root", Field::Number(epsilon, Legal::NotNegative));
+            }
+            (_, other) => *other = Direction::Adaptive { epsilon: 1e-8 },
+        }
+        self.each_of_step(see);
+        self.each_of_covariance(see);
+        self.each_of_noise(see);
+    }
+}
+
+impl MekaConfig {
+    fn each_of_step(&mut self, see: &mut dyn FnMut(&'static str, &'static str, Field<'_>)) {
+        let mut rule = match self.step {
+            StepRule::Fixed(_) => 0,
+            StepRule::Quadratic => 1,
+            StepRule::Improvement => 2,
+            StepRule::Expected => 3,
         };
-        see("direction", Field::Choice(&mut direction, &["mean", "adaptive"]));
-        see("epsilon", Field::Number(&mut epsilon));
-        self.direction = if direction == 0 { Direction::Mean } else { Direction::Adaptive { epsilon } };
-
-        let (mut rule, mut rate) = match self.step {
-            StepRule::Fixed(rate) => (0, rate),
-            StepRule::Quadratic => (1, 0.1),
-            StepRule::Improvement => (2, 0.1),
-            StepRule::Expected => (3, 0.1),
-        };
-        see("step", Field::Choice(&mut rule, &["fixed", "quadratic", "improvement", "expected"]));
-        see("rate", Field::Number(&mut rate));
-        let rules = [StepRule::Fixed(rate), StepRule::Quadratic, StepRule::Improvement, StepRule::Expected];
-        self.step = rules[rule.min(3)];
-        self.schedule.each(see);
-
-        const COVARIANCES: [Covariance; 3] = [Covariance::Scalar, Covariance::Diagonal, Covariance::Full];
-        let mut covariance = COVARIANCES.iter().position(|c| *c == self.covariance).unwrap_or(0);
-        see("covariance", Field::Choice(&mut covariance, &["scalar", "diagonal", "full"]));
-        self.covariance = COVARIANCES[covariance.min(2)];
-        see("directional", Field::Flag(&mut self.directional));
-
+        let about =
+            "how far: a fixed step, to the least expected loss, of most probable or largest expected improvement";
+        see("step", about, Field::Choice(&mut rule, &["fixed", "quadratic", "improvement", "expected"]));
+        match (rule, &mut self.step) {
+            (0, StepRule::Fixed(rate)) => {
+                see("rate", "the fixed step", Field::Number(rate, Legal::Positive));
+                self.schedule.each(see);
+            }
+            (0, other) => *other = StepRule::Fixed(0.1),
+            (1, other) => *other = StepRule::Quadratic,
+            (2, other) => *other = StepRule::Improvement,
+            (_, other) => *other = StepRule::Expected,
+        }
+        see("scale", "what every step is multiplied by", Field::Number(&mut self.scale, Legal::Positive));
+        see("max-step", "largest step before that", Field::Maybe(&mut self.max_step, Legal::Positive));
+        if rule == 0 {
+            return;
+        }
         use Correction::{Absolute, Exact, None, Secant, Surprise};
         const CORRECTIONS: [Correction; 5] = [None, Surprise, Secant, Exact, Absolute];
         let mut correction = CORRECTIONS.iter().position(|c| *c == self.correction).unwrap_or(0);
-        see("correction", Field::Choice(&mut correction, &["none", "surprise", "secant", "exact", "absolute"]));
+        let about = "what keeps steps finite where the curvature is negative";
+        see("correction", about, Field::Choice(&mut correction, &["none", "surprise", "secant", "exact", "absolute"]));
         self.correction = CORRECTIONS[correction.min(4)];
-        see("floor", Field::Number(&mut self.floor));
+        if matches!(self.correction, Surprise | Exact) {
+            let about = "least third derivative that a correction counts with";
+            see("floor", about, Field::Number(&mut self.floor, Legal::NotNegative));
+        }
+        let about = "β, by which the averages of the step's coefficients fade in a step";
+        see("coefficient-decay", about, Field::Number(&mut self.coefficient_decay, Legal::Decay));
+        let about = "step where the rule has no finite answer and none was taken yet";
+        see("first-step", about, Field::Number(&mut self.first_step, Legal::Positive));
+    }
 
-        see("loss-decay", Field::Number(&mut self.loss_decay));
-        see("gradient-decay", Field::Number(&mut self.gradient_decay));
-        see("coefficient-decay", Field::Number(&mut self.coefficient_decay));
-        see("scale", Field::Number(&mut self.scale));
-        see("surprise", Field::Flag(&mut self.surprise));
-        see("max-step", Field::Maybe(&mut self.max_step));
-        see("first-step", Field::Number(&mut self.first_step));
+    fn each_of_covariance(&mut self, see: &mut dyn FnMut(&'static str, &'static str, Field<'_>)) {
+        const COVARIANCES: [Covariance; 3] = [Covariance::Scalar, Covariance::Diagonal, Covariance::Full];
+        let mut covariance = COVARIANCES.iter().position(|c| *c == self.covariance).unwrap_or(0);
+        let about = "what the gradient's covariance is taken for (full: at most 512 parameters)";
+        see("covariance", about, Field::Choice(&mut covariance, &["scalar", "diagonal", "full"]));
+        self.covariance = COVARIANCES[covariance.min(2)];
+        if self.covariance == Covariance::Scalar {
+            let about = "whether variances along a direction are those of the examples' own slopes and curvatures";
+            see("directional", about, Field::Flag(&mut self.directional));
+        } else {
+            self.directional = false;
+        }
+    }
 
-        let of = |noise: Noise| [noise.loss, noise.gradient, noise.hvp].map(Option::Some);
-        let mut known = self.noise.map_or([Option::None; 3], of);
-        for (name, value) in ["loss-noise", "gradient-noise", "hvp-noise"].into_iter().zip(&mut known) {
-            see(name, Field::Maybe(value));
+    fn each_of_noise(&mut self, see: &mut dyn FnMut(&'static str, &'static str, Field<'_>)) {
+        let about = "β, by which the average of the gradient's variance fades in a step";
+        see("gradient-decay", about, Field::Number(&mut self.gradient_decay, Legal::Decay));
+        // What the loss is filtered to is of no use to fixed steps.
+        if !matches!(self.step, StepRule::Fixed(_)) {
+            let about = "β, by which the average of the loss's variance fades in a step";
+            see("loss-decay", about, Field::Number(&mut self.loss_decay, Legal::Decay));
+            let about = "whether a surprising loss adds to its predicted variance";
+            see("surprise", about, Field::Flag(&mut self.surprise));
+        }
+        let of = |noise: Noise| [noise.loss, noise.gradient, noise.hvp].map(Some);
+        let mut known = self.noise.map_or([None; 3], of);
+        let about = [
+            "variance of the minibatch's loss, if it is known beforehand",
+            "variance of a coordinate of the minibatch's gradient, if it is known beforehand",
+            "variance of a coordinate of any Hessian-vector product, if it is known beforehand",
+        ];
+        let names = ["loss-noise", "gradient-noise", "hvp-noise"];
+        for ((name, about), value) in names.into_iter().zip(about).zip(&mut known) {
+            see(name, about, Field::Maybe(value, Legal::NotNegative));
         }
         // What is not named beside one that is, is zero.
         let [loss, gradient, hvp] = known.map(|value| value.unwrap_or(0.0));

@@ -3,13 +3,14 @@
 //! They are formed in the type of the parameters: where a coordinate's mean is more than a thousand times its deviation, f32 leaves no digit.
 
 use osculate_engine::store::Store;
-use osculate_engine::{Expr, Moments, Real, Request, finite};
+use osculate_engine::{Expr, Moments, Real, Request};
 
 use super::config::{Direction, Init, MekaConfig};
 use super::model::{Filtered, Model, Seen};
 use crate::Result;
-use crate::base::finite_state;
-use crate::vectors::Vectors;
+use crate::options::Legal;
+use crate::state::Reader;
+use crate::vectors::{Vectors, filled};
 
 /// A number a coordinate.
 #[derive(Debug, Clone)]
@@ -59,7 +60,7 @@ impl<T: Real> Diagonal<T> {
                 let m = moved - gain * (moved + missing);
                 let d = match adaptive {
                     Direction::Mean => -m,
-                    Direction::Adaptive { epsilon } => -m / ((m * m + p).sqrt() + epsilon),
+                    Direction::Adaptive { epsilon } => -m / ((m * m + p).sqrt() + epsilon.max(least)),
                 };
                 ([m, d, p, sigma], [along[0], along[1], delta * b, d * d, d * m, gain, p, noise, q])
             })
@@ -69,17 +70,17 @@ impl<T: Real> Diagonal<T> {
             ([], [p * squared, c * positive(bb + less * b * b) * squared, v * b])
         })?;
         let later = rule(false)?;
-        let vector = |value: f64| vec![T::from_f64(value); len];
+        let vector = |value: f64| filled(len, T::from_f64(value));
         let held = match config.init {
             Init::Diffuse(variance) => variance,
             Init::FirstObservation => 0.0, // trusted, whatever stands here
         };
         Ok(Diagonal {
             config: *config,
-            now: [vector(held), vector(0.0)],
-            next: [vector(held), vector(0.0)],
+            now: [vector(held)?, vector(0.0)?],
+            next: [vector(held)?, vector(0.0)?],
             weight: 0.0,
-            zero: vector(0.0),
+            zero: vector(0.0)?,
             update: [if config.init == Init::FirstObservation { rule(true)? } else { later.clone() }, later],
             extent,
         })
@@ -138,18 +139,17 @@ impl<T: Real> Model<T> for Diagonal<T> {
         }
     }
 
-    fn save(&self, store: &mut Store) {
+    fn write(&self, store: &mut Store) {
         store.put("covariance", &[self.weight]);
         store.put("covariance.p", &self.now[0]);
         store.put("covariance.sigma", &self.now[1]);
     }
 
-    fn load(&mut self, store: &Store) -> Result<()> {
-        let weight = store.get::<f64>("covariance", 1)?[0];
-        let len = self.zero.len();
-        let now: [Vec<T>; 2] = [store.get("covariance.p", len)?, store.get("covariance.sigma", len)?];
-        finite_state(weight.is_finite() && now.iter().all(|vector| finite(vector)))?;
-        (self.weight, self.now) = (weight, now);
+    fn read(&mut self, state: &mut Reader<'_>) -> Result<()> {
+        [self.weight] = state.numbers("covariance", [Legal::Unit])?;
+        for (name, vector) in ["covariance.p", "covariance.sigma"].into_iter().zip(&mut self.now) {
+            *vector = state.vector(name, vector.len(), Legal::NotNegative)?;
+        }
         Ok(())
     }
 }

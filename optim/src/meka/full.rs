@@ -5,7 +5,8 @@ use osculate_engine::{Moments, Real, Request, dot, dots};
 
 use super::config::{Direction, Init, MekaConfig};
 use super::model::{Filtered, Model, Seen};
-use crate::base::finite_state;
+use crate::options::Legal;
+use crate::state::Reader;
 use crate::{Error, Oracle, Result, kalman};
 
 /// Most parameters.
@@ -32,7 +33,7 @@ pub(super) struct Full<T> {
 impl<T: Real> Full<T> {
     pub fn new(len: usize, config: &MekaConfig) -> Result<Full<T>> {
         if len > MOST {
-            let why = "a full covariance is for at most 512 parameters: take covariance = diagonal or scalar";
+            let why = "a full covariance is for at most 512 parameters: take covariance = diagonal or scalar".into();
             return Err(Error::Option { option: "parameters", value: len as f64, why });
         }
         let square = || vec![0.0; len * len];
@@ -136,7 +137,9 @@ impl<T: Real> Model<T> for Full<T> {
             *m = T::from_f64(mean);
             *d = T::from_f64(match self.config.direction {
                 Direction::Mean => -mean,
-                Direction::Adaptive { epsilon } => -mean / ((mean * mean + p).sqrt() + epsilon),
+                Direction::Adaptive { epsilon } => {
+                    -mean / ((mean * mean + p).sqrt() + epsilon.max(T::min_positive_value().to_f64()))
+                }
             });
         }
         let trusted = seen.first && self.config.init == Init::FirstObservation;
@@ -172,23 +175,20 @@ impl<T: Real> Model<T> for Full<T> {
         self.now.set(&vec![0.0; len], &isotropic(len, self.config.init)).ok();
     }
 
-    fn save(&self, store: &mut Store) {
+    fn write(&self, store: &mut Store) {
         store.put("covariance", &[self.weight]);
         store.put("covariance.mean", self.now.mean());
         store.put("covariance.p", self.now.covariance());
         store.put("covariance.sigma", &self.sigma[0]);
     }
 
-    fn load(&mut self, store: &Store) -> Result<()> {
-        let weight = store.get::<f64>("covariance", 1)?[0];
+    fn read(&mut self, state: &mut Reader<'_>) -> Result<()> {
+        [self.weight] = state.numbers("covariance", [Legal::Unit])?;
         let len = self.centre.len();
-        let mean: Vec<f64> = store.get("covariance.mean", len)?;
-        let p: Vec<f64> = store.get("covariance.p", len * len)?;
-        let sigma: Vec<f64> = store.get("covariance.sigma", len * len)?;
-        finite_state(weight.is_finite() && mean.iter().chain(&p).chain(&sigma).all(|x| x.is_finite()))?;
-        self.now.set(&mean, &p)?;
-        (self.weight, self.sigma[0]) = (weight, sigma);
-        Ok(())
+        let mean = state.list("covariance.mean", len, |_| Legal::Finite)?;
+        let p = state.covariance("covariance.p", len)?;
+        self.sigma[0] = state.covariance("covariance.sigma", len)?;
+        self.now.set(&mean, &p)
     }
 }
 

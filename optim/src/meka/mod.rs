@@ -45,12 +45,13 @@ pub use config::{Correction, Covariance, Direction, Init, MekaConfig, Noise, Ste
 use model::{AnyModel, Seen};
 use rule::{Along, Rule};
 
-use crate::base::finite_state;
 use crate::improvement::Coefficients;
 use crate::optimizer::{check_len, check_new};
-use crate::options;
+use crate::options::{Legal, Options};
 use crate::registry::Entry;
-use crate::vectors::Vectors;
+use crate::schedule::Pace;
+use crate::state::{Kept, Reader, kept, whole};
+use crate::vectors::{Vectors, filled};
 
 use crate::{Optimizer, Oracle, Report, Result, Smooth, Status, kalman};
 
@@ -114,6 +115,7 @@ struct Scalars {
 #[derive(Debug, Clone)]
 pub struct Meka<T> {
     config: MekaConfig,
+    pace: Pace,
     now: Scalars,
     model: AnyModel<T>,
     mean: Vec<T>,
@@ -138,7 +140,7 @@ impl<T: Real> Meka<T> {
     pub fn new(len: usize, config: MekaConfig) -> Result<Meka<T>> {
         check_new::<T>(len, &config)?;
         config.check()?;
-        let zeros = || vec![T::zero(); len];
+        let zeros = || filled(len, T::zero());
         Ok(Meka {
             now: Scalars {
                 steps: 0,
@@ -150,11 +152,12 @@ impl<T: Real> Meka<T> {
             },
             config,
             model: AnyModel::new(len, &config)?,
-            mean: zeros(),
-            previous: zeros(),
-            next_mean: zeros(),
-            direction: zeros(),
-            displacement: zeros(),
+            pace: Pace::new(config.schedule),
+            mean: zeros()?,
+            previous: zeros()?,
+            next_mean: zeros()?,
+            direction: zeros()?,
+            displacement: zeros()?,
             coefficients: None,
             displace: Vectors::summing(|[], [_], [x, previous, mean]| {
                 let delta = x - previous;
@@ -303,16 +306,16 @@ impl<T: Real> Optimizer<T> for Meka<T> {
         check_len(self.mean.len(), params.len())?;
         let mut loss = f64::NAN;
         let Some((mut now, inner)) = self.filtered(params, oracle, &mut loss)? else {
-            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+            return Ok(Report::not_finite(loss));
         };
         let mut coefficients = None;
         let (mut curvature, mut status) = (f64::NAN, Status::Stepped);
         let mut step = match self.config.step {
-            StepRule::Fixed(step) => step * self.config.schedule.factor(now.steps - 1),
+            StepRule::Fixed(step) => step * self.pace.factor(now.steps - 1),
             _ => {
                 let along = self.along(&now, inner, params, oracle)?;
                 let Some(averaged) = now.rule.average(&self.config, &along) else {
-                    return Ok(Report::new(Status::NonFinite, loss, 0.0));
+                    return Ok(Report::not_finite(loss));
                 };
                 (coefficients, curvature) = (Some(averaged), along.curvature);
                 let (best, how) = now.rule.choose(&self.config, &averaged);
@@ -326,8 +329,9 @@ impl<T: Real> Optimizer<T> for Meka<T> {
         let [size] = self.advance.run([self.config.scale * step], changed, [&self.direction])?;
         if !size.is_finite() && !finite(params) {
             params.copy_from_slice(&self.displacement);
-            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+            return Ok(Report::not_finite(loss));
         }
+        self.pace.see(now.steps - 1, loss);
         self.now = now;
         self.coefficients = coefficients;
         self.model.get_mut().commit();
@@ -343,49 +347,43 @@ impl<T: Real> Optimizer<T> for Meka<T> {
         })
     }
 
-    fn save(&self) -> Store {
-        let mut store = Store::new("osculate.meka");
+    kept!();
+}
+
+impl<T: Real> Kept for Meka<T> {
+    const WHAT: &'static str = "osculate.meka";
+
+    fn with_options<X>(&self, see: impl FnOnce(&mut dyn Options) -> X) -> X {
+        see(&mut self.config.clone())
+    }
+
+    fn write(&self, store: &mut Store) {
         let Filter { u, s, p, r, sigma, q, lambda, gain, loss_gain } = self.now.filter;
         store.put("filter", &[u, s, p, r, sigma, q, lambda, gain, loss_gain]);
         let [value, weight] = self.now.loss_noise.state();
         store.put("counters", &[self.now.steps as f64, value, weight, f64::from(u8::from(self.now.fresh))]);
-        options::save(&mut self.config.clone(), &mut store);
-        self.now.rule.save(&mut store);
-        self.model.get().save(&mut store);
+        self.now.rule.write(store);
+        self.model.get().write(store);
         store.put("mean", &self.mean);
         store.put("previous", &self.previous);
-        store
+        self.pace.write(store);
     }
 
-    fn load(&mut self, state: &Store) -> Result<()> {
-        state.must_be("osculate.meka")?;
-        options::check(&mut self.config.clone(), state)?;
-        let mean = state.get("mean", self.mean.len())?;
-        let previous = state.get("previous", self.previous.len())?;
-        let f = state.get::<f64>("filter", 9)?;
-        let counters = state.get::<f64>("counters", 4)?;
-        let scalars = f.iter().chain(&counters).all(|x| x.is_finite());
-        finite_state(scalars && finite::<T>(&mean) && finite::<T>(&previous))?;
-        let mut now = self.now;
-        now.filter = Filter {
-            u: f[0],
-            s: f[1],
-            p: f[2],
-            r: f[3],
-            sigma: f[4],
-            q: f[5],
-            lambda: f[6],
-            gain: f[7],
-            loss_gain: f[8],
-        };
-        now.steps = counters[0] as u64;
-        now.fresh = counters[3] == 1.0;
-        now.loss_noise = now.loss_noise.restored([counters[1], counters[2]]);
-        now.rule = now.rule.restored(state)?;
+    fn read(&mut self, state: &mut Reader<'_>) -> Result<()> {
+        let (any, variance, part) = (Legal::Finite, Legal::NotNegative, Legal::Unit);
+        let legal = [any, variance, variance, variance, variance, variance, variance, part, part];
+        let [u, s, p, r, sigma, q, lambda, gain, loss_gain] = state.numbers("filter", legal)?;
+        self.now.filter = Filter { u, s, p, r, sigma, q, lambda, gain, loss_gain };
+        let [steps, value, weight, fresh] = state.numbers("counters", [variance, variance, part, part])?;
+        self.now.steps = whole("counters", steps)?;
+        self.now.fresh = fresh == 1.0;
+        self.now.loss_noise = self.now.loss_noise.restored([value, weight]);
+        self.now.rule = self.now.rule.restored(state)?;
         self.coefficients = None;
-        self.model.get_mut().load(state)?;
-        (self.now, self.mean, self.previous) = (now, mean, previous);
-        Ok(())
+        self.model.get_mut().read(state)?;
+        self.mean = state.vector("mean", self.mean.len(), any)?;
+        self.previous = state.vector("previous", self.previous.len(), any)?;
+        self.pace.read(state)
     }
 }
 

@@ -14,6 +14,7 @@ use super::config::{Covariance, Init, MekaConfig};
 use super::diagonal::Diagonal;
 use super::full::Full;
 use super::scalar::Scalar;
+use crate::state::Reader;
 use crate::{Oracle, Result};
 
 /// What a minibatch showed at the parameters.
@@ -66,10 +67,9 @@ pub(super) trait Model<T: Real> {
     /// Forgets P.
     fn reset(&mut self);
 
-    fn save(&self, store: &mut Store);
+    fn write(&self, store: &mut Store);
 
-    /// Changes nothing if the state is not its own.
-    fn load(&mut self, store: &Store) -> Result<()>;
+    fn read(&mut self, state: &mut Reader<'_>) -> Result<()>;
 }
 
 /// The models by name, so that an optimizer can be cloned.

@@ -10,8 +10,9 @@
 use osculate_engine::store::Store;
 
 use super::config::{Correction, MekaConfig, StepRule};
-use crate::base::finite_state;
 use crate::improvement::{Coefficients, Outcome};
+use crate::options::Legal;
+use crate::state::Reader;
 use crate::{Result, Smooth, Status};
 
 /// What the rule is told of a step.
@@ -138,23 +139,30 @@ impl Rule {
         self.bend = f64::NAN;
     }
 
-    pub fn save(&self, store: &mut Store) {
+    pub fn write(&self, store: &mut Store) {
         let averages = self.coefficients.iter().chain([&self.secant]).flat_map(|a| a.state()).collect::<Vec<_>>();
-        store.put("rule", &[self.last_step, self.bend]);
+        let bend = if self.bend.is_nan() { [0.0, 0.0] } else { [self.bend, 1.0] };
+        store.put("rule", &[self.last_step, bend[0], bend[1]]);
         store.put("rule.averages", &averages);
     }
 
     /// The rule as it was saved.
-    pub fn restored(self, store: &Store) -> Result<Rule> {
-        let state = store.get::<f64>("rule", 2)?;
-        let averages = store.get::<f64>("rule.averages", 16)?;
-        finite_state(state[0].is_finite() && !state[1].is_infinite() && averages.iter().all(|x| x.is_finite()))?;
+    pub fn restored(self, state: &mut Reader<'_>) -> Result<Rule> {
+        // The last step, δᵀBδ, and whether there is one.
+        let [last_step, bend, known] = state.numbers("rule", [Legal::NotNegative, Legal::Finite, Legal::Unit])?;
+        // Sums and weights; a and b have either sign.
+        let legal = |at: usize| match at {
+            0 | 2 => Legal::Finite,
+            at if at % 2 == 1 => Legal::Unit,
+            _ => Legal::NotNegative,
+        };
+        let averages: [f64; 16] = state.numbers("rule.averages", std::array::from_fn(legal))?;
         let average = |at: usize, of: Smooth| of.restored([averages[2 * at], averages[2 * at + 1]]);
         Ok(Rule {
             coefficients: std::array::from_fn(|at| average(at, self.coefficients[at])),
             secant: average(7, self.secant),
-            last_step: state[0],
-            bend: state[1],
+            last_step,
+            bend: if known > 0.0 { bend } else { f64::NAN },
         })
     }
 }

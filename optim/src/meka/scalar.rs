@@ -5,8 +5,9 @@ use osculate_engine::{Moments, Real, Request, dot};
 
 use super::config::{Direction, MekaConfig};
 use super::model::{Filtered, Model, Seen, start};
-use crate::base::finite_state;
-use crate::vectors::Vectors;
+use crate::options::Legal;
+use crate::state::Reader;
+use crate::vectors::{Limits, Vectors, filled};
 use crate::{Result, Smooth, kalman};
 
 /// pI.
@@ -24,18 +25,18 @@ pub(super) struct Scalar<T> {
 
 impl<T: Real> Scalar<T> {
     pub fn new(len: usize, config: &MekaConfig) -> Result<Scalar<T>> {
-        let adaptive = config.direction;
+        let (adaptive, least) = (config.direction, Limits::of::<T>().least);
         let update = Vectors::summing(move |[gain, p, each], [_, _], [m, b, g, delta]| {
             let predicted = m + each * b;
             let m = predicted + gain * (each * g - predicted);
             let d = match adaptive {
                 Direction::Mean => -m,
-                Direction::Adaptive { epsilon } => -m / ((m * m + p).sqrt() + epsilon),
+                Direction::Adaptive { epsilon } => -m / ((m * m + p).sqrt() + epsilon.max(least)),
             };
             ([m, d], [delta * b, d * d, d * m])
         })?;
         let now = (start(config.init), Smooth::new(config.gradient_decay));
-        Ok(Scalar { config: *config, now, next: now, sigma: 0.0, zero: vec![T::zero(); len], update })
+        Ok(Scalar { config: *config, now, next: now, sigma: 0.0, zero: filled(len, T::zero())?, update })
     }
 
     /// vᵀPv for a p, and vᵀQv where Q, averaged over coordinates q, is measured along v.
@@ -107,15 +108,18 @@ impl<T: Real> Model<T> for Scalar<T> {
         self.now.0 = start(self.config.init);
     }
 
-    fn save(&self, store: &mut Store) {
+    fn write(&self, store: &mut Store) {
         let [value, weight] = self.now.1.state();
-        store.put("covariance", &[self.now.0, value, weight]);
+        // It is infinite before a first observation that is trusted.
+        let p = if self.now.0.is_finite() { [self.now.0, 1.0] } else { [0.0; 2] };
+        store.put("covariance", &[p[0], p[1], value, weight]);
     }
 
-    fn load(&mut self, store: &Store) -> Result<()> {
-        let s = store.get::<f64>("covariance", 3)?;
-        finite_state(!s[0].is_nan() && s[1..].iter().all(|x| x.is_finite()))?;
-        self.now = (s[0], self.now.1.restored([s[1], s[2]]));
+    fn read(&mut self, state: &mut Reader<'_>) -> Result<()> {
+        let legal = [Legal::NotNegative, Legal::Unit, Legal::NotNegative, Legal::Unit];
+        let [p, finite, value, weight] = state.numbers("covariance", legal)?;
+        let p = if finite == 0.0 { f64::INFINITY } else { p };
+        self.now = (p, self.now.1.restored([value, weight]));
         Ok(())
     }
 }

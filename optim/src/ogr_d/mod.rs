@@ -20,18 +20,18 @@
 mod regression;
 
 use osculate_engine::store::Store;
-use osculate_engine::{Real, Rng, combine, dot, finite, gram};
+use osculate_engine::{Real, Rng, combine, dot, gram};
 
 use regression::{NAMES, Regression};
 
 use crate::asgd;
-use crate::base::finite_state;
-use crate::error::{decay, not_negative, positive};
 use crate::optimizer::{check_len, check_new};
-use crate::options::{self, Field, Options};
+use crate::options::{Field, Legal, Options};
 use crate::registry::Entry;
+use crate::schedule::Pace;
+use crate::state::{Kept, Reader, kept, whole};
 use crate::symmetric::Symmetric;
-use crate::vectors::{Limits, Vectors};
+use crate::vectors::{Limits, Vectors, filled};
 use crate::{Error, Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`OgrD`].
@@ -104,51 +104,29 @@ impl Config {
     pub fn hybrid() -> Config {
         Config { weight: 0.5, ..Config::regression() }
     }
-
-    fn check(&self) -> Result<()> {
-        if !(1..=MOST as u64).contains(&self.dimensions) {
-            let why = "between 1 and 64 directions are wanted";
-            return Err(Error::Option { option: "dimensions", value: self.dimensions as f64, why });
-        }
-        for (option, value) in
-            [("divisor", self.divisor), ("cut", self.cut), ("trust", self.trust), ("most-rate", self.most_rate)]
-        {
-            positive(option, value)?;
-        }
-        for (option, index, names) in
-            [("estimate", self.estimate, Config::ESTIMATES), ("subspace", self.subspace, Config::SUBSPACES)]
-        {
-            if index >= names.len() {
-                return Err(Error::Option { option, value: index as f64, why: "an index of Config's names is wanted" });
-            }
-        }
-        decay("decay", self.decay)?;
-        decay("momentum", self.momentum)?;
-        self.schedule.check()?;
-        not_negative("exploration", self.exploration)?;
-        not_negative("rate", self.rate)?;
-        if !(0.0..=1.0).contains(&self.weight) {
-            return Err(Error::Option { option: "weight", value: self.weight, why: "a number in [0, 1] is wanted" });
-        }
-        Ok(())
-    }
 }
 
 impl Options for Config {
-    fn each(&mut self, see: &mut dyn FnMut(&'static str, Field<'_>)) {
-        see("dimensions", Field::Count(&mut self.dimensions));
-        see("estimate", Field::Choice(&mut self.estimate, Config::ESTIMATES));
-        see("subspace", Field::Choice(&mut self.subspace, Config::SUBSPACES));
-        see("exploration", Field::Number(&mut self.exploration));
-        see("decay", Field::Number(&mut self.decay));
-        see("momentum", Field::Number(&mut self.momentum));
-        see("divisor", Field::Number(&mut self.divisor));
-        see("cut", Field::Number(&mut self.cut));
-        see("rate", Field::Number(&mut self.rate));
-        see("weight", Field::Number(&mut self.weight));
-        see("trust", Field::Number(&mut self.trust));
-        see("most-rate", Field::Number(&mut self.most_rate));
-        see("seed", Field::Count(&mut self.seed));
+    fn each(&mut self, see: &mut dyn FnMut(&'static str, &'static str, Field<'_>)) {
+        let about = "d, directions that are regressed in (with fewer parameters, their number)";
+        see("dimensions", about, Field::Count(&mut self.dimensions, Legal::Between(1.0, MOST as f64)));
+        see("estimate", "how the Hessian is estimated", Field::Choice(&mut self.estimate, Config::ESTIMATES));
+        see("subspace", "how the directions follow gradients", Field::Choice(&mut self.subspace, Config::SUBSPACES));
+        let about = "Γ, how far the directions turn towards the gradient in a step";
+        see("exploration", about, Field::Number(&mut self.exploration, Legal::NotNegative));
+        see("decay", "β, by which points fade in a step", Field::Number(&mut self.decay, Legal::Decay));
+        let about = "γ, by which the average of gradients fades in a step";
+        see("momentum", about, Field::Number(&mut self.momentum, Legal::Decay));
+        see("divisor", "div, by which curvatures are multiplied", Field::Number(&mut self.divisor, Legal::Positive));
+        see("cut", "cut, the least curvature that is believed", Field::Number(&mut self.cut, Legal::Positive));
+        see("rate", "η in the other directions", Field::Number(&mut self.rate, Legal::NotNegative));
+        let about = "w, the part of a step that the directions take; the rest is ASGD's";
+        see("weight", about, Field::Number(&mut self.weight, Legal::Unit));
+        if self.weight < 1.0 {
+            see("trust", "ASGD's trust in the parabola", Field::Number(&mut self.trust, Legal::Positive));
+            see("most-rate", "largest of ASGD's rates", Field::Number(&mut self.most_rate, Legal::Positive));
+        }
+        see("seed", "seed of the first directions", Field::Count(&mut self.seed, Legal::NotNegative));
         self.schedule.each(see);
     }
 }
@@ -177,6 +155,7 @@ const MOST: usize = 64;
 #[derive(Debug, Clone)]
 pub struct OgrD<T> {
     config: Config,
+    pace: Pace,
     d: usize,
     steps: u64,
     /// V.
@@ -208,33 +187,34 @@ impl<T: Real> OgrD<T> {
     /// Options out of range.
     pub fn new(len: usize, config: Config) -> Result<OgrD<T>> {
         check_new::<T>(len, &config)?;
-        config.check()?;
         let d = (config.dimensions as usize).min(len);
         let weight = config.weight;
-        let zeros = |n: usize| vec![T::zero(); n];
+        let bytes = d as u128 * len as u128 * size_of::<T>() as u128;
+        let zeros = |n: usize| filled(n, T::zero());
         let square = || vec![0.0; d * d];
         let diagonal = match weight < 1.0 {
             false => None,
             true => {
                 let own = asgd::Config { decay: config.decay, most_rate: config.most_rate, ..asgd::Config::spread() };
-                let ones = || vec![T::one(); len];
+                let ones = || filled(len, T::one());
                 let limits = Limits::of::<T>();
                 let rule = Vectors::new(move |[trust, share], [next, mx, mg, vx, vg], [x, g]| {
                     let (kept, rate) = asgd::spread(own, limits, trust, [x, mx, mg, vx, vg], g);
                     let [mx, mg, vx, vg] = kept;
                     [next - share * (rate * g), mx, mg, vx, vg]
                 })?;
-                Some((vec![zeros(len), zeros(len), ones(), ones()], rule))
+                Some((vec![zeros(len)?, zeros(len)?, ones()?, ones()?], rule))
             }
         };
         let mut ogr = OgrD {
             config,
             d,
+            pace: Pace::new(config.schedule),
             steps: 0,
-            basis: zeros(d * len),
-            gradient: zeros(len),
-            mean: zeros(len),
-            previous: zeros(len),
+            basis: zeros(d.checked_mul(len).ok_or(Error::Memory { len, bytes })?)?,
+            gradient: zeros(len)?,
+            mean: zeros(len)?,
+            previous: zeros(len)?,
             diagonal,
             now: Regression::new(d),
             next: Regression::new(d),
@@ -244,7 +224,7 @@ impl<T: Real> OgrD<T> {
             scratch: [square(), square()],
             products: vec![0.0; (d + 3) * (d + 3)],
             scalars: vec![0.0; d * d + 2 * d],
-            combined: zeros((d + 3) * (d + 4)),
+            combined: zeros((d + 3) * (d + 4))?,
         };
         ogr.first_basis();
         Ok(ogr)
@@ -374,7 +354,7 @@ impl<T: Real> OgrD<T> {
 
     /// The schedule's factor in this step.
     fn factor(&self) -> f64 {
-        self.config.schedule.factor(self.steps)
+        self.pace.factor(self.steps)
     }
 
     /// A and R for a basis that stays.
@@ -391,9 +371,9 @@ impl<T: Real> OgrD<T> {
 impl<T: Real> Optimizer<T> for OgrD<T> {
     fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
         check_len(self.gradient.len(), params.len())?;
-        let (loss, known) = oracle.checked_gradient(params, &mut self.gradient)?;
-        if !known {
-            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        let (loss, size) = oracle.checked_gradient(params, &mut self.gradient)?;
+        if !size.is_finite() {
+            return Ok(Report::not_finite(loss));
         }
         let (d, Config { divisor, cut, rate, momentum, .. }) = (self.d, self.config);
         let previous = if self.steps == 0 { params as &[T] } else { &self.previous };
@@ -402,7 +382,7 @@ impl<T: Real> Optimizer<T> for OgrD<T> {
         rows.iter_mut().zip(given).for_each(|(to, row)| *to = row);
         gram(&rows[..d + 2], [[params, previous]], &mut self.products).map_err(osculate_engine::Error::from)?;
         if !self.products.iter().all(|x| x.is_finite()) {
-            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+            return Ok(Report::not_finite(loss));
         }
         if !self.turn() {
             self.stay();
@@ -434,8 +414,9 @@ impl<T: Real> Optimizer<T> for OgrD<T> {
             moved += newton * newton;
             length += m[i] * m[i];
         }
-        if !self.plan() {
-            return Ok(Report::new(Status::NonFinite, loss, 0.0));
+        let known = self.next.is_finite() && self.next_hessian.iter().all(|x| x.is_finite());
+        if !known || !self.plan() {
+            return Ok(Report::not_finite(loss));
         }
         if self.steps == 0
             && let Some((kept, _)) = &mut self.diagonal
@@ -460,14 +441,23 @@ impl<T: Real> Optimizer<T> for OgrD<T> {
         }
         std::mem::swap(&mut self.now, &mut self.next);
         std::mem::swap(&mut self.hessian, &mut self.next_hessian);
+        self.pace.see(self.steps, loss);
         self.steps += 1;
         let step = if length > 0.0 { factor * (moved / length).sqrt() } else { 0.0 };
         Ok(Report::new(Status::Stepped, loss, step))
     }
 
-    fn save(&self) -> Store {
-        let mut store = Store::new("osculate.ogr_d");
-        options::save(&mut self.config.clone(), &mut store);
+    kept!();
+}
+
+impl<T: Real> Kept for OgrD<T> {
+    const WHAT: &'static str = "osculate.ogr_d";
+
+    fn with_options<X>(&self, see: impl FnOnce(&mut dyn Options) -> X) -> X {
+        see(&mut self.config.clone())
+    }
+
+    fn write(&self, store: &mut Store) {
         store.put("scalars", &[self.steps as f64, self.now.weight]);
         store.put("hessian", &self.hessian);
         NAMES.iter().zip(self.now.all()).for_each(|(name, buffer)| store.put(format!("regression.{name}"), buffer));
@@ -477,33 +467,30 @@ impl<T: Real> Optimizer<T> for OgrD<T> {
         for (index, vector) in self.diagonal.iter().flat_map(|(kept, _)| kept).enumerate() {
             store.put(format!("diagonal.{index}"), vector);
         }
-        store
+        self.pace.write(store);
     }
 
-    fn load(&mut self, state: &Store) -> Result<()> {
-        state.must_be("osculate.ogr_d")?;
-        options::check(&mut self.config.clone(), state)?;
-        let scalars = state.get::<f64>("scalars", 2)?;
-        let hessian: Vec<f64> = state.get("hessian", self.hessian.len())?;
-        let mut now = Regression::new(self.d);
-        now.weight = scalars[1];
-        for (name, buffer) in NAMES.iter().zip(now.all_mut()) {
-            *buffer = state.get(&format!("regression.{name}"), buffer.len())?;
+    fn read(&mut self, state: &mut Reader<'_>) -> Result<()> {
+        let [steps, weight] = state.numbers("scalars", [Legal::NotNegative, Legal::Unit])?;
+        (self.steps, self.now.weight) = (whole("scalars", steps)?, weight);
+        self.hessian = state.list("hessian", self.hessian.len(), |_| Legal::Finite)?;
+        let d = self.d;
+        for (name, buffer) in NAMES.iter().zip(self.now.all_mut()) {
+            let array = format!("regression.{name}");
+            *buffer = match *name {
+                "tt" | "gg" => state.covariance(&array, d)?,
+                _ => state.list(&array, buffer.len(), |_| Legal::Finite)?,
+            };
         }
-        let basis: Vec<T> = state.get("basis", self.basis().len())?;
-        let (mean, previous) = (state.get("mean", self.mean.len())?, state.get("previous", self.previous.len())?);
-        let kept = (self.diagonal.iter().flat_map(|(kept, _)| kept).enumerate())
-            .map(|(index, vector)| state.get(&format!("diagonal.{index}"), vector.len()))
-            .collect::<osculate_engine::Result<Vec<Vec<T>>>>()?;
-        let numbers = scalars.iter().chain(&hessian).chain(now.all().into_iter().flatten()).all(|x| x.is_finite());
-        let vectors = [&basis, &mean, &previous].into_iter().chain(&kept).all(|vector: &Vec<T>| finite(vector));
-        finite_state(numbers && vectors)?;
-        (self.basis, self.mean, self.previous, self.hessian, self.now) = (basis, mean, previous, hessian, now);
-        if let Some((own, _)) = &mut self.diagonal {
-            *own = kept;
+        self.basis = state.vector("basis", self.basis.len(), Legal::Finite)?;
+        self.mean = state.vector("mean", self.mean.len(), Legal::Finite)?;
+        self.previous = state.vector("previous", self.previous.len(), Legal::Finite)?;
+        // Of ASGD: θ̄, ḡ and the variances.
+        for (index, vector) in self.diagonal.iter_mut().flat_map(|(kept, _)| kept).enumerate() {
+            let legal = if index < 2 { Legal::Finite } else { Legal::NotNegative };
+            *vector = state.vector(&format!("diagonal.{index}"), vector.len(), legal)?;
         }
-        self.steps = scalars[0] as u64;
-        Ok(())
+        self.pace.read(state)
     }
 }
 

@@ -84,6 +84,11 @@ impl Regression {
         }
     }
 
+    /// Whether all that is known is finite.
+    pub fn is_finite(&self) -> bool {
+        self.all().into_iter().flatten().all(|x| x.is_finite())
+    }
+
     pub fn all(&self) -> [&Vec<f64>; 5] {
         [&self.t, &self.g, &self.tt, &self.gt, &self.gg]
     }
