@@ -39,6 +39,8 @@ pub enum Inline {
     Abs,
     /// x where it is not below or at 0 (NaN is not), else 0.
     Relu,
+    /// x where it is not above 0 (NaN is not), else 0.
+    Min0,
     /// 1 above 0, NaN for NaN, else 0.
     Step,
     /// 1 above 0, −1 below, NaN for NaN, else 0.

@@ -23,12 +23,13 @@ scalars! {
     RSQRT Some(Inline::Rsqrt), |x| 1.0 / x.sqrt();
     ABS Some(Inline::Abs), |x| x.abs();
     RELU Some(Inline::Relu), |x| if x <= 0.0 { 0.0 } else { x };
+    MIN0 Some(Inline::Min0), |x| if x > 0.0 { 0.0 } else { x };
     STEP Some(Inline::Step), |x| if x.is_nan() { x } else if x > 0.0 { 1.0 } else { 0.0 };
     SIGN Some(Inline::Sign), |x| if x.is_nan() { x } else if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { 0.0 };
     SQUASH None, |x| x / (1.0 + x.abs());
 }
 
-static FUNCTIONS: [&Scalar; 7] = [&SQRT, &RSQRT, &ABS, &RELU, &STEP, &SIGN, &SQUASH];
+static FUNCTIONS: [&Scalar; 8] = [&SQRT, &RSQRT, &ABS, &RELU, &MIN0, &STEP, &SIGN, &SQUASH];
 
 static LEAN: Scalar2 = Scalar2 {
     name: "LEAN",
@@ -47,7 +48,7 @@ fn instr(kind: u8, picks: [usize; 3], at: usize) -> Instr {
         _ if at == 0 => Instr::Load(picks[0] % (VECTORS + NUMBERS)),
         0..4 => Instr::Load(picks[0] % (VECTORS + NUMBERS)),
         4 => Instr::Const([0.5, -1.0, 0.0, -0.0, 3.0][picks[0] % 5]),
-        5..8 => Instr::Apply(FUNCTIONS[picks[1] % 7], a),
+        5..8 => Instr::Apply(FUNCTIONS[picks[1] % 8], a),
         8..13 => Instr::Add(a, b),
         13..18 => Instr::Mul(a, b),
         18 => Instr::Compare(Comparison::Less, a, b),

@@ -14,24 +14,33 @@ use osculate_engine::Expr;
 /// ```
 #[track_caller]
 pub fn gelu(x: Expr<'_>) -> Expr<'_> {
-    0.5 * x * (1.0 + (x * std::f64::consts::FRAC_1_SQRT_2).erf())
+    x.gelu()
 }
 
-/// x σ(x), also called swish.
+/// x σ(x), also called swish; as [`Expr::silu`].
 #[track_caller]
 pub fn silu(x: Expr<'_>) -> Expr<'_> {
-    x * x.sigmoid()
+    x.silu()
 }
 
-/// x where positive, `slope` · x elsewhere; the derivative at 0 is `slope`.
+/// x where positive, `slope` · x elsewhere; the derivative at 0 is `slope`, as torch's.
 #[track_caller]
 pub fn leaky_relu(x: Expr<'_>, slope: f64) -> Expr<'_> {
-    slope * x + (1.0 - slope) * x.relu()
+    x.relu() + slope * x.min0()
 }
 
-/// x where positive, eˣ − 1 elsewhere.
+/// x where positive, `alpha` (eˣ − 1) elsewhere; derivatives at 0 are those from below, `alpha`, as torch's.
+///
+/// ```
+/// use osculate_engine::{spec, Array, Device, Func};
+/// use osculate_nn::elu;
+/// let f = Func::trace(spec([]), spec([]), |_, x, _| elu(x, 1.0))?;
+/// let slope = f.grad()?.compile::<f64>(&Device::cpu())?.run(&Array::scalar(0.0), &Array::scalar(0.0))?;
+/// assert_eq!(slope.item(), Some(1.0));
+/// # Ok::<(), osculate_engine::Error>(())
+/// ```
 #[track_caller]
-pub fn elu(x: Expr<'_>) -> Expr<'_> {
-    // relu(-x) keeps the exponential's argument from growing where it is not used.
-    x.relu() + (-(-x).relu()).exp_m1()
+pub fn elu(x: Expr<'_>, alpha: f64) -> Expr<'_> {
+    // The smaller of x and 0 keeps the exponential's argument from growing where it is not used.
+    x.relu() + alpha * x.min0().exp_m1()
 }

@@ -93,6 +93,22 @@ minimum = jnp.minimum
 
 relu = jax.nn.relu
 
+def sech2(x):
+    e = jnp.exp(-2 * jnp.abs(x))
+    return 4 * e / (1 + e) ** 2
+
+ndtr = jax.scipy.special.ndtr
+
+normal_pdf = jax.scipy.stats.norm.pdf
+
+def gelu(x):
+    return jax.nn.gelu(x, approximate=False)
+
+silu = jax.nn.silu
+
+def min0(x):
+    return jnp.where(x > 0, 0.0, x)
+
 def step(x):
     return jnp.heaviside(lax.stop_gradient(x), 0.0)
 

@@ -85,16 +85,21 @@ fn one_less_square(x: Expr<'_>) -> Expr<'_> {
     x.abs().less(0.5).select(1.0 - x * x, (1.0 - x) * (1.0 + x))
 }
 
+/// x·y of a y that decays faster than any power of x grows: 0 where y is, even at infinity.
+fn decaying<'t>(x: Expr<'t>, y: Expr<'t>) -> Expr<'t> {
+    y.equal(0.0).select(0.0, x) * y
+}
+
 unary! {
 // name: value, |x, y| {derivative}, an interval to test on, WGSL, and what executors compute in registers
     /// √x.
-    sqrt: |v| v.sqrt(), |_, y| {0.5 * y.recip()}, (0.2, 4.0), "sqrt(x)", Sqrt;
+    sqrt: |v| v.sqrt(), |_, y| {0.5 / y}, (0.2, 4.0), "sqrt(x)", Sqrt;
     /// 1/√x.
-    rsqrt: |v| v.sqrt().recip(), |_, y| {-0.5 * (y * y * y)}, (0.3, 4.0), "inverseSqrt(x)", Rsqrt;
+    rsqrt: |v| v.sqrt().recip(), |x, y| {y / (-2.0 * x)}, (0.3, 4.0), "inverseSqrt(x)", Rsqrt;
     /// eˣ.
     exp: |v| math::exp(v), |_, y| y, (-2.0, 2.0), "exp(x)";
     /// eˣ − 1, exact near 0.
-    exp_m1: |v| math::exp_m1(v), |_, y| {y + 1.0}, (-2.0, 2.0), "exp(x) - 1.0";
+    exp_m1: |v| math::exp_m1(v), |x, _| {x.exp()}, (-2.0, 2.0), "exp(x) - 1.0";
     /// Natural logarithm.
     ln: |v| math::ln(v), |x, _| {x.recip()}, (0.3, 4.0), "log(x)";
     /// 2ˣ, exact where x is whole.
@@ -122,7 +127,9 @@ unary! {
     /// Hyperbolic cosine.
     cosh: |v| math::cosh(v), |x, _| {x.sinh()}, (-2.0, 2.0), "cosh(x)";
     /// Hyperbolic tangent.
-    tanh: |v| math::tanh(v), |_, y| {1.0 - y * y}, (-2.0, 2.0), "tanh(x)";
+    tanh: |v| math::tanh(v), |x, _| {x.sech2()}, (-2.0, 2.0), "tanh(x)";
+    /// 1/cosh² x, the derivative of [`Expr::tanh`], with all its digits where it is small.
+    sech2: |v| math::sech2(v), |x, y| {-2.0 * x.tanh() * y}, (-2.0, 2.0), "4.0 * exp(-2.0 * abs(x)) / pow(1.0 + exp(-2.0 * abs(x)), 2.0)";
     /// Inverse hyperbolic sine.
     asinh: |v| math::asinh(v), |x, _| {1.0 / x.hypot(1.0)}, (-3.0, 3.0), "asinh(x)";
     /// Inverse hyperbolic cosine, of 1 and more.
@@ -130,13 +137,13 @@ unary! {
     /// Inverse hyperbolic tangent, from −1 to 1.
     atanh: |v| math::atanh(v), |x, _| {1.0 / one_less_square(x)}, (-0.8, 0.8), "atanh(x)";
     /// Logistic function 1/(1 + e⁻ˣ).
-    sigmoid: |v| math::sigmoid(v), |_, y| {y * (1.0 - y)}, (-3.0, 3.0), "1.0 / (1.0 + exp(-x))";
+    sigmoid: |v| math::sigmoid(v), |x, _| {0.25 * (0.5 * x).sech2()}, (-3.0, 3.0), "1.0 / (1.0 + exp(-x))";
     /// ln(1 + eˣ), without overflow.
     softplus: |v| math::softplus(v), |x, _| {x.sigmoid()}, (-3.0, 3.0), "max(x, 0.0) + log(1.0 + exp(-abs(x)))";
     /// x/(1 + |x|).
     softsign: |v| if v.is_infinite() { v.signum() } else { v / (T::one() + v.abs()) }, |x, _| {(1.0 + x.abs()).recip().square()}, (0.1, 3.0), "x / (1.0 + abs(x))";
     /// e^(−x²), right in its tails.
-    gaussian: |v| math::gaussian(v), |x, y| {-2.0 * y.equal(0.0).select(0.0, x) * y}, (-2.0, 2.0), "exp(-x * x)";
+    gaussian: |v| math::gaussian(v), |x, y| {-2.0 * decaying(x, y)}, (-2.0, 2.0), "exp(-x * x)";
     /// Error function 2/√π ∫₀ˣ e^(−t²) dt.
     erf: |v| math::erf(v), |x, _| {FRAC_2_SQRT_PI * x.gaussian()}, (-2.0, 2.0), "erf(x)";
     /// Complementary error function 1 − erf(x), with all its digits where it is small.
@@ -157,8 +164,18 @@ unary! {
     ceil: |v| math::ceil(v), |_, _| zero, (0.1, 0.9), "ceil(x)";
     /// The whole number toward 0; its derivative is 0.
     trunc: |v| math::trunc(v), |_, _| zero, (1.1, 1.9), "trunc(x)";
+    /// Normal distribution function Φ(x) = ½ erfc(−x/√2), as jax.scipy.special.ndtr.
+    ndtr: |v| math::ndtr(v), |x, _| {x.normal_pdf()}, (-2.0, 2.0), "0.5 * erfc(-0.7071067811865476 * x)";
+    /// Density of the normal distribution e^(−x²/2)/√(2π), as jax.scipy.stats.norm.pdf.
+    normal_pdf: |v| math::normal_pdf(v), |x, y| {-decaying(x, y)}, (-2.0, 2.0), "0.3989422804014327 * exp(-0.5 * x * x)";
+    /// x Φ(x), Φ the normal distribution function (Hendrycks and Gimpel 2016), with all its digits where it is small.
+    gelu: |v| math::gelu(v), |x, _| {x.ndtr() + decaying(x, x.normal_pdf())}, (-2.0, 2.0), "0.5 * x * erfc(-0.7071067811865476 * x)";
+    /// x σ(x), σ the logistic function; also called swish.
+    silu: |v| math::silu(v), |x, y| {x.sigmoid() + decaying(y, (-x).sigmoid())}, (-3.0, 3.0), "x / (1.0 + exp(-x))";
     /// max(x, 0); its derivative at 0 is 0. (Of y rather than x: then nobody reads x again.)
     relu: |v| where_positive(v, v, T::zero()), |_, y| {y.step()}, (0.1, 2.0), "max(x, 0.0)", Relu;
+    /// min(x, 0); its derivative at 0 is 1.
+    min0: |v| where_positive(v, T::zero(), v), |x, _| {1.0 - x.step()}, (0.1, 2.0), "min(x, 0.0)", Min0;
     /// 1 where x > 0, else 0; its derivative is 0.
     step: |v| where_positive(v, T::one(), T::zero()), |_, _| zero, (0.1, 2.0), "select(0.0, 1.0, x > 0.0)", Step;
     /// |x|; its derivative at 0 is 0.

@@ -188,6 +188,7 @@ unsafe fn tile<T: Real, V: Vector<T>, const W: usize>(ops: &[Op], args: &[Lanes<
             Op::Inline(Inline::Abs) => each!(|x| x.abs()),
             // What compares to nothing is NaN, and stays.
             Op::Inline(Inline::Relu) => each!(|x| V::pick(x.less_equal(zero), zero, *x)),
+            Op::Inline(Inline::Min0) => each!(|x| V::pick(zero.less(*x), zero, *x)),
             Op::Inline(Inline::Step) => {
                 each!(|x| V::pick(x.less_equal(zero), zero, V::pick(zero.less(*x), one, *x)))
             }

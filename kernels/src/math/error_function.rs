@@ -14,11 +14,17 @@ pub fn gaussian<T: Real>(x: T) -> T {
     exp_sum([-square, -lost], T::zero())
 }
 
-/// erfc(a) = e^(−a²) · g(a)/(1 + 2a), from a = ½ (after Shepherd and Laframboise 1981).
+/// e^(a²) erfc(a) = g(a)/(1 + 2a), from a = ½ (after Shepherd and Laframboise 1981).
+#[inline(always)]
+pub(super) fn scaled_tail<T: Real>(a: T) -> T {
+    let (three, a) = (T::from_f64(3.0), within(a, T::from_f64(0.5), T::FAR));
+    polynomial(T::ERFC, (a - three) / (a + three)) / (T::one() + (a + a))
+}
+
+/// erfc(a), from a = ½.
 #[inline(always)]
 fn tail<T: Real>(a: T) -> T {
-    let (three, a) = (T::from_f64(3.0), within(a, T::from_f64(0.5), T::FAR));
-    gaussian(a) * (polynomial(T::ERFC, (a - three) / (a + three)) / (T::one() + (a + a)))
+    gaussian(a) * scaled_tail(a)
 }
 
 /// Error function 2/√π ∫₀ˣ e^(−t²) dt.

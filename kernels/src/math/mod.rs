@@ -24,6 +24,7 @@
 //! assert!((math::ln(10.0f32) - std::f32::consts::LN_10).abs() < 3e-7);
 //! ```
 
+mod activation;
 mod double;
 mod error_function;
 mod exp;
@@ -105,6 +106,7 @@ elementary! {
     f64, u64, 52, 1023, 0x3fe6a09e667f3bcd, 6755399441055744.0, 28.0;
 }
 
+pub use activation::{gelu, ndtr, normal_pdf, sech2, silu};
 pub use error_function::{erf, erfc, gaussian};
 pub use exp::{exp, exp_m1, sigmoid};
 pub use hyperbolic::tanh;

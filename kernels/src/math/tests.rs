@@ -140,6 +140,11 @@ errors! {
     logaddexp(x, y): 2.5;
     erf(x): 2.0;
     erfc(x): 4.5;
+    sech2(x): 4.0;
+    normal_pdf(x): 2.5;
+    ndtr(x): 5.0;
+    gelu(x): 6.0;
+    silu(x): 4.5;
     gaussian(x): 1.5;
     exp2(x): 1.0;
     log2(x): 0.501;

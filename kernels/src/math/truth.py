@@ -93,6 +93,15 @@ TWO = {
 }
 
 
+ACTIVATIONS = {
+    "sech2": (lambda x: mp.sech(x) ** 2, some(-370, 370) + some(-2, 2) + all_scales(20, -300, -2)),
+    "normal_pdf": (lambda x: mp.exp(-x * x / 2) / mp.sqrt(2 * mp.pi), some(-38.5, 38.5) + some(-3, 3) + some(37, 38.5, 10)),
+    "ndtr": (lambda x: mp.erfc(-x / mp.sqrt(2)) / 2, some(-38.5, 9) + some(-2, 2) + some(-38.5, -37, 10)),
+    "gelu": (lambda x: x * mp.erfc(-x / mp.sqrt(2)) / 2, some(-38.5, 40) + some(-2, 2) + some(-38.5, -37, 10) + all_scales(20, -300, -2)),
+    "silu": (lambda x: x / (1 + mp.exp(-x)), some(-750, 100) + some(-3, 3) + some(-751, -700, 20) + all_scales(20, -300, -2)),
+}
+
+
 def line(name, arguments, truth):
     if abs(truth) > 1.7976931348623157e308 or not truth:
         return
@@ -103,9 +112,14 @@ def line(name, arguments, truth):
     print(name, *map(repr, arguments), repr(value), mp.nstr(short, 2))
 
 
-for name, (f, arguments) in ONE.items():
-    for x in arguments:
-        line(name, [x], f(mp.mpf(x)))
+def print_all(functions):
+    for name, (f, arguments) in functions.items():
+        for x in arguments:
+            line(name, [x], f(mp.mpf(x)))
+
+
+print_all(ONE)
 for name, (f, arguments) in TWO.items():
     for x in arguments:
         line(name, x, f(*map(mp.mpf, x)))
+print_all(ACTIVATIONS)
