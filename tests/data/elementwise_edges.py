@@ -87,8 +87,8 @@ def sign(x):
 class Row:
     """A function with two derivatives inside its domain (none is zero everywhere), and at infinities and other points."""
 
-    def __init__(self, orders, plus, minus, at=None, domain=(-INF, INF)):
-        self.orders, self.at, self.domain = orders, {INF: plus, -INF: minus, **(at or {})}, domain
+    def __init__(self, orders, plus, minus, at=None, domain=(-INF, INF), constant=None):
+        self.orders, self.at, self.domain, self.constant = orders, {INF: plus, -INF: minus, **(at or {})}, domain, constant
 
     def value(self, x, order):
         f = self.orders[order]
@@ -97,7 +97,7 @@ class Row:
                 return self.at["-0"][order]
             x = mp.mpf(0)
         if mp.isnan(x):
-            return NAN if f else mp.mpf(0)
+            return f(mp.mpf(1)) if order == self.constant else NAN if f else mp.mpf(0)
         if x in self.at:
             return self.at[x][order]
         if not self.domain[0] <= x <= self.domain[1]:
@@ -206,7 +206,7 @@ def power(n):
 
     limits = {x: tuple(at(x, k) for k in range(3)) for x in (INF, -INF, mp.mpf(0))}
     minus = tuple(POLE if n - k < 0 and order(k) else limits[mp.mpf(0)][k] for k in range(3))
-    return Row([order(k) for k in range(3)], limits[INF], limits[-INF], {0: limits[mp.mpf(0)], "-0": minus})
+    return Row([order(k) for k in range(3)], limits[INF], limits[-INF], {0: limits[mp.mpf(0)], "-0": minus}, constant=n)
 
 
 for n in (-12, -3, -2, -1, 0, 1, 2, 3, 5):
@@ -255,8 +255,14 @@ def plain(x, z):
     return (x, z) if mp.isfinite(x) and mp.isfinite(z) else None
 
 
+def beyond(x, z, order, kind):
+    """Whether the distance from 0, or a second derivative of it, is more than the type can hold."""
+    h = mp.hypot(x, z)
+    return h > TYPES[kind][2] or len(order) > 1 and h < mp.sqrt(mp.mpf(2) ** TYPES[kind][1])
+
+
 def atan2(x, z, order, kind):
-    if plain(x, z) is None or plain(x, z) == (0, 0) or "-0" in (x, z):
+    if plain(x, z) is None or plain(x, z) == (0, 0) or "-0" in (x, z) or beyond(x, z, order, kind):
         return ANY
     squares = x * x + z * z
     return {"0": lambda: mp.atan2(x, z), "x": lambda: z / squares, "z": lambda: -x / squares, "xx": lambda: -2 * x * z / squares**2,
@@ -268,15 +274,20 @@ def hypot(x, z, order, kind):
         return ANY
     x, z = plain(x, z)
     h = mp.hypot(x, z)
+    if order != "0" and beyond(x, z, order, kind):
+        return ANY
     return {"0": h, "x": x / h, "z": z / h, "xx": z * z / h**3, "zz": x * x / h**3}[order]
 
 
 def pow(x, z, order, kind):
-    """Of positive numbers; others follow C99, which is looked at elsewhere."""
+    """Of positive numbers, others follow C99, which is looked at elsewhere; derivatives where the lower power is a number of the type."""
     if plain(x, z) is None or plain(x, z)[0] <= 0:
         return ANY
     x, z = plain(x, z)
     log = z * mp.log(x)
+    lower = {"x": 1, "xx": 2}.get(order, 0)
+    if lower and (z - lower) * mp.log(x) > mp.log(TYPES[kind][2]) and z * (z - 1) and abs(z) < 1:
+        return ANY
 
     def at(shift):
         e = log + shift * mp.log(x)
@@ -298,6 +309,8 @@ def unit(x, z, order, kind):
         return ANY
     x, z = plain(x, z)
     h = mp.hypot(x, z)
+    if order != "0" and beyond(x, z, order, kind):
+        return ANY
     return {"0": x / h, "x": z * z / h**3, "z": -x * z / h**3, "xx": -3 * x * z * z / h**5,
             "zz": x * (2 * z * z - x * x) / h**5}[order]
 
@@ -313,11 +326,8 @@ def larger(x, z, order, kind):
 
 
 def smaller(x, z, order, kind):
-    if order == "0":
-        x, z = [mp.mpf(0) if v == "-0" else v for v in (x, z)]
-        return NAN if mp.isnan(x) or mp.isnan(z) else min(x, z)
-    return larger(z, x, order.translate(str.maketrans("xz", "zx")), kind) if order in ("xx", "zz") else larger(
-        z, x, "z" if order == "x" else "x", kind)
+    value = larger(*("-0" if v == 0 else -v for v in (mp.mpf(0) if v == "-0" else v for v in (x, z))), order, kind)
+    return -value if order == "0" else value
 
 
 def polygamma(x, n, order, kind):
