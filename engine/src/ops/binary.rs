@@ -89,8 +89,8 @@ fn nonzero(x: Expr<'_>) -> Expr<'_> {
 /// d/dx of xᶻ: z xᶻ⁻¹, and 0 where z is 0.
 fn power_rule<'t>(x: Expr<'t>, z: Expr<'t>) -> Expr<'t> {
     match z.constant() {
-        Some(c) if c == 1.0 => x.tape.full(x.shape(), 1.0),
-        Some(c) if c == 2.0 => 2.0 * x,
+        Some(1.0) => x.tape.full(x.shape(), 1.0),
+        Some(2.0) => 2.0 * x,
         Some(c) => c * x.pow(c - 1.0),
         None => {
             // Where 0 · x⁻² would be a NaN, the power is kept at 0.
@@ -121,7 +121,8 @@ binary! {
 // name: value, |x, z, y| [derivatives for x and z], intervals to test on, WGSL of x and y
     /// This to a real power, with IEEE's and C99's values at every edge; whole powers known beforehand are faster by [`Expr::powi`].
     ///
-    /// Of a negative number, only whole powers are numbers. The derivative for the exponent is 0 where this is 0, as in JAX.
+    /// Of a negative number, only whole powers are numbers. The derivative for the exponent is 0 where this is 0, as in JAX. Between
+    /// exponents −1 and 1, the one for this is right to some |ln x| ulp, since it knows the exponent less 1 rounded.
     ///
     /// ```
     /// use osculate_engine::{Array, Device, Func, spec};

@@ -33,7 +33,7 @@ mod hyperbolic;
 mod log;
 mod power;
 mod round;
-#[allow(clippy::excessive_precision)]
+#[allow(clippy::excessive_precision, clippy::approx_constant)]
 mod tables;
 mod trig;
 
