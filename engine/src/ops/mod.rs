@@ -91,6 +91,7 @@ macro_rules! primitives {
             pub fn word(&self) -> String {
                 match self {
                     Op::Contract(_) => "product or sum".into(),
+                    Op::OneHot(_) => "one_hot".into(),
                     op => op.primitive().text().split('[').next().unwrap_or_default().to_string(),
                 }
             }

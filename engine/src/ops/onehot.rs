@@ -18,7 +18,7 @@ pub(crate) struct OneHot;
 
 impl Primitive for OneHot {
     fn text(&self) -> String {
-        "one_hot".into()
+        "onehot".into()
     }
 
     fn shape(&self, args: &[Spec]) -> Result<Spec, String> {
