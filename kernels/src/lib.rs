@@ -31,6 +31,7 @@
 mod body;
 mod cpu;
 mod error;
+mod lookup;
 pub mod math;
 mod memory;
 mod nest;
@@ -42,6 +43,7 @@ mod text;
 pub use body::{Body, Comparison, Inline, Instr, Scalar, Scalar2};
 pub use cpu::{Cpu, MOST_ROWS, Simd, Size, Sweep, combine, dot, dots, finite, gram, largest};
 pub use error::Error;
+pub use lookup::{First, Lookup};
 pub use memory::Out;
 pub use program::{Command, Fold, Nest, Product, Program, Slot, View};
 pub use real::Real;

@@ -1,6 +1,6 @@
 //! The seam to hardware: commands on slots.
 
-use crate::{Body, Error, Instr};
+use crate::{Body, Error, First, Instr, Lookup};
 
 /// Most loops of a nest.
 pub(crate) const LOOPS: usize = 40;
@@ -91,6 +91,12 @@ pub enum Command {
     },
     /// Matrix products.
     MatMul(Product),
+    /// Rows of a table by indices: `values[b, p, i] = table[b, index[b, p], i]`.
+    Gather(Lookup),
+    /// Adds values to rows of a table: `table[b, index[b, p], i] += values[b, p, i]`, of one row in the order of positions and in f64.
+    ScatterAdd(Lookup),
+    /// Positions of equal indices.
+    First(First),
 }
 
 /// Batched matrix products `out = scale · a b`, one for every index of `batch`.
@@ -214,6 +220,8 @@ impl Program {
                 let [a, b, out] = p.dims().map(|dims| 2 * size_of_val(&dims[..]));
                 a + b + out
             }
+            Command::Gather(l) | Command::ScatterAdd(l) => l.dims().iter().map(|dims| 2 * size_of_val(&dims[..])).sum(),
+            Command::First(first) => 3 * size_of_val(&first.dims()[..]),
         };
         size_of_val(&self.commands[..]) + self.commands.iter().map(each).sum::<usize>()
     }
@@ -247,6 +255,8 @@ impl Program {
             Command::Map(nest) | Command::AddTo(nest) => count(&[&nest.dims]) * work(&nest.body),
             Command::Reduce { nest, over, .. } => count(&[&nest.dims, over]) * (work(&nest.body) + 1),
             Command::MatMul(p) => 2 * count(&[&p.batch, &p.rows, &p.inner, &p.cols]),
+            Command::ScatterAdd(l) => count(&[&l.batch, &l.positions, &l.inner]),
+            Command::Gather(_) | Command::First(_) => 0,
         }
     }
 
@@ -264,11 +274,40 @@ impl Program {
                 self.view_fault(&product.a, &a, "a")
                     .or_else(|| self.view_fault(&product.b, &b, "b"))
                     .or_else(|| self.out_fault(&product.out, &out, [&product.a, &product.b], product.accumulate))
-                    .or_else(|| match self.slots[product.out.slot] {
-                        Slot::Output { wide: true, .. } => Some("a product cannot be written to a wide output".into()),
-                        _ => None,
-                    })
+                    .or_else(|| self.wide_fault(&product.out, "a product"))
             }
+            Command::Gather(lookup) => self.lookup_fault(lookup, true),
+            Command::ScatterAdd(lookup) => self.lookup_fault(lookup, false),
+            Command::First(First { batch, positions, index, out }) => {
+                let all = [&batch[..], positions].concat();
+                self.view_fault(index, &all, "the index")
+                    .or_else(|| self.out_fault(out, &all, [index], false))
+                    .or_else(|| self.wide_fault(out, "a position"))
+                    .or_else(|| list_fault(positions, 1))
+            }
+        }
+    }
+
+    fn lookup_fault(&self, lookup: &Lookup, gathers: bool) -> Option<String> {
+        let Lookup { batch, positions, rows, inner, index, table, values } = lookup;
+        let [of_index, of_table, of_values] = lookup.dims();
+        let (out, out_dims, read, read_dims, name) = match gathers {
+            true => (values, of_values, table, of_table, "the table"),
+            false => (table, of_table, values, of_values, "values"),
+        };
+        let loops = batch.len() + positions.len() + inner.len() + 1;
+        self.view_fault(index, &of_index, "the index")
+            .or_else(|| self.view_fault(read, &read_dims, name))
+            .or_else(|| self.out_fault(out, &out_dims, [index, read], false))
+            .or_else(|| self.wide_fault(out, if gathers { "a gather" } else { "a scatter" }))
+            .or_else(|| list_fault(positions, *rows))
+            .or_else(|| (loops > LOOPS).then(|| format!("{loops} loops, but a lookup has at most {LOOPS}")))
+    }
+
+    fn wide_fault(&self, out: &View, what: &str) -> Option<String> {
+        match self.slots[out.slot] {
+            Slot::Output { wide: true, .. } => Some(format!("{what} cannot be written to a wide output")),
+            _ => None,
         }
     }
 
@@ -333,4 +372,11 @@ impl Program {
         }
         out.overlaps(dims).then(|| "the output's loops overlap".into())
     }
+}
+
+/// Positions and rows are sorted as pairs of 32 bits.
+fn list_fault(positions: &[usize], rows: usize) -> Option<String> {
+    let most = u32::MAX as usize;
+    let count: usize = positions.iter().product(); // a view's loops can be counted
+    (count > most || rows > most).then(|| format!("{count} positions and {rows} rows, but a lookup has at most {most}"))
 }

@@ -1,8 +1,9 @@
 //! The naive executor in f64: one scalar at a time, no blocks, no threads. What it computes is what a command means.
 
+use crate::lookup::row;
 use crate::memory::{Buffer, allocate, check};
 use crate::nest::offset;
-use crate::{Body, Command, Error, Fold, Instr, Nest, Out, Product, Program, Simd, View};
+use crate::{Body, Command, Error, First, Fold, Instr, Lookup, Nest, Out, Product, Program, Simd, View};
 
 /// Runs a program literally; the oracle of every kernel test.
 ///
@@ -55,6 +56,15 @@ impl Reference {
                     let [_, _, dims] = product.dims();
                     (&product.out, dims, matmul(product, read))
                 }
+                Command::Gather(lookup) => {
+                    let [_, _, dims] = lookup.dims();
+                    (&lookup.values, dims, gather(lookup, read))
+                }
+                Command::ScatterAdd(lookup) => {
+                    let [_, dims, _] = lookup.dims();
+                    (&lookup.table, dims, scatter(lookup, read))
+                }
+                Command::First(first) => (&first.out, first.dims(), firsts(first, read)),
             };
             let target = match out.slot.checked_sub(inputs.len()) {
                 Some(index) if index < outputs.len() => match &mut outputs[index] {
@@ -64,7 +74,7 @@ impl Reference {
             };
             let accumulate = match command {
                 Command::MatMul(product) => product.accumulate,
-                command => matches!(command, Command::AddTo(_)),
+                command => matches!(command, Command::AddTo(_) | Command::ScatterAdd(_)),
             };
             for (index, value) in values.into_iter().enumerate() {
                 let element = &mut target[out.offset + offset(index, &dims, &out.strides)];
@@ -142,6 +152,46 @@ fn matmul(product: &Product, read: impl Fn(&View, usize) -> f64) -> Vec<f64> {
         }
     }
     values
+}
+
+/// For every element of the values, the row that its index names, and where that lies in the table, if it is there.
+fn rows<'l>(
+    lookup: &'l Lookup,
+    read: impl Fn(&View, usize) -> f64 + 'l,
+) -> impl Iterator<Item = (usize, Option<usize>)> + 'l {
+    let Lookup { batch, positions, rows, inner, .. } = lookup;
+    let [index_dims, ..] = lookup.dims();
+    let size = |dims: &[usize]| dims.iter().product::<usize>();
+    let (each, len) = (size(positions), size(inner));
+    (0..size(batch) * each * len).map(move |i| {
+        let (list, lane) = (i / len / each, i % len);
+        let index = read(&lookup.index, offset(i / len, &index_dims, &lookup.index.strides));
+        (i, row(index, *rows).map(|row| (list * rows + row) * len + lane))
+    })
+}
+
+fn gather(lookup: &Lookup, read: impl Fn(&View, usize) -> f64) -> Vec<f64> {
+    let [_, dims, _] = lookup.dims();
+    let value = |at: usize| read(&lookup.table, offset(at, &dims, &lookup.table.strides));
+    rows(lookup, &read).map(|(_, at)| at.map_or(0.0, value)).collect()
+}
+
+fn scatter(lookup: &Lookup, read: impl Fn(&View, usize) -> f64) -> Vec<f64> {
+    let [_, table, dims] = lookup.dims();
+    let mut added = vec![Vec::new(); table.iter().product()];
+    for (i, at) in rows(lookup, &read) {
+        if let Some(at) = at {
+            added[at].push(read(&lookup.values, offset(i, &dims, &lookup.values.strides)));
+        }
+    }
+    added.into_iter().map(|values| sum(values.into_iter())).collect()
+}
+
+fn firsts(first: &First, read: impl Fn(&View, usize) -> f64) -> Vec<f64> {
+    let (dims, each) = (first.dims(), first.positions.iter().product::<usize>());
+    let index = |i: usize| row(read(&first.index, offset(i, &dims, &first.index.strides)), u32::MAX as usize);
+    let found = |i: usize| (i / each * each..i).find(|&j| index(j) == index(i)).unwrap_or(i) % each;
+    (0..dims.iter().product()).map(|i| found(i) as f64).collect()
 }
 
 /// Neumaier's compensated sum: what it rounds off does not grow with the number of terms.

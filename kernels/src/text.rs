@@ -74,6 +74,20 @@ impl Program {
                 let text = format!("matmul {:?} {:?} x {:?} x {:?}", p.batch, p.rows, p.inner, p.cols);
                 (text, vec![&p.a, &p.b], &p.out, a + b + out)
             }
+            Command::Gather(l) | Command::ScatterAdd(l) => {
+                let [index, _, values] = l.dims().map(|d| size(&d));
+                let at = format!("{:?} {:?} of {} x {:?}", l.batch, l.positions, l.rows, l.inner);
+                match command {
+                    Command::Gather(_) => {
+                        (format!("gather {at}"), vec![&l.index, &l.table], &l.values, index + 2 * values)
+                    }
+                    _ => (format!("scatter add {at}"), vec![&l.index, &l.values], &l.table, index + 3 * values),
+                }
+            }
+            Command::First(first) => {
+                let text = format!("first {:?} {:?}", first.batch, first.positions);
+                (text, vec![&first.index], &first.out, 2 * size(&first.dims()))
+            }
         };
         let text = format!("{at:>5}  s{:<4} = {text}  [{}]", to.slot, slots(&from));
         (text, self.flop_of(command) as f64, elements as f64 * 4.0)

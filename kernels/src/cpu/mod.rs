@@ -7,6 +7,7 @@ pub(crate) mod change;
 mod code;
 mod dot;
 pub(crate) mod join;
+mod lookup;
 pub(crate) mod machine;
 mod map;
 mod matmul;
@@ -82,6 +83,9 @@ enum Step {
     Map(Box<map::Map>),
     Reduce(Box<reduce::Reduce>),
     MatMul(Box<matmul::MatMul>),
+    Gather(Box<lookup::Gather>),
+    ScatterAdd(Box<lookup::ScatterAdd>),
+    First(Box<lookup::Firsts>),
 }
 
 /// Where views read from.
@@ -108,6 +112,9 @@ impl Step {
             Step::Map(map) => map.out_slot(),
             Step::Reduce(reduce) => reduce.out_slot(),
             Step::MatMul(matmul) => matmul.out_slot(),
+            Step::Gather(gather) => gather.out_slot(),
+            Step::ScatterAdd(scatter) => scatter.out_slot(),
+            Step::First(first) => first.out_slot(),
         }
     }
 
@@ -116,7 +123,7 @@ impl Step {
         match self {
             Step::Map(map) => Some(&map.code),
             Step::Reduce(reduce) => Some(&reduce.code),
-            Step::MatMul(_) => None,
+            Step::MatMul(_) | Step::Gather(_) | Step::ScatterAdd(_) | Step::First(_) => None,
         }
     }
 
@@ -125,6 +132,18 @@ impl Step {
             Step::Map(map) => map.work(),
             Step::Reduce(reduce) => reduce.work(),
             Step::MatMul(matmul) => matmul.work(),
+            Step::Gather(gather) => gather.work(),
+            Step::ScatterAdd(scatter) => scatter.work(),
+            Step::First(first) => first.work(),
+        }
+    }
+
+    /// Keys that it sorts.
+    fn keys(&self) -> usize {
+        match self {
+            Step::ScatterAdd(scatter) => scatter.keys(),
+            Step::First(first) => first.keys(),
+            _ => 0,
         }
     }
 
@@ -133,6 +152,9 @@ impl Step {
             Step::Map(map) => size_of_val(&**map) + map.bytes(),
             Step::Reduce(reduce) => size_of_val(&**reduce) + reduce.bytes(),
             Step::MatMul(matmul) => size_of_val(&**matmul) + matmul.bytes(),
+            Step::Gather(gather) => size_of_val(&**gather) + gather.bytes(),
+            Step::ScatterAdd(scatter) => size_of_val(&**scatter) + scatter.bytes(),
+            Step::First(first) => size_of_val(&**first) + first.bytes(),
         }
     }
 
@@ -141,6 +163,9 @@ impl Step {
             Step::Map(map) => map.run(scratch.simd, source, &mut scratch.registers, out),
             Step::Reduce(reduce) => reduce.run(scratch.simd, source, &mut scratch.registers, out),
             Step::MatMul(matmul) => matmul.run(source, &mut scratch.packed, out),
+            Step::Gather(gather) => gather.run(scratch.simd, source, out),
+            Step::ScatterAdd(scatter) => scatter.run(scratch.simd, source, &mut scratch.keys, out),
+            Step::First(first) => first.run(source, &mut scratch.keys, out),
         }
     }
 
@@ -148,7 +173,7 @@ impl Step {
         match self {
             Step::Map(map) => map.run(scratch.simd, source, &mut scratch.wide, out),
             Step::Reduce(reduce) => reduce.run(scratch.simd, source, &mut scratch.wide, out),
-            Step::MatMul(_) => {} // refused by Program::new
+            _ => {} // refused by Program::new
         }
     }
 }
@@ -159,6 +184,8 @@ struct Scratch<T> {
     simd: Simd,
     /// Packed operands of products.
     packed: Vec<Buffer<T>>,
+    /// Indices being sorted, which threads share.
+    keys: Vec<u64>,
     /// Blocks of lanes.
     registers: Vec<Registers<T>>,
     /// The same for what is computed in f64.
@@ -186,6 +213,9 @@ impl<T: Real> Cpu<T> {
                     Step::Reduce(Box::new(reduce::Reduce::new(nest, over, *fold, *scale)))
                 }
                 Command::MatMul(product) => Step::MatMul(Box::new(matmul::MatMul::new::<T>(product, simd))),
+                Command::Gather(lookup) => Step::Gather(Box::new(lookup::Gather::new(lookup))),
+                Command::ScatterAdd(lookup) => Step::ScatterAdd(Box::new(lookup::ScatterAdd::new(lookup))),
+                Command::First(first) => Step::First(Box::new(lookup::Firsts::new(first))),
             })
             .collect();
         let packed = steps.iter().map(|step| if let Step::MatMul(m) = step { m.scratch::<T>() } else { 0 }).max();
@@ -197,6 +227,7 @@ impl<T: Real> Cpu<T> {
         let scratch = Scratch {
             simd,
             packed: vec![Buffer::new(packed); threads],
+            keys: vec![0; steps.iter().map(Step::keys).max().unwrap_or(0)],
             registers: (0..threads).map(|_| Registers::new(simd, bodies(false))).collect(),
             wide: (0..threads).map(|_| Registers::new(simd, bodies(true))).collect(),
         };
@@ -223,11 +254,11 @@ impl<T: Real> Cpu<T> {
 
     /// Bytes of scratch, packing room, constants, commands and tables that this executor holds.
     pub fn bytes(&self) -> usize {
-        let Scratch { packed, registers, wide, .. } = &self.scratch;
+        let Scratch { packed, keys, registers, wide, .. } = &self.scratch;
         let packed: usize = packed.iter().map(|buffer| buffer.len()).sum();
         let registers = registers.iter().map(Registers::bytes).chain(wide.iter().map(Registers::bytes));
         let tables = self.steps.iter().map(Step::bytes);
-        let commands = self.program.bytes() + size_of_val(&self.steps[..]);
+        let commands = self.program.bytes() + size_of_val(&self.steps[..]) + size_of_val(&keys[..]);
         (self.program.owned_elements() + packed) * size_of::<T>() + commands + registers.chain(tables).sum::<usize>()
     }
 
