@@ -70,7 +70,7 @@ fn nested_stop_gradient() {
 #[test]
 fn gradient_of_a_gradient_through_max_and_take() {
     let f = trace(vec![spec([3, 2])], vec![Spec::index([4], 3)], |_, p, d| {
-        let rows = p[0].take(d[0]); // with repetitions: [4, 2]
+        let rows = p[0].take(d[0], 0); // with repetitions: [4, 2]
         vec![rows.max_axes(&[0]).square() * rows.sum_axes(&[0]).exp(), (rows * rows).max()]
     });
     let rng = &mut Rng::new(4);

@@ -42,7 +42,7 @@ fn indices_pick_and_do_not_multiply() {
         .run(&Array::new([3], vec![3e38, -3e38, 0.0]).unwrap(), &Array::index([], vec![0]).unwrap());
     assert_eq!(single.unwrap().item(), Some(0.0));
     for device in [Device::cpu(), Device::reference()] {
-        let take = Func::trace(spec([3, 2]), Spec::index([2], 3), |_, table, i| table.take(i)).unwrap();
+        let take = Func::trace(spec([3, 2]), Spec::index([2], 3), |_, table, i| table.take(i, 0)).unwrap();
         let table = Array::new([3, 2], vec![f64::INFINITY, f64::NAN, 5.0, 6.0, 0.0, 1.0]).unwrap();
         let rows = take.compile::<f64>(&device).unwrap().run(&table, &Array::index([2], vec![1, 2]).unwrap()).unwrap();
         assert_eq!(rows.values(), [5.0, 6.0, 0.0, 1.0]);

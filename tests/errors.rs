@@ -33,7 +33,7 @@ fn shape_mismatches_name_the_line() {
     };
     type Case =
         (for<'t> fn(&'t osculate::Tape, osculate::Expr<'t>, osculate::Expr<'t>) -> osculate::Expr<'t>, &'static str);
-    let cases: [Case; 13] = [
+    let cases: [Case; 16] = [
         (|_, w, _| w.dot(w), "the last axis of [2, 3] does not match the first of [2, 3]"),
         (|_, w, _| w.reshape([4]).sum(), "[2, 3] has 6 elements, [4] has 4"),
         (|_, w, _| w.slice(1, 2..5).sum(), "2..5 is not a range of axis 1 of [2, 3]"),
@@ -42,7 +42,13 @@ fn shape_mismatches_name_the_line() {
         (|_, w, _| w.max_axes(&[2]), "[2] are not distinct axes of [2, 3]"),
         (|_, w, _| w.permute(&[0]).sum(), "[0] is not an order of the axes of [2, 3]"),
         (|_, w, y| (w + y).sum(), "numbers are wanted, not one label below 5: use one_hot, take or to_real"),
-        (|_, w, y| w.take(y).sum(), "one label below 5 does not index the rows of [2, 3]"),
+        (|_, w, y| w.take(y, 0).sum(), "one label below 5 reaches beyond axis 0 of [2, 3]: its bound must be at most 2"),
+        (|_, w, y| w.take(y, 2).sum(), "[2, 3] has no axis 2"),
+        (|_, w, _| w.take(w, 0).sum(), "labels are wanted, not [2, 3]: declare the leaf with label or Spec::index"),
+        (
+            |_, w, y| w.take_along_axis(y, 0).sum(),
+            "axis 0 of [2, 3] by one label below 5: both must have the axis, and as many axes",
+        ),
         (|_, w, _| w.one_hot().sum(), "labels are wanted, not [2, 3]: declare the leaf with label or Spec::index"),
         (|t, w, _| t.concat(&[w, w.t()], 0).sum(), "[2, 3] and [3, 2] do not join along axis 0"),
         (|t, w, _| t.einsum("ii->i", &[w]).sum(), "axes 0 and 1 of [2, 3] have one name, but not one extent"),

@@ -127,8 +127,8 @@ const STRUCTURAL: &[(&str, Build)] = &[
         let parts = x.split(1, 3);
         t.concat(&[parts[2], parts[0], parts[1]], 0)
     }),
-    ("take", |_, _, y, i| y.take(i)),
-    ("one-hot twice", |_, _, y, i| y.take(i) * i.one_hot().dot(y)),
+    ("take", |_, x, y, i| y.take(i, 0) * x.take(i, 1)),
+    ("one-hot twice", |_, _, y, i| y.take(i, 0) * i.one_hot().dot(y)),
     ("max", |_, x, y, _| x.max_axes(&[1]) + y.max_axes(&[0, 1])),
     ("maximum", |_, x, y, _| x.maximum(y.t()) * x.minimum(0.3)),
     ("select", |_, x, y, _| x.less(y.t()).select(x * y.t(), y.t())),

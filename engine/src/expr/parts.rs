@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::Expr;
-use crate::ops::{Concat, OneHot, Pad, Slice};
-use crate::{Kind, Tape, Window};
+use super::{Expr, labels};
+use crate::ops::{Concat, Gather, Lookup, OneHot, Pad, Slice};
+use crate::{Tape, Window};
 
 /// Most parts that an array is split into: each is a node.
 const PARTS: usize = 1 << 24;
@@ -127,13 +127,84 @@ impl<'t> Expr<'t> {
         self.tape.apply(OneHot.into(), &[self])
     }
 
-    /// Rows of this table picked by indices, whose bound must be the number of rows.
+    /// The elements that `index` names along an axis, whose place the axes of `index` take (as `jnp.take`): rows of a table, for axis
+    /// 0. Its derivative adds up what was picked more than once.
+    ///
+    /// `index` is any expression that holds indices; their bound must be at most the extent of the axis.
+    ///
+    /// ```
+    /// use osculate_engine::{spec, Array, Device, Func, Spec};
+    /// let rows = Func::trace(spec([3, 2]), Spec::index([4], 3), |_, table, index| table.take(index, 0))?;
+    /// let table = Array::new([3, 2], vec![0.0, 0.1, 1.0, 1.1, 2.0, 2.1])?;
+    /// let picked = rows.compile::<f64>(&Device::cpu())?.run(&table, &Array::index([4], vec![2, 0, 0, 1])?)?;
+    /// assert_eq!(picked.values(), [2.0, 2.1, 0.0, 0.1, 0.0, 0.1, 1.0, 1.1]);
+    /// # Ok::<(), osculate_engine::Error>(())
+    /// ```
     #[track_caller]
-    pub fn take(self, index: Expr<'t>) -> Expr<'t> {
-        match index.spec().kind {
-            Kind::Index(bound) if self.shape().first() == Some(&bound) => index.one_hot().dot(self),
-            _ => self.fail("take", format!("{} does not index the rows of {}", index.spec(), self.spec())),
+    pub fn take(self, index: Expr<'t>, axis: usize) -> Expr<'t> {
+        let (shape, of_index) = (self.shape(), index.shape());
+        if axis >= shape.rank() {
+            return self.fail("take", format!("{} has no axis {axis}", self.spec()));
         }
+        let table = labels(0, shape.rank());
+        let picked = labels(shape.rank(), of_index.rank());
+        let values = [&table[..axis], &picked, &table[axis + 1..]].concat();
+        let dims = [&shape[..], &of_index].concat();
+        let lookup = Lookup { table, row: axis as u8, index: picked, values, dims };
+        self.tape.apply(Gather(lookup).into(), &[self, index])
+    }
+
+    /// The elements that `index` names along an axis, every index for its own place along the others (as `numpy.take_along_axis`):
+    /// `out[i, j] = self[i, index[i, j]]` for axis 1 of two.
+    ///
+    /// `index` has as many axes as this; along the others, extents are equal or 1, which repeats. Its bound must be at most the extent
+    /// of the axis.
+    ///
+    /// ```
+    /// use osculate_engine::{spec, Array, Device, Func, Spec};
+    /// let each = Func::trace(spec([2, 3]), Spec::index([2, 1], 3), |_, x, index| x.take_along_axis(index, 1))?;
+    /// let x = Array::new([2, 3], vec![0.0, 1.0, 2.0, 10.0, 11.0, 12.0])?;
+    /// let picked = each.compile::<f64>(&Device::cpu())?.run(&x, &Array::index([2, 1], vec![2, 0])?)?;
+    /// assert_eq!(picked.values(), [2.0, 10.0]);
+    /// # Ok::<(), osculate_engine::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn take_along_axis(self, index: Expr<'t>, axis: usize) -> Expr<'t> {
+        let (shape, of_index) = (self.shape(), index.shape());
+        let rank = shape.rank();
+        if axis >= rank || of_index.rank() != rank {
+            let why = format!(
+                "axis {axis} of {} by {}: both must have the axis, and as many axes",
+                self.spec(),
+                index.spec()
+            );
+            return self.fail("take_along_axis", why);
+        }
+        let mut lookup = Lookup {
+            table: labels(0, rank),
+            row: axis as u8,
+            index: labels(0, rank),
+            values: labels(0, rank),
+            dims: shape.to_vec(),
+        };
+        for (at, &extent) in of_index.iter().enumerate() {
+            if at != axis && extent == shape[at] {
+                continue;
+            }
+            // A label of the index's own: along the axis, or where one side repeats.
+            let own = lookup.dims.len() as u8;
+            lookup.dims.push(extent);
+            lookup.index[at] = own;
+            match (at == axis, extent, shape[at]) {
+                (true, ..) | (false, _, 1) => lookup.values[at] = own,
+                (false, 1, _) => {}
+                _ => {
+                    let why = format!("{} against {} along axis {at}", self.spec(), index.spec());
+                    return self.fail("take_along_axis", why);
+                }
+            }
+        }
+        self.tape.apply(Gather(lookup).into(), &[self, index])
     }
 }
 

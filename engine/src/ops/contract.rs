@@ -48,6 +48,15 @@ pub(crate) fn contract<'t>(
     tape.apply(Contract::new(coef, ins, out.to_vec(), dims.to_vec()).into(), &args)
 }
 
+/// Labels as printed.
+pub(super) fn letters(labels: &[u8]) -> String {
+    let letter = |&l: &u8| match l {
+        0..26 => ((b'a' + l) as char).to_string(),
+        _ => format!("<{l}>"),
+    };
+    labels.iter().map(letter).collect()
+}
+
 impl Contract {
     pub fn new(coef: f64, ins: Vec<Labels>, out: Labels, dims: Vec<usize>) -> Contract {
         // One zero: -0 would be another node.
@@ -127,12 +136,7 @@ impl<'t> Expr<'t> {
 
 impl Primitive for Contract {
     fn text(&self) -> String {
-        let letter = |&l: &u8| match l {
-            0..26 => ((b'a' + l) as char).to_string(),
-            _ => format!("<{l}>"),
-        };
-        let letters = |labels: &Labels| -> String { labels.iter().map(letter).collect() };
-        let ins: Vec<String> = self.ins.iter().map(letters).collect();
+        let ins: Vec<String> = self.ins.iter().map(|labels| letters(labels)).collect();
         let coef = if self.coef() == 1.0 { String::new() } else { format!("{} ", self.coef()) };
         format!("contract[{coef}{}->{}]", ins.join(","), letters(&self.out))
     }

@@ -12,6 +12,8 @@ mod constant;
 mod contract;
 mod custom;
 mod divide;
+mod first;
+mod gather;
 mod integer_pow;
 mod leaf;
 mod max;
@@ -33,6 +35,8 @@ pub(crate) use constant::Constant;
 pub(crate) use contract::{Contract, Labels, contract};
 pub(crate) use custom::Custom;
 pub(crate) use divide::{Divide, repeated, without};
+pub(crate) use first::First;
+pub(crate) use gather::{Gather, Lookup, ScatterAdd};
 pub(crate) use integer_pow::{IntegerPow, integer_pow};
 pub(crate) use leaf::Leaf;
 pub(crate) use max::Max;
@@ -103,8 +107,8 @@ macro_rules! primitives {
 }
 
 primitives! {
-    linear: Add, Contract, Divide, Reshape, Slice, Pad, Concat, Patches, Fold, Select;
-    other: Leaf, Constant, Unary, Binary, IntegerPow, OneHot, ToReal, ToIndex, Max, Compare, Stop, Custom,
+    linear: Add, Contract, Divide, Reshape, Slice, Pad, Concat, Patches, Fold, Select, Gather, ScatterAdd;
+    other: Leaf, Constant, Unary, Binary, IntegerPow, OneHot, First, ToReal, ToIndex, Max, Compare, Stop, Custom,
 }
 
 /// Most copies of indices that are the same for all examples: each is a node's argument.
@@ -112,20 +116,19 @@ const COPIES: usize = 1 << 20;
 
 /// Arguments with a leading axis each: those without one are repeated.
 pub(crate) fn all_batched<'t>(args: &[Expr<'t>], batched: &[bool], n: usize) -> Vec<Expr<'t>> {
-    let repeated = |x: Expr<'t>| {
-        if x.spec().is_index() {
-            // Indices cannot be contracted: copies side by side.
-            if n > COPIES {
-                return x.fail(
-                    "batch",
-                    format!("{n} copies of {}, but at most {COPIES} are traced: batch it, too", x.spec()),
-                );
-            }
-            return x.tape().stack(&vec![x; n]);
-        }
-        x.broadcast_to(x.shape().batched(n))
-    };
-    args.iter().zip(batched).map(|(&x, &b)| if b { x } else { repeated(x) }).collect()
+    args.iter().zip(batched).map(|(&x, &b)| if b { x } else { copies(x, n) }).collect()
+}
+
+/// An expression `n` times along a new leading axis.
+pub(crate) fn copies(x: Expr<'_>, n: usize) -> Expr<'_> {
+    if !x.spec().is_index() {
+        return x.broadcast_to(x.shape().batched(n));
+    }
+    // Indices cannot be contracted: copies side by side.
+    match n > COPIES {
+        true => x.fail("batch", format!("{n} copies of {}, but at most {COPIES} are traced: batch it, too", x.spec())),
+        false => x.tape().stack(&vec![x; n]),
+    }
 }
 
 /// Why indices are refused where numbers are wanted.

@@ -15,30 +15,29 @@ const LONGEST: usize = 20;
 pub(super) fn fuse(slots: &[Slot], mut commands: Vec<Command>) -> Vec<Command> {
     let mut writers = vec![0; slots.len()];
     let mut cx = Fusion { kept: Vec::new(), written: vec![None; slots.len()], readers: vec![0; slots.len()] };
-    // What products read must be stored anyway.
-    let mut multiplied = vec![false; slots.len()];
+    // What products and lookups read must be stored anyway.
+    let mut whole = vec![false; slots.len()];
     for command in &mut commands {
-        let is_product = matches!(command, Command::MatMul(_));
+        let stored = !matches!(command, Command::Map(_) | Command::AddTo(_) | Command::Reduce { .. });
         let (out, inputs) = views(command);
         writers[out.slot] += 1;
         for view in inputs {
             cx.readers[view.slot] += 1;
-            multiplied[view.slot] |= is_product;
+            whole[view.slot] |= stored;
         }
     }
     for mut command in commands {
         match &mut command {
             Command::Map(nest) | Command::AddTo(nest) => cx.take_in(nest, &mut Vec::new()),
             Command::Reduce { nest, over, .. } => cx.take_in(nest, over),
-            Command::MatMul(_) => {}
+            _ => {}
         }
         if let Command::Map(nest) = &command {
             let slot = nest.out.slot;
             let alone = matches!(slots[slot], Slot::Temp(_)) && writers[slot] == 1;
             let readers = cx.readers[slot];
             if alone
-                && (readers == 1
-                    || !multiplied[slot] && computing(nest, slots, readers) < storing(nest, slots, readers))
+                && (readers == 1 || !whole[slot] && computing(nest, slots, readers) < storing(nest, slots, readers))
             {
                 cx.written[slot] = Some(cx.kept.len());
             }

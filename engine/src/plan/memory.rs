@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use osculate_kernels::{Command, Product, Slot, View};
+use osculate_kernels::{Command, First, Lookup, Product, Slot, View};
 
 /// The view a command writes and those it reads.
 pub(super) fn views(command: &mut Command) -> (&mut View, Vec<&mut View>) {
@@ -11,6 +11,9 @@ pub(super) fn views(command: &mut Command) -> (&mut View, Vec<&mut View>) {
             (&mut nest.out, nest.inputs.iter_mut().collect())
         }
         Command::MatMul(Product { a, b, out, .. }) => (out, vec![a, b]),
+        Command::Gather(Lookup { index, table, values, .. }) => (values, vec![index, table]),
+        Command::ScatterAdd(Lookup { index, table, values, .. }) => (table, vec![index, values]),
+        Command::First(First { index, out, .. }) => (out, vec![index]),
     }
 }
 
@@ -83,6 +86,9 @@ impl Range {
                 Range::of(&nest.out, &nest.dims)
             }
             Command::MatMul(p) => Range::of(&p.out, &[&p.batch[..], &p.rows, &p.cols].concat()),
+            Command::Gather(l) => Range::of(&l.values, &[&l.batch[..], &l.positions, &l.inner].concat()),
+            Command::ScatterAdd(l) => Range::of(&l.table, &[&l.batch[..], &[l.rows], &l.inner].concat()),
+            Command::First(first) => Range::of(&first.out, &[&first.batch[..], &first.positions].concat()),
         }
     }
 

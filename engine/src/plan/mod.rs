@@ -2,6 +2,7 @@
 
 mod contract;
 mod fuse;
+mod lookup;
 mod memory;
 mod merge;
 mod schedule;

@@ -185,11 +185,15 @@ impl<T: Real> Compiled<T> {
         let mut made: Vec<Option<Array<R>>> = vec![None; count];
         for (b, (real, wide)) in self.writes.iter().zip(&results) {
             for (&leaf, segment) in b.leaves.iter().zip(b.layout.segments()) {
-                let values = match b.kind {
-                    Kind::Wide => wide[segment.range()].iter().map(|&v| R::from_f64(v)).collect(),
-                    _ => real[segment.range()].iter().map(|&v| R::from_f64(v.to_f64())).collect(),
-                };
-                made[leaf] = Some(Array::new(segment.shape.clone(), values)?);
+                let shape = segment.shape.clone();
+                let real = || real[segment.range()].iter().map(|&v| v.to_f64());
+                made[leaf] = Some(match b.kind {
+                    Kind::Index(_) => Array::index(shape, real().map(|v| v as u32).collect())?,
+                    Kind::Wide => {
+                        Array::new(shape, wide[segment.range()].iter().map(|&v| R::from_f64(v)).collect())?
+                    }
+                    Kind::Real => Array::new(shape, real().map(R::from_f64).collect())?,
+                });
             }
         }
         Ok(made.into_iter().flatten().collect())

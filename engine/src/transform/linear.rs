@@ -5,7 +5,7 @@
 
 use crate::graph::Graph;
 use crate::ops::{Op, sum};
-use crate::{Error, Expr, Result, Spec, Tape};
+use crate::{Expr, Result, Spec, Tape};
 
 use super::{jvp, replay};
 
@@ -116,9 +116,6 @@ pub(crate) fn linearize(graph: &Graph, specs: &[Spec], wrt: &[bool]) -> Result<S
     }
     let vars: Vec<crate::Var> = (0..whole.len() as u32).map(crate::Var).filter(|v| residual[v.index()]).collect();
     let residuals: Vec<Spec> = vars.iter().map(|v| whole.node(*v).spec.clone()).collect();
-    if residuals.iter().any(Spec::is_index) {
-        return Err(Error::Transform { transform: "linearize", why: "indices cannot be residuals".into() });
-    }
 
     // The value: replay the whole and take the residuals as outputs.
     let mut with_residuals = whole.clone();

@@ -6,6 +6,7 @@
 mod jvp;
 mod linear;
 mod moments;
+mod rows;
 mod vmap;
 
 pub(crate) use jvp::jvp;

@@ -3,12 +3,13 @@
 //! A parameter's per-example gradient is a sum of outer products: of an activation and a cotangent in a dense layer, of one each a
 //! position in what is shared. Opening it into those *terms* makes its sum over examples a contraction of factors, and its squared
 //! norm `Σ_{s,t} ⟨term_s, term_t⟩` one of factors too, whose best order (inner products first) the planner finds. What all examples
-//! share, as the gradient of a weight decay within the loss, is a term without the example's label. No layer is known here; what
-//! does not open, or costs more opened than made, is made.
+//! share, as the gradient of a weight decay within the loss, is a term without the example's label. What is added to rows of a table
+//! stays by positions (rows.rs). No layer is known here; what does not open, or costs more opened than made, is made.
 
+use super::rows::{Rows, is_scattered};
 use crate::expr::labels;
 use crate::graph::{Node, Var};
-use crate::ops::{Divide, Labels, Op, contract, repeated, sum, without};
+use crate::ops::{Divide, Labels, Op, ScatterAdd, contract, repeated, sum, without};
 use crate::plan::cost;
 use crate::{Expr, Form, Shape, Tape};
 
@@ -19,24 +20,63 @@ const MADE: usize = 10;
 const FACTOR: usize = 8;
 
 /// An expression and the labels of its axes.
-type Operand<'t> = (Expr<'t>, Labels);
+pub(super) type Operand<'t> = (Expr<'t>, Labels);
 
 /// `coef · Σ Π operands`: one summand of a per-example array. Labels `0..rank` are those of the array, 0 the example's.
 #[derive(Debug, Clone)]
-struct Term<'t> {
-    coef: f64,
-    operands: Vec<Operand<'t>>,
+pub(super) struct Term<'t> {
+    pub coef: f64,
+    pub operands: Vec<Operand<'t>>,
     /// What it is divided by.
-    below: Vec<Operand<'t>>,
-    dims: Vec<usize>,
+    pub below: Vec<Operand<'t>>,
+    pub dims: Vec<usize>,
+    /// Where along an axis of the array it is added to, if not everywhere.
+    pub rows: Option<Rows<'t>>,
 }
 
 impl<'t> Term<'t> {
     /// An array as one term.
-    fn whole(x: Expr<'t>) -> Term<'t> {
-        let shape = x.shape();
-        let operands = vec![(x, labels(0, shape.rank()))];
-        Term { coef: 1.0, operands, below: Vec::new(), dims: shape.to_vec() }
+    pub fn whole(x: Expr<'t>) -> Term<'t> {
+        Term::of(x, labels(0, x.shape().rank()), &x.shape())
+    }
+
+    /// An array of some labels as one.
+    pub fn of(x: Expr<'t>, labels: Labels, dims: &[usize]) -> Term<'t> {
+        Term { coef: 1.0, operands: vec![(x, labels)], below: Vec::new(), dims: dims.to_vec(), rows: None }
+    }
+
+    /// How often a sum meets the same element: along what is not kept and no operand has.
+    pub fn repeats(&self, kept: &[u8]) -> f64 {
+        // An axis along which it is added to rows has positions instead.
+        let axis = self.rows.as_ref().map(|rows| rows.axis);
+        let has = |l: &u8| kept.contains(l) || axis == Some(*l) || self.operands.iter().any(|(_, ls)| ls.contains(l));
+        (0..self.dims.len() as u8).filter(|l| !has(l)).map(|l| self.dims[l as usize] as f64).product()
+    }
+
+    /// The sum over all but some labels of the array, as an array of these.
+    pub fn summed_to(&self, kept: &[u8], tape: &'t Tape) -> Expr<'t> {
+        match &self.rows {
+            None => product(self.coef * self.repeats(kept), &self.operands, kept, &self.dims, tape),
+            Some(rows) => rows.added(self, kept, tape),
+        }
+    }
+
+    /// The operands of both: their arrays' labels are shared, the summed ones kept apart.
+    pub fn beside(&self, other: &Term<'t>, rank: usize) -> Term<'t> {
+        let shift = (self.dims.len() - rank) as u8;
+        let moved = |ls: &Labels| ls.iter().map(|&l| if (l as usize) < rank { l } else { l + shift }).collect();
+        Term {
+            coef: self.coef * other.coef,
+            operands: self
+                .operands
+                .iter()
+                .cloned()
+                .chain(other.operands.iter().map(|(x, ls)| (*x, moved(ls))))
+                .collect(),
+            below: Vec::new(),
+            dims: [&self.dims[..], &other.dims[rank..]].concat(),
+            rows: self.rows.clone(),
+        }
     }
 
     /// The same with each divisor under one of its operands, the smallest that has all its axes.
@@ -77,8 +117,9 @@ pub(crate) struct Vectors<'t> {
 /// the other lacks, and of arrays that are the same for every example, where no operand carries that axis; and quotients of those.
 /// Computed in one sweep; the example's axis is always the first.
 pub(crate) fn outer_products(tape: &Tape) -> Vec<bool> {
-    let mut outer = vec![false; tape.len()];
+    let (mut outer, mut scattered) = (vec![false; tape.len()], vec![false; tape.len()]);
     for at in 0..outer.len() {
+        scattered[at] = tape.with_node(Var(at as u32), |node| is_scattered(node, &scattered));
         let found = tape.with_node(Var(at as u32), |node| match &node.op {
             Op::Contract(c) => c.out.first().is_some_and(|example| {
                 let own = |ls: &Labels, other: &Labels| {
@@ -86,8 +127,9 @@ pub(crate) fn outer_products(tape: &Tape) -> Vec<bool> {
                 };
                 let pairs = |i: usize| (0..i).any(|j| own(&c.ins[i], &c.ins[j]) && own(&c.ins[j], &c.ins[i]));
                 let shared = !c.ins.is_empty() && !c.ins.iter().any(|ls| ls.contains(example));
-                shared || (0..c.ins.len()).any(pairs)
+                scattered[at] || shared || (0..c.ins.len()).any(pairs)
             }),
+            Op::ScatterAdd(_) => scattered[at],
             Op::Add(_) => node.args.iter().all(|a| outer[a.index()]),
             Op::Divide(_) => outer[node.args[0].index()],
             _ => false,
@@ -107,7 +149,7 @@ impl<'t> Vectors<'t> {
         let made = Cost { operations: 0, elements: shape.size() };
         // The pairs of many terms cost more to count than the array to make.
         let counted = squares && pairs < 200;
-        let [factored, gram] = if counted { costs(&terms, shape.rank()) } else { [Cost::default(); 2] };
+        let [factored, gram] = if counted { costs(&terms, shape.rank(), tape) } else { [Cost::default(); 2] };
         let chosen = match form {
             Form::Cheapest if !squares => Form::Factored,
             Form::Cheapest if !counted => Form::Made,
@@ -123,8 +165,8 @@ impl<'t> Vectors<'t> {
             false => format!("not counted, made {made}"),
         };
         let reason = format!("{chosen}: {} term(s), {pairs} product(s); {costs}", terms.len());
-        let whole = || vec![Term::whole(x)];
-        Vectors { terms: if chosen == Form::Made { whole() } else { terms }, shape, tape, form: chosen, reason }
+        let terms = if chosen == Form::Made { vec![Term::whole(x)] } else { terms };
+        Vectors { terms, shape, tape, form: chosen, reason }
     }
 
     fn rank(&self) -> usize {
@@ -134,11 +176,7 @@ impl<'t> Vectors<'t> {
     /// Σᵢ xᵢ, in the shape that the array was given.
     pub fn sum(&self, shape: &Shape) -> Expr<'t> {
         let kept = labels(1, self.rank() - 1);
-        let part = |t: &Term<'t>| {
-            let coef = t.coef * self.repeats(&t.operands, &kept);
-            apply(coef, &t.operands, &kept, &t.dims, self.tape)
-        };
-        let parts: Vec<Expr<'t>> = self.terms.iter().map(part).collect();
+        let parts: Vec<Expr<'t>> = self.terms.iter().map(|t| t.summed_to(&kept, self.tape)).collect();
         sum(&parts, self.tape).reshape(shape)
     }
 
@@ -146,72 +184,55 @@ impl<'t> Vectors<'t> {
     ///
     /// The products are left to f64: a factor rounded to f32 would cost the variance its last digits.
     pub fn norms(&self) -> Vec<Product<'t>> {
-        let squares = self.squares();
-        squares.into_iter().map(|(coef, operands, dims)| self.product(coef, operands, &dims)).collect()
+        self.squares().into_iter().map(|t| self.product(t)).collect()
     }
 
     /// Σᵢ xᵢ² of every coordinate, in the shape that the array was given.
     pub fn elementwise(&self, shape: &Shape) -> Expr<'t> {
-        let kept = &labels(1, self.rank() - 1);
-        let part = |(coef, operands, dims): (f64, Vec<_>, Vec<_>)| {
-            apply(coef * self.repeats(&operands, kept), &operands, kept, &dims, self.tape)
-        };
-        let parts: Vec<Expr<'t>> = self.squares().into_iter().map(part).collect();
+        let kept = labels(1, self.rank() - 1);
+        let parts: Vec<Expr<'t>> = self.squares().iter().map(|t| t.summed_to(&kept, self.tape)).collect();
         sum(&parts, self.tape).reshape(shape)
     }
 
     /// ⟨xᵢ, yᵢ⟩ of every example with another array of the same shape.
     pub fn inner(&self, other: &Vectors<'t>) -> Vec<Product<'t>> {
-        let mut products = Vec::new();
-        for t in &self.terms {
-            for s in &other.terms {
-                let (operands, dims) = pair(t, s, self.rank());
-                products.push(self.product(t.coef * s.coef, operands, &dims));
-            }
-        }
-        products
+        let pairs = self.terms.iter().flat_map(|t| other.terms.iter().map(move |s| (t, s)));
+        pairs.map(|(t, s)| self.product(t.times(s, self.rank(), self.tape))).collect()
     }
 
     /// ⟨xᵢ, v⟩ of every example with one vector for all.
     pub fn along(&self, v: Expr<'t>) -> Vec<Product<'t>> {
-        let v = (v.reshape(self.shape[1..].to_vec()), labels(1, self.rank() - 1));
-        let with = |t: &Term<'t>| self.product(t.coef, [&t.operands[..], std::slice::from_ref(&v)].concat(), &t.dims);
-        self.terms.iter().map(with).collect()
+        let v = Term::of(v.reshape(self.shape[1..].to_vec()), labels(1, self.rank() - 1), &self.shape);
+        self.terms.iter().map(|t| self.product(t.times(&v, self.rank(), self.tape))).collect()
     }
 
-    /// The products that the square of the array is a sum of: coefficient, operands, extents.
-    fn squares(&self) -> Vec<(f64, Vec<Operand<'t>>, Vec<usize>)> {
+    /// The products that the square of the array is a sum of.
+    fn squares(&self) -> Vec<Term<'t>> {
         let mut squares = Vec::new();
         for (at, t) in self.terms.iter().enumerate() {
             for (other, s) in self.terms[..=at].iter().enumerate() {
-                let (operands, dims) = pair(t, s, self.rank());
-                let twice = if other < at { 2.0 } else { 1.0 };
-                squares.push((twice * t.coef * s.coef, operands, dims));
+                let mut square = t.times(s, self.rank(), self.tape);
+                square.coef *= if other < at { 2.0 } else { 1.0 };
+                squares.push(square);
             }
         }
         squares
     }
 
-    /// How often a sum over axes of the array meets the same element: along those that are not kept and that no operand has.
-    fn repeats(&self, operands: &[Operand<'t>], kept: &[u8]) -> f64 {
-        let has = |l: u8| kept.contains(&l) || operands.iter().any(|(_, ls)| ls.contains(&l));
-        self.shape.iter().zip(0..).filter(|(_, l)| !has(*l)).map(|(&extent, _)| extent as f64).product()
-    }
-
     /// A product summed to one number an example, its factors apart.
-    fn product(&self, coef: f64, operands: Vec<Operand<'t>>, dims: &[usize]) -> Product<'t> {
-        let coef = coef * self.repeats(&operands, &[0]);
-        let apply = |part: &[Operand<'t>], out: &[u8]| apply(1.0, part, out, dims, self.tape);
+    fn product(&self, term: Term<'t>) -> Product<'t> {
+        let coef = term.coef * term.repeats(&[0]);
+        let apply = |part: &[Operand<'t>], out: &[u8]| product(1.0, part, out, &term.dims, self.tape);
         let operands = match self.form {
             // What shares kept labels first, position by position.
-            Form::Gram => connected(operands, |l| l > 0 && (l as usize) < self.rank())
+            Form::Gram => connected(term.operands.clone(), |l| l > 0 && (l as usize) < self.rank())
                 .iter()
                 .map(|part| {
                     let out = summed(part, self.rank());
                     (apply(part, &out), out)
                 })
                 .collect(),
-            _ => operands,
+            _ => term.operands.clone(),
         };
         let factors = connected(operands, |l| l > 0).iter().map(|part| apply(part, &[0])).collect();
         Product { coef, factors }
@@ -246,12 +267,19 @@ impl std::fmt::Display for Cost {
 }
 
 /// Of the squares of terms: factor by factor, and as Gram matrices of positions.
-fn costs(terms: &[Term<'_>], rank: usize) -> [Cost; 2] {
+fn costs<'t>(terms: &[Term<'t>], rank: usize, tape: &'t Tape) -> [Cost; 2] {
     let [mut factored, mut gram] = [Cost::default(); 2];
     let only = |part: &[Operand<'_>]| part.iter().map(|(_, ls)| ls.clone()).collect::<Vec<Labels>>();
     for (at, t) in terms.iter().enumerate() {
         for s in &terms[..=at] {
-            let (operands, dims) = pair(t, s, rank);
+            let Term { operands, dims, rows, .. } = t.times(s, rank, tape);
+            if rows.is_some() {
+                // Operands that are read or brought together by indices first.
+                let given = |x: Expr<'t>| t.operands.iter().chain(&s.operands).any(|(y, _)| x.var == y.var);
+                let moved = operands.iter().filter(|(x, _)| !given(*x)).map(|(x, _)| x.shape().size()).sum();
+                factored.add((0, moved));
+                gram.add((0, moved));
+            }
             for part in connected(operands.clone(), |l| l > 0) {
                 factored.add(cost(only(&part), &[0], &dims));
             }
@@ -296,7 +324,8 @@ fn connected<'t>(operands: Vec<Operand<'t>>, joins: impl Fn(u8) -> bool) -> Vec<
     parts
 }
 
-fn apply<'t>(coef: f64, operands: &[Operand<'t>], out: &[u8], dims: &[usize], tape: &'t Tape) -> Expr<'t> {
+/// A contraction of operands.
+pub(super) fn product<'t>(coef: f64, operands: &[Operand<'t>], out: &[u8], dims: &[usize], tape: &'t Tape) -> Expr<'t> {
     let operands: Vec<(Expr<'t>, &[u8])> = operands.iter().map(|(x, ls)| (*x, ls.as_slice())).collect();
     contract(coef, &operands, out, dims, tape)
 }
@@ -313,65 +342,58 @@ fn unreshaped<'t>(x: Expr<'t>) -> Expr<'t> {
 
 /// The terms of an array: sums are split and outer products taken apart, as deep as they go.
 fn open<'t>(x: Expr<'t>, outer: &[bool]) -> Vec<Term<'t>> {
-    let tape = x.tape();
-    let shape = x.shape();
-    let mut work = vec![Term::whole(x)];
-    let mut terms = Vec::new();
-    while let Some(mut term) = work.pop() {
-        let found = term.operands.iter().position(|(e, ls)| {
-            outer.get(e.var.index()) == Some(&true) && ls.first() == Some(&0) // the example's axis leads
+    let rank = x.shape().rank();
+    let (mut work, mut terms) = (vec![Term::whole(x)], Vec::new());
+    while let Some(term) = work.pop() {
+        let parts = term.operands.iter().enumerate().find_map(|(at, (e, ls))| {
+            let opens = outer.get(e.var.index()) == Some(&true) && ls.first() == Some(&0); // the example's axis leads
+            if opens { opened(&term, at, rank) } else { None }
         });
-        let Some(at) = found else {
-            // A summed axis along which all that had it was alike.
-            let has = |l: usize| term.operands.iter().chain(&term.below).any(|(_, ls)| ls.contains(&(l as u8)));
-            let alike: usize = (shape.rank()..term.dims.len()).filter(|&l| !has(l)).map(|l| term.dims[l]).product();
-            term.coef *= alike as f64;
-            terms.push(term.divided(tape));
-            continue;
-        };
-        let (operand, place) = term.operands[at].clone();
-        let Node { op, args, .. } = tape.with_node(operand.var, Clone::clone);
-        let mut rest = term.operands.clone();
-        rest.remove(at);
-        match op {
-            Op::Add(_) => {
-                for var in args {
-                    let operands = [rest.clone(), vec![(Expr::of(tape, var), place.clone())]].concat();
-                    work.push(Term { operands, ..term.clone() });
-                }
-            }
-            Op::Divide(_) => {
-                term.operands[at] = (Expr::of(tape, args[0]), place.clone());
-                term.below.push((Expr::of(tape, args[1]), place));
-                work.push(term);
-            }
-            Op::Contract(c) => {
-                let mut dims = term.dims.clone();
-                // The contraction's kept labels are the operand's; those it sums are new.
-                let map: Vec<u8> = (0..c.dims.len() as u8)
-                    .map(|l| match c.out.iter().position(|&o| o == l) {
-                        Some(axis) => place[axis],
-                        None => {
-                            dims.push(c.dims[l as usize]);
-                            (dims.len() - 1) as u8
-                        }
-                    })
-                    .collect();
-                for (var, ls) in args.into_iter().zip(&c.ins) {
-                    rest.push((Expr::of(tape, var), ls.iter().map(|&l| map[l as usize]).collect()));
-                }
-                work.push(Term { coef: term.coef * c.coef(), operands: rest, below: term.below, dims });
-            }
-            _ => terms.push(term.divided(tape)),
+        match parts {
+            Some(parts) => work.extend(parts),
+            None => terms.push(term.gathered().divided(x.tape())),
         }
     }
     terms
 }
 
-/// The operands of a product of two terms: their arrays' labels are shared, the summed ones kept apart.
-fn pair<'t>(t: &Term<'t>, s: &Term<'t>, rank: usize) -> (Vec<Operand<'t>>, Vec<usize>) {
-    let shift = (t.dims.len() - rank) as u8;
-    let moved = |l: u8| if (l as usize) < rank { l } else { l + shift };
-    let second = s.operands.iter().map(|(x, ls)| (*x, ls.iter().map(|&l| moved(l)).collect()));
-    (t.operands.iter().cloned().chain(second).collect(), [&t.dims[..], &s.dims[rank..]].concat())
+/// The terms that one becomes when an operand of it is taken apart, if that can be.
+fn opened<'t>(term: &Term<'t>, at: usize, rank: usize) -> Option<Vec<Term<'t>>> {
+    let (operand, place) = &term.operands[at];
+    let tape = operand.tape();
+    let Node { op, args, .. } = tape.with_node(operand.var, Clone::clone);
+    let with = |parts: Vec<Operand<'t>>| {
+        let mut operands = term.operands.clone();
+        operands.remove(at);
+        operands.extend(parts);
+        operands
+    };
+    match op {
+        Op::Add(_) => {
+            let part = |var: Var| Term { operands: with(vec![(Expr::of(tape, var), place.clone())]), ..term.clone() };
+            Some(args.into_iter().map(part).collect())
+        }
+        Op::Contract(c) => {
+            let mut dims = term.dims.clone();
+            // The contraction's kept labels are the operand's; those it sums are new.
+            let map: Vec<u8> = (0..c.dims.len() as u8)
+                .map(|l| match c.out.iter().position(|&o| o == l) {
+                    Some(axis) => place[axis],
+                    None => {
+                        dims.push(c.dims[l as usize]);
+                        (dims.len() - 1) as u8
+                    }
+                })
+                .collect();
+            let part = |(var, ls): (Var, &Labels)| (Expr::of(tape, var), ls.iter().map(|&l| map[l as usize]).collect());
+            let operands = with(args.into_iter().zip(&c.ins).map(part).collect());
+            Some(vec![Term { coef: term.coef * c.coef(), operands, dims, ..term.clone() }])
+        }
+        Op::Divide(_) => {
+            let below = [&term.below[..], &[(Expr::of(tape, args[1]), place.clone())]].concat();
+            Some(vec![Term { operands: with(vec![(Expr::of(tape, args[0]), place.clone())]), below, ..term.clone() }])
+        }
+        Op::ScatterAdd(ScatterAdd(lookup)) => Some(vec![term.scattered(at, &lookup, rank)?]),
+        _ => None,
+    }
 }

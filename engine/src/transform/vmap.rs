@@ -1,6 +1,7 @@
 //! Batching: one example's graph becomes that of `n` examples.
 
 use crate::graph::Graph;
+use crate::ops::copies;
 use crate::{Expr, Tape};
 
 use super::{all, placed};
@@ -24,6 +25,6 @@ pub(crate) fn vmap<'t>(
             values[at] = Some((out, any));
         }
     }
-    let repeat = |(x, batched): (Expr<'t>, bool)| if batched { x } else { x.broadcast_to(x.shape().batched(n)) };
+    let repeat = |(x, batched): (Expr<'t>, bool)| if batched { x } else { copies(x, n) };
     all(&values, &graph.outputs).into_iter().map(repeat).collect()
 }

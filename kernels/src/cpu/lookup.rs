@@ -106,13 +106,13 @@ impl<T: Real> Work for Picked<'_, T> {
                 let to = &mut out[of_values - values.offset - base + line * values.row..];
                 if index.lane > 0 {
                     for lane in 0..patch.lanes {
-                        let picked = row(indices[from + lane * index.lane].wide(), *rows);
+                        let picked = row(indices[from + lane * index.lane].to_f64(), *rows);
                         let value = |row: usize| data[base_row + lane * table.lane + row * step];
                         to[lane * values.lane] = picked.map_or(T::zero(), value);
                     }
                     continue;
                 }
-                let picked = row(indices[from].wide(), *rows).map(|row| &data[base_row + row * step..]);
+                let picked = row(indices[from].to_f64(), *rows).map(|row| &data[base_row + row * step..]);
                 match picked {
                     Some(data) if table.lane == 1 && values.lane == 1 => copy(&mut to[..patch.lanes], data),
                     _ => {
@@ -215,7 +215,7 @@ impl Sorted {
             for (list, keys) in keys.chunks_exact_mut(each).enumerate() {
                 let from = self.batch.at(part * lists + list);
                 for (position, to) in keys.iter_mut().enumerate() {
-                    *to = key(row(data[from + self.positions.at(position)].wide(), self.rows), position);
+                    *to = key(row(data[from + self.positions.at(position)].to_f64(), self.rows), position);
                 }
                 keys.sort_unstable();
             }
@@ -348,12 +348,12 @@ impl<T: Real> Work for Added<'_, T> {
                     for &key in keys {
                         let data = &data[positions.at(of_key(key).1) + first * values.lane..];
                         if values.lane == 1 {
-                            run.iter_mut().zip(&data[..lanes]).for_each(|(sum, v)| *sum += v.wide());
+                            run.iter_mut().zip(&data[..lanes]).for_each(|(sum, &v)| *sum += v.to_f64());
                         } else {
                             run[..lanes]
                                 .iter_mut()
                                 .enumerate()
-                                .for_each(|(l, sum)| *sum += data[l * values.lane].wide());
+                                .for_each(|(l, sum)| *sum += data[l * values.lane].to_f64());
                         }
                     }
                     sums.iter_mut().zip(run).for_each(|(sum, run)| *sum += run);
@@ -366,7 +366,7 @@ impl<T: Real> Work for Added<'_, T> {
                     #[allow(unsafe_code)]
                     unsafe {
                         let to = place.at(from + lane * table.lane);
-                        *to = T::narrow((*to).wide() + sum);
+                        *to = T::from_f64((*to).to_f64() + sum);
                     }
                 }
             }
@@ -417,7 +417,7 @@ impl Firsts {
     pub(super) fn run<T: Real>(&self, source: Source<'_, T>, keys: &mut [u64], out: &mut [T]) {
         let (place, len) = (Place::new(out), out.len());
         self.sorted.each(source, source.team.threads(self.work()), keys, |list, _, keys| {
-            let first = T::narrow(of_key(keys[0]).1 as f64);
+            let first = T::from_f64(of_key(keys[0]).1 as f64);
             let to = self.offset + self.batch.at(list);
             for &key in keys {
                 let at = to + self.positions.at(of_key(key).1);
