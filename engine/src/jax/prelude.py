@@ -140,3 +140,28 @@ def custom(value, rule):
     f = jax.custom_jvp(value)
     f.defjvp(lambda args, tangents: (f(*args), rule(*args, *tangents)))
     return f
+
+def along(x, names, order):
+    """The axes of x, by name, in an order that may name others."""
+    ours = sorted(names, key=lambda n: order.index(n) if n in order else -1)
+    x = jnp.transpose(x, [names.index(n) for n in ours])
+    sizes = dict(zip(ours, x.shape))
+    return x.reshape([sizes.get(n, 1) for n in order])
+
+def places(index, at, table, shape, order):
+    """Where in a table, whose axis -1 the index counts, by named axes."""
+    one = lambda n, size: along(index, at, order) if n == -1 else along(jnp.arange(size), [n], order)
+    return tuple(one(n, size) for n, size in zip(table, shape))
+
+def gather(x, index, table, at, order):
+    """Elements of a table by an index along one of its axes."""
+    return x[places(index, at, table, x.shape, order)]
+
+def scatter_add(x, index, values, at, table, shape, order):
+    """Elements added to a table of zeros where an index says: the transpose of gather."""
+    return jnp.zeros(shape).at[places(index, at, table, shape, order)].add(along(x, values, order))
+
+def first(x, axis):
+    """For every index along an axis, the first position that has the same."""
+    x = jnp.moveaxis(x, axis, -1)
+    return jnp.moveaxis(jnp.argmax(x[..., :, None] == x[..., None, :], axis=-1), -1, axis)

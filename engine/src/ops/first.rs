@@ -45,4 +45,8 @@ impl Primitive for First {
     fn lower(&self, cx: &mut Lowering, args: &[Value], _: &Spec) -> Value {
         cx.first(&args[0], self.axis)
     }
+
+    fn jax(&self, args: &[&str], _: &Spec) -> String {
+        format!("first({}, {})", args[0], self.axis)
+    }
 }

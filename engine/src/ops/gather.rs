@@ -14,6 +14,7 @@
 
 use super::contract::letters;
 use super::{Contract, Labels, Linear, Op, Primitive, contract, not_numbers};
+use crate::jax::brackets;
 use crate::plan::{Lowering, Value};
 use crate::{Expr, Kind, Spec, Tape};
 
@@ -121,6 +122,22 @@ impl Lookup {
         }
     }
 
+    /// All labels but the row's, those of the values first.
+    fn all(&self) -> Labels {
+        let mut all = Labels::new();
+        for l in self.values.iter().chain(&self.index).chain(&self.table).filter(|l| **l != self.row) {
+            if !all.contains(l) {
+                all.push(*l);
+            }
+        }
+        all
+    }
+
+    /// The table's labels as Python's helpers take them: -1 is where indices stand.
+    fn python(&self) -> String {
+        brackets(self.table.iter().map(|&l| if l == self.row { -1 } else { i32::from(l) }))
+    }
+
     fn starred(&self) -> String {
         let letter = |l: &u8| if *l == self.row { "*".into() } else { letters(&[*l]) };
         self.table.iter().map(letter).collect()
@@ -179,6 +196,11 @@ impl Primitive for Gather {
     fn lower(&self, cx: &mut Lowering, args: &[Value], spec: &Spec) -> Value {
         cx.gather(&self.0, &args[0], &args[1], &spec.shape)
     }
+
+    fn jax(&self, args: &[&str], _: &Spec) -> String {
+        let (at, order) = (brackets(&self.0.index), brackets(&self.0.values));
+        format!("gather({}, {}, {}, {at}, {order})", args[0], args[1], self.0.python())
+    }
 }
 
 impl Linear for Gather {
@@ -233,18 +255,18 @@ impl Primitive for ScatterAdd {
     fn lower(&self, cx: &mut Lowering, args: &[Value], spec: &Spec) -> Value {
         cx.scatter_add(&self.0, &args[0], &args[1], &spec.shape)
     }
+
+    fn jax(&self, args: &[&str], spec: &Spec) -> String {
+        let [values, at, order] = [&self.0.values, &self.0.index, &self.0.all()].map(brackets);
+        let (table, shape) = (self.0.python(), brackets(&spec.shape[..]));
+        format!("scatter_add({}, {}, {values}, {at}, {table}, {shape}, {order})", args[0], args[1])
+    }
 }
 
 impl Linear for ScatterAdd {
     fn transpose<'t>(&self, ct: Expr<'t>, args: &[Expr<'t>], _: usize) -> Expr<'t> {
-        let Lookup { table, row, index, values, dims } = &self.0;
-        let lacks = |l: &&u8| *l != row && !values.contains(l);
-        let mut all = values.clone();
-        for l in index.iter().chain(table).filter(lacks) {
-            if !all.contains(l) {
-                all.push(*l);
-            }
-        }
+        let Lookup { values, dims, .. } = &self.0;
+        let all = self.0.all();
         let picked = ct.tape.apply(Gather(Lookup { values: all.clone(), ..self.0.clone() }).into(), &[ct, args[1]]);
         contract(1.0, &[(picked, &all)], values, dims, ct.tape)
     }

@@ -224,7 +224,7 @@ impl<'t> Draw<'_, 't> {
             CLASSES => x.sum_axes(&(0..x.shape().rank()).filter(|a| *a != axis).collect::<Vec<_>>()),
             _ => x.mean() * self.tape.stack(&[self.tape.lit(1.0), self.tape.lit(-0.5), self.tape.lit(2.0)]),
         };
-        if self.often(0.5) { table.take(label) } else { label.one_hot().dot(table) }
+        if self.often(0.5) { table.take(label, 0) } else { label.one_hot().dot(table) }
     }
 
     fn operation(&mut self) -> Expr<'t> {
