@@ -42,7 +42,10 @@ fn shape_mismatches_name_the_line() {
         (|_, w, _| w.max_axes(&[2]), "[2] are not distinct axes of [2, 3]"),
         (|_, w, _| w.permute(&[0]).sum(), "[0] is not an order of the axes of [2, 3]"),
         (|_, w, y| (w + y).sum(), "numbers are wanted, not one label below 5: use one_hot, take or to_real"),
-        (|_, w, y| w.take(y, 0).sum(), "one label below 5 reaches beyond axis 0 of [2, 3]: its bound must be at most 2"),
+        (
+            |_, w, y| w.take(y, 0).sum(),
+            "one label below 5 reaches beyond axis 0 of [2, 3]: its bound must be at most 2",
+        ),
         (|_, w, y| w.take(y, 2).sum(), "[2, 3] has no axis 2"),
         (|_, w, _| w.take(w, 0).sum(), "labels are wanted, not [2, 3]: declare the leaf with label or Spec::index"),
         (

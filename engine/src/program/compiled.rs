@@ -189,9 +189,7 @@ impl<T: Real> Compiled<T> {
                 let real = || real[segment.range()].iter().map(|&v| v.to_f64());
                 made[leaf] = Some(match b.kind {
                     Kind::Index(_) => Array::index(shape, real().map(|v| v as u32).collect())?,
-                    Kind::Wide => {
-                        Array::new(shape, wide[segment.range()].iter().map(|&v| R::from_f64(v)).collect())?
-                    }
+                    Kind::Wide => Array::new(shape, wide[segment.range()].iter().map(|&v| R::from_f64(v)).collect())?,
                     Kind::Real => Array::new(shape, real().map(R::from_f64).collect())?,
                 });
             }
