@@ -215,9 +215,11 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
         let result = f(&tape, p, d);
         let graph = tape.finish(&leaves, names, &exprs(&result))?;
         let outputs = result.map("result", |path, x| match x.spec() {
-            spec if spec.is_index() => {
-                Err(Error::Signature { path: path.to_string(), want: "reals".into(), got: spec.to_string() })
-            }
+            spec if spec.is_index() => Err(Error::Signature {
+                path: path.to_string(),
+                want: "numbers (to_real makes them of indices)".into(),
+                got: spec.to_string(),
+            }),
             spec => Ok(spec),
         })?;
         Ok(Func { graph, params, data, outputs })

@@ -81,11 +81,7 @@ impl Tape {
                 self.poison(args)
             }
             Ok(spec) if !spec.shape.is_countable() => {
-                self.fail(
-                    &op.primitive().text(),
-                    format!("the result {spec} has more elements than can be counted"),
-                    at,
-                );
+                self.fail(&op.word(), format!("the result {spec} has more elements than can be counted"), at);
                 self.poison(args)
             }
             Ok(spec) if spec.shape.rank() > RANK => {
