@@ -1,6 +1,7 @@
 //! Steps that would leave the type's numbers are refused, bit for bit, and sizes that nothing holds are errors.
 
 #[path = "support/variants.rs"]
+#[allow(dead_code)]
 mod variants;
 
 use osculate::optim::{Minibatches, Optimizer, Status, by_name, names, registry};

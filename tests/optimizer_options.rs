@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use osculate::optim::options::Help;
-use osculate::optim::{Minibatches, Optimizer, registry};
+use osculate::optim::{Minibatches, registry};
 use osculate::{Array, Batch, Device, Examples, Func, Spec, spec};
 
 /// A few arrays, one of them a kernel, one without a gradient; curvature of both signs, noise.
@@ -41,7 +41,7 @@ struct Runs {
 }
 
 impl Runs {
-    fn bits(&mut self, name: &str, set: &Set) -> Result<Vec<u64>, String> {
+    fn bits(&mut self, name: &str, set: &[(String, String)]) -> Result<Vec<u64>, String> {
         let mut optimizer = registry::with_options::<f64>(name, 8, set).map_err(|e| e.to_string())?;
         let (whole, parts) = self.batches.split_last().expect("batches");
         let mut w = [1.0, -0.7, 0.4, 0.9, -1.2, 0.8, 1.5, 0.6];
@@ -173,7 +173,7 @@ fn every_option_is_read() {
 }
 
 /// What an optimizer shows with a setting.
-fn shown(name: &str, set: &Set) -> Result<Vec<Help>, String> {
+fn shown(name: &str, set: &[(String, String)]) -> Result<Vec<Help>, String> {
     let entry = registry::all::<f64>().into_iter().find(|entry| entry.name == name).ok_or("no optimizer")?;
     entry.help_with(set).map_err(|e| e.to_string())
 }
@@ -205,7 +205,7 @@ fn what_is_not_read_is_refused() {
 #[test]
 fn another_rule_comes_with_its_own_constants() {
     let rule = [("rule".to_string(), "rmsprop".to_string())];
-    let help = shown("svrg", &rule.to_vec()).expect("options");
+    let help = shown("svrg", &rule).expect("options");
     let value = |name: &str| help.iter().find(|help| help.name == name).map(|help| help.value.as_str());
     assert_eq!([value("momentum"), value("second"), value("epsilon")], [Some("0"), Some("0.99"), Some("0.00000001")]);
 }
