@@ -172,10 +172,10 @@ impl Reader<'_> {
         Ok(std::array::from_fn(|at| values[at]))
     }
 
-    /// A matrix `[n, n]`, row by row, that is symmetric and positive semi-definite but for rounding.
-    pub fn covariance(&mut self, name: &str, n: usize) -> Result<Vec<f64>> {
+    /// A matrix `[n, n]`, row by row, that is symmetric and positive semi-definite but for the rounding of numbers as large as `beside`.
+    pub fn covariance(&mut self, name: &str, n: usize, beside: f64) -> Result<Vec<f64>> {
         let matrix = self.list(name, n * n, |at| if at / n == at % n { Legal::NotNegative } else { Legal::Finite })?;
-        match symmetric::is_covariance(&matrix, n) {
+        match symmetric::is_covariance(&matrix, n, beside) {
             true => Ok(matrix),
             false => Err(fault(format!(
                 "the state's {name:?} is no covariance: symmetric and positive semi-definite is wanted"

@@ -190,10 +190,10 @@ pub(crate) fn product(a: &[f64], transpose_a: bool, b: &[f64], transpose_b: bool
     }
 }
 
-/// Whether a finite matrix `[n, n]` is symmetric and positive semi-definite, but for rounding.
-pub(crate) fn is_covariance(matrix: &[f64], n: usize) -> bool {
+/// Whether a finite matrix `[n, n]` is symmetric and positive semi-definite, but for the rounding of numbers as large as it or as `beside`.
+pub(crate) fn is_covariance(matrix: &[f64], n: usize, beside: f64) -> bool {
     const ROUNDING: f64 = 1e-6;
-    let most = (0..n).map(|i| matrix[i * n + i]).fold(0.0, f64::max);
+    let most = (0..n).map(|i| matrix[i * n + i]).fold(beside, f64::max);
     // Cholesky's factor of one that is a little larger; scaled, so that products of large numbers are numbers.
     let scale = if most > 0.0 { 1.0 / most } else { 1.0 };
     let mut l = vec![0.0; n * n];

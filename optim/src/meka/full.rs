@@ -186,8 +186,10 @@ impl<T: Real> Model<T> for Full<T> {
         [self.weight] = state.numbers("covariance", [Legal::Unit])?;
         let len = self.centre.len();
         let mean = state.list("covariance.mean", len, |_| Legal::Finite)?;
-        let p = state.covariance("covariance.p", len)?;
-        self.sigma[0] = state.covariance("covariance.sigma", len)?;
+        self.sigma[0] = state.covariance("covariance.sigma", len, 0.0)?;
+        // What is left of P where nothing varies is Σ's rounding.
+        let beside = self.sigma[0].iter().step_by(len + 1).copied().fold(0.0, f64::max);
+        let p = state.covariance("covariance.p", len, beside)?;
         self.now.set(&mean, &p)
     }
 }

@@ -478,7 +478,7 @@ impl<T: Real> Kept for OgrD<T> {
         for (name, buffer) in NAMES.iter().zip(self.now.all_mut()) {
             let array = format!("regression.{name}");
             *buffer = match *name {
-                "tt" | "gg" => state.covariance(&array, d)?,
+                "tt" | "gg" => state.covariance(&array, d, 0.0)?,
                 _ => state.list(&array, buffer.len(), |_| Legal::Finite)?,
             };
         }
