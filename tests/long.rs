@@ -123,7 +123,7 @@ fn work_grows_evenly() {
             [traced, value, transformed, planned, moments, nodes[0], nodes[1]]
         };
         let whats = ["trace", "value", "transforms", "plan", "moments", "nodes", "nodes of Hv"];
-        for ((what, small), large) in whats.iter().zip(of(256)).zip(of(2048)) {
+        for ((what, small), large) in whats.iter().zip(of(128)).zip(of(1024)) {
             let exponent = (large as f64 / small as f64).ln() / 8f64.ln();
             assert!(exponent <= 1.1, "{name}, {what}: {small} and {large}, an exponent of {exponent:.2}");
         }

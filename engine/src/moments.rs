@@ -485,25 +485,28 @@ impl<T: Real> Moments<T> {
 
     /// Bytes of those of `n` examples.
     pub(crate) fn bytes(layout: &Layout, request: Request, n: usize) -> usize {
-        let (d, segments) = (layout.len() * size_of::<T>(), layout.segments().len());
+        let (d, segments) = (layout.len().saturating_mul(size_of::<T>()), layout.segments().len());
         let whole = |flags: &[bool]| flags.iter().filter(|&&flag| flag).count();
         let Request { gradient, hvp, variances, elementwise, inner, .. } = request;
         let vectors = whole(&[gradient, hvp]);
         let inners = whole(&[inner && gradient, inner && gradient && hvp, inner && hvp]);
         let numbers = if variances { vectors } else { 0 } + inners;
-        vectors * d * if elementwise { 2 } else { 1 } + 8 * (n + numbers * n * segments + vectors * segments)
+        let per_example = n.saturating_mul(1 + numbers * segments).saturating_add(vectors * segments).saturating_mul(8);
+        (vectors * if elementwise { 2 } else { 1 }).saturating_mul(d).saturating_add(per_example)
     }
 
     /// Room for `n` examples.
     pub(crate) fn reserve(&mut self, n: usize) {
-        self.losses.reserve_exact(n.saturating_sub(self.losses.len()));
+        // What there is no room for cannot come: a minibatch of so many has more numbers.
+        self.losses.try_reserve_exact(n.saturating_sub(self.losses.len())).ok();
         let norms = self.gradient.iter_mut().chain(&mut self.hvp).map(|sums| &mut sums.norms);
         let Request { gradient, hvp, variances, .. } = self.request;
         let inner =
             self.inner.iter_mut().flat_map(|inner| inner.all().into_iter().zip([gradient, gradient && hvp, hvp]));
         for (numbers, wanted) in norms.map(|norms| (norms, variances)).chain(inner) {
             if wanted {
-                numbers.values.reserve_exact((n * numbers.segments).saturating_sub(numbers.values.len()));
+                let count = n.saturating_mul(numbers.segments);
+                numbers.values.try_reserve_exact(count.saturating_sub(numbers.values.len())).ok();
             }
         }
     }

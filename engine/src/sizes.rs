@@ -4,10 +4,19 @@ use std::hint::black_box;
 
 use osculate_kernels::Real;
 
-use crate::{Error, Result};
+use crate::{Error, Result, Spec};
 
 /// Most elements of an array or buffer: their bytes can be counted, in f64 too.
 pub(crate) const MOST: usize = isize::MAX as usize / 8;
+
+/// Refuses minibatches that cannot be counted.
+pub(crate) fn countable(transform: &'static str, n: usize, example: &[Spec]) -> Result<()> {
+    let all = example.iter().fold(1usize, |all, spec| all.saturating_add(spec.shape.size())).saturating_mul(n);
+    if all <= MOST {
+        return Ok(());
+    }
+    Err(Error::Transform { transform, why: format!("{n} examples have more numbers than can be counted") })
+}
 
 /// Asks for so many bytes at once, to be told now whether they are there rather than to be ended by an allocation that fails.
 ///

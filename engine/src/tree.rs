@@ -35,9 +35,16 @@ pub trait Tree: Sized + Clone {
     /// # Errors
     /// The first one of `f`.
     fn map<M: Leaf>(&self, root: &str, mut f: impl FnMut(&Path, &Self::Leaf) -> Result<M>) -> Result<Self::With<M>> {
-        let mut made = Vec::new();
-        self.visit_at(&mut Path::new(root), &mut |path, leaf| made.push(f(path, leaf)));
-        self.with_leaves(made.into_iter().collect::<Result<Vec<M>>>()?)
+        // Loops and pushes: adapters of iterators would be compiled anew for every tree.
+        let (mut made, mut fault) = (Vec::new(), None);
+        self.visit_at(&mut Path::new(root), &mut |path, leaf| match f(path, leaf) {
+            Ok(leaf) => made.push(leaf),
+            Err(error) => fault = fault.take().or(Some(error)),
+        });
+        match fault {
+            Some(error) => Err(error),
+            None => self.with_leaves(made),
+        }
     }
 
     /// The same struct with leaves from a list, in the order of [`leaves`](Tree::leaves).
@@ -55,7 +62,8 @@ pub trait Tree: Sized + Clone {
     /// [`Error::State`]: another number of leaves.
     fn with_leaves<M: Leaf>(&self, leaves: impl IntoIterator<Item = M>) -> Result<Self::With<M>> {
         let mut leaves: Vec<M> = leaves.into_iter().collect();
-        let (got, want) = (leaves.len(), self.leaves("").len());
+        let (got, mut want) = (leaves.len(), 0);
+        self.visit_at(&mut Path::new(""), &mut |_, _| want += 1);
         if got != want {
             return Err(Error::State(format!("{got} arrays were given to a tree of {want}")));
         }

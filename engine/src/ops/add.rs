@@ -26,7 +26,9 @@ pub(crate) fn sum<'t>(terms: &[Expr<'t>], tape: &'t Tape) -> Expr<'t> {
     if tape.failed() {
         return terms[0]; // shapes mean nothing after an error
     }
-    join_pads(&mut terms, tape);
+    if terms.len() > 2 {
+        join_pads(&mut terms, tape);
+    }
     let mut total = terms[0];
     for &term in &terms[1..] {
         total = tape.apply(Add.into(), &[total, term]);

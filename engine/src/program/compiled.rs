@@ -295,7 +295,7 @@ fn is_wide(buffer: &BufferSpec) -> bool {
 /// The largest array of a graph, as it is printed.
 fn largest(graph: &Graph) -> String {
     let nodes = graph.nodes.iter().max_by_key(|node| node.spec.shape.size());
-    nodes.map_or("nothing".into(), |node| format!("{} = {}", node.spec, node.op.primitive().text()))
+    nodes.map_or("nothing".into(), |node| format!("{}, {}", node.op.word(), node.spec))
 }
 
 fn size<T: Real>(out: &Out<'_, T>) -> Size {
