@@ -70,7 +70,7 @@ fn gradients_of_vectors_say_what_to_do() {
         message(f.grad()),
         "grad: the result is [3], not a scalar: for the gradient of a mean over examples use mean(n), else vjp, jacrev, or dot_output"
     );
-    assert_eq!(message(f.vmap(0)), "vmap: a batch of 0 examples");
+    assert!(message(f.vmap(0)).contains("a minibatch needs at least one example"));
     let wrong = Func::trace((spec([2]), label(3)), spec([]), |_, (w, _), _| w.sum());
     assert_eq!(
         message(wrong),

@@ -4,8 +4,8 @@ mod support;
 
 use osculate::nn::{Init, Mlp, cross_entropy};
 use osculate::{
-    Array, Batch, Budget, Device, Examples, Flat, Form, Func, Layout, Moments, MomentsProgram, Real, Request, Result,
-    Rng, Size, Spec, Tree, Window, label, spec, tree,
+    Array, Batch, Budget, Device, Error, Examples, Flat, Form, Func, Layout, Moments, MomentsProgram, Real, Request,
+    Result, Rng, Size, Spec, Tree, Window, label, spec, tree,
 };
 use proptest::prelude::*;
 use support::*;
@@ -252,6 +252,14 @@ fn random_functions() {
     }
 }
 
+/// The least budget that a program can be held in.
+fn least<V>(make: impl Fn(Budget) -> Result<V>) -> Budget {
+    match make(Budget::bytes(0)) {
+        Err(Error::Budget { least, .. }) => Budget::bytes(least),
+        _ => panic!("nothing fits no memory"),
+    }
+}
+
 /// A small budget makes chunks; they change no result, and threads change no bit.
 #[test]
 fn chunks_within_a_budget() {
@@ -260,32 +268,35 @@ fn chunks_within_a_budget() {
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
     for n in [9, 16, 43, 100] {
         let batch = examples::<f32>(n, 20, 5, &mut Rng::new(3)).all().expect("a batch");
-        let tiny = Budget::mib(0);
-        let make = |budget| loss.moments_within::<f32>(n, everything(), &Device::cpu(), budget).expect("a program");
-        let (whole, chunked) = (make(Budget::default()), pool(4).install(|| make(tiny)));
+        let make = |budget| loss.moments_within::<f32>(n, everything(), &Device::cpu(), budget);
+        let whole = make(Budget::default()).expect("a program");
         assert_eq!(whole.chunk(), n);
-        assert!(chunked.chunk() < n && chunked.chunk() >= 4, "{n}: {}", chunked.chunk());
-        let run = |program: &MomentsProgram<f32>, threads: usize| {
-            let mut program = program.clone();
-            let mut moments = program.moments();
-            pool(threads).install(|| program.run(&at, Some(&v), &batch, &mut moments)).expect("a run");
-            // Again, over what is there.
-            pool(threads).install(|| program.run(&at, Some(&v), &batch, &mut moments)).expect("a run");
-            moments
-        };
-        let one = run(&chunked, 1);
-        assert_eq!(one, run(&chunked, 2));
-        assert_eq!(one, run(&chunked, 4));
-        let all = run(&whole, 2);
-        assert_eq!((one.count(), one.losses().len()), (n, n));
-        assert!(near(one.loss(), all.loss(), 1e-6));
-        assert!(near(one.gradient_variance().expect("v").value, all.gradient_variance().expect("v").value, 1e-5));
-        assert!(near(one.hvp_variance().expect("v").value, all.hvp_variance().expect("v").value, 1e-5));
+        let least = least(make).limit().expect("a limit");
+        for budget in [least, least + (whole.peak_bytes() - least) / 2] {
+            let chunked = pool(4).install(|| make(Budget::bytes(budget))).expect("a program");
+            assert!(chunked.chunk() < n, "{n}: {}", chunked.chunk());
+            let run = |program: &MomentsProgram<f32>, threads: usize| {
+                let mut program = program.clone();
+                let mut moments = program.moments();
+                pool(threads).install(|| program.run(&at, Some(&v), &batch, &mut moments)).expect("a run");
+                // Again, over what is there.
+                pool(threads).install(|| program.run(&at, Some(&v), &batch, &mut moments)).expect("a run");
+                moments
+            };
+            let one = run(&chunked, 1);
+            assert_eq!(one, run(&chunked, 2));
+            assert_eq!(one, run(&chunked, 4));
+            let all = run(&whole, 2);
+            assert_eq!((one.count(), one.losses().len()), (n, n));
+            assert!(near(one.loss(), all.loss(), 1e-6));
+            assert!(near(one.gradient_variance().expect("v").value, all.gradient_variance().expect("v").value, 1e-5));
+            assert!(near(one.hvp_variance().expect("v").value, all.hvp_variance().expect("v").value, 1e-5));
+        }
     }
-    // Once a minibatch is in chunks, an example adds itself and its numbers (84 and at most 2 × 168 bytes), never a vector (3140).
-    let made = |n| loss.moments_within::<f32>(n, everything(), &Device::cpu(), Budget::mib(0)).expect("a program");
-    // There are as many lanes as threads, up to a quarter of the examples.
-    let bytes = |n| pool(2).install(|| made(n).peak_bytes());
+    // With the smallest chunks an example adds itself and its numbers (84 and at most 2 × 168 bytes), never a vector (3140).
+    let bytes = |n: usize| {
+        least(|budget| loss.moments_within::<f32>(n, everything(), &Device::cpu(), budget)).limit().expect("a limit")
+    };
     assert!(bytes(512) - bytes(128) <= 384 * 420 && bytes(128) - bytes(64) <= 64 * 420);
     let text = loss.moments::<f32>(16, everything(), &Device::cpu()).expect("a program").plan();
     assert!(text.contains("gradient of params.layers.0.w [20, 30]: factored: 1 term(s), 1 product(s)"), "{text}");
@@ -308,12 +319,13 @@ fn means_of_chunks() {
         let mut product = mean.hvp().and_then(|f| f.second()).expect("a product").compile::<f64>(&device).expect("one");
         let both = [osculate::In::Real(&at), osculate::In::Real(&v)];
         batch.feed(both, |inputs| product.run_flat(inputs, &mut [osculate::Out::Real(&mut h)])).expect("a run");
-        for budget in [Budget::default(), Budget::mib(0)] {
+        for whole in [true, false] {
             for (with_g, with_h) in [(true, false), (false, true), (true, true), (false, false)] {
                 let mut request = Request::default();
                 (request.gradient, request.hvp) = (with_g, with_h);
-                let mut means = loss.means_within::<f64>(n, request, &device, budget).expect("means");
-                assert!(means.chunk() == n || budget == Budget::mib(0));
+                let make = |budget| loss.means_within::<f64>(n, request, &device, budget);
+                let mut means = make(if whole { Budget::default() } else { least(make) }).expect("means");
+                assert!(if whole { means.chunk() == n } else { means.chunk() < n || n < 13 });
                 let mut got = [vec![f64::NAN; at.len()], vec![f64::NAN; at.len()]];
                 let [into_g, into_h] = &mut got;
                 // Twice: what is there is overwritten.
@@ -349,14 +361,14 @@ fn means_that_are_not_finite() {
     for n in [1, 4, 19] {
         let x = Array::from_fn([n, 3], |i| 1.0 + i as f64);
         let batch = Examples::<_, f64>::new(spec([3]), x).and_then(|examples| examples.all()).expect("a batch");
-        for (device, budget) in [Device::cpu(), Device::Reference].map(|d| [(d, 48), (d, 0)]).concat() {
-            let budget = Budget::mib(budget);
-            let mut means = loss.means_within::<f64>(n, Request::gradient(), &device, budget).expect("means");
+        for (device, whole) in [Device::cpu(), Device::Reference].map(|d| [(d, true), (d, false)]).concat() {
+            let make = |budget| loss.means_within::<f64>(n, Request::gradient(), &device, budget);
+            let mut means = make(if whole { Budget::default() } else { least(make) }).expect("means");
             let mut g = [0.0; 3];
             let mut run = |w: [f64; 3]| means.run_sized(&w, None, &batch, Some(&mut g), None).expect("a run");
             assert_eq!(run([1.0, 4.0, 9.0]).1, Size::Moderate);
             let (value, size) = run([1.0, 0.0, 4.0]);
-            assert!(value.is_finite() && !size.is_finite(), "{n} {device:?} {budget:?}");
+            assert!(value.is_finite() && !size.is_finite(), "{n} {device:?} {whole}");
             assert!(!run([f64::NAN, 1.0, 1.0]).1.is_finite());
             assert!(run([1.0, 1.0, 1e300]).1.is_finite());
             assert_eq!(run([1.0, 1.0, 1e-320]).1, Size::Finite);

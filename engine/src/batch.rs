@@ -50,13 +50,46 @@ impl<T> Batch<T> {
     /// Hands the buffers of this minibatch, after those of the parameters, to a program's `run_flat`; allocates nothing.
     ///
     /// # Errors
-    /// Those of `run`, and more buffers than a program can have.
+    /// [`Error::Empty`]: there are no examples. Those of `run`, and more buffers than a program can have.
+    #[track_caller]
     pub fn feed<'a, const N: usize, R>(
         &'a self,
         params: [In<'a, T>; N],
         run: impl FnOnce(&[In<'_, T>]) -> Result<R>,
     ) -> Result<R> {
+        if self.count == 0 {
+            return Err(Error::empty("feed"));
+        }
         self.feed_rows(0..self.count, params, run)
+    }
+
+    /// Becomes a copy of a range of another minibatch's examples, reusing its memory.
+    ///
+    /// # Errors
+    /// [`Error::Empty`]: the range is empty. [`Error::Signature`]: it ends beyond the examples. The minibatch is then what it was.
+    #[track_caller]
+    pub fn copy_rows(&mut self, from: &Batch<T>, rows: Range<usize>) -> Result<()>
+    where
+        T: Copy,
+    {
+        if rows.is_empty() {
+            return Err(Error::empty("copy_rows"));
+        }
+        if rows.end > from.count {
+            let (want, got) = (format!("rows up to {}", from.count), format!("{rows:?}"));
+            return Err(Error::Signature { path: "data".into(), want, got });
+        }
+        self.count = rows.len();
+        self.buffers.resize_with(from.buffers.len(), || Buffer::Real(Vec::new()));
+        for (to, values) in self.buffers.iter_mut().zip(&from.buffers) {
+            match (to, values) {
+                (Buffer::Real(to), Buffer::Real(values)) => replace(to, part(values, &rows, from.count)),
+                (Buffer::Index(to), Buffer::Index(values)) => replace(to, part(values, &rows, from.count)),
+                (to, Buffer::Real(values)) => *to = Buffer::Real(part(values, &rows, from.count).to_vec()),
+                (to, Buffer::Index(values)) => *to = Buffer::Index(part(values, &rows, from.count).to_vec()),
+            }
+        }
+        Ok(())
     }
 
     /// The same for a range of its examples.
@@ -79,6 +112,12 @@ impl<T> Batch<T> {
         table.iter_mut().zip(params.into_iter().chain(given)).for_each(|(slot, input)| *slot = input);
         run(&table[..count])
     }
+}
+
+/// Replaces what a vector holds.
+fn replace<V: Copy>(to: &mut Vec<V>, values: &[V]) {
+    to.clear();
+    to.extend_from_slice(values);
 }
 
 /// Some examples' elements of a buffer of `count`.
@@ -142,8 +181,12 @@ impl<D: Signature, T: Real> Examples<D, T> {
     /// Copies some examples into a minibatch, reusing its memory.
     ///
     /// # Errors
-    /// A row that is not there.
+    /// [`Error::Empty`]: no rows are named. [`Error::Signature`]: a row that is not there. The minibatch is then what it was.
+    #[track_caller]
     pub fn gather(&self, rows: &[usize], batch: &mut Batch<T>) -> Result<()> {
+        if rows.is_empty() {
+            return Err(Error::empty("gather"));
+        }
         if let Some(&row) = rows.iter().find(|&&row| row >= self.count) {
             return Err(Error::Signature {
                 path: "data".into(),
@@ -187,7 +230,8 @@ impl<D: Signature, T: Real> Examples<D, T> {
     /// ```
     ///
     /// # Errors
-    /// A row that is not there.
+    /// [`Error::Empty`]: no rows are named. [`Error::Signature`]: a row that is not there.
+    #[track_caller]
     pub fn arrays(&self, rows: &[usize]) -> Result<D::With<Array<T>>> {
         let mut batch = Batch { count: 0, buffers: Vec::new() };
         self.gather(rows, &mut batch)?;

@@ -62,6 +62,20 @@ pub enum Error {
         /// Examples seen.
         count: usize,
     },
+    /// A minibatch has no examples.
+    #[error("{call}: a minibatch needs at least one example (Poisson sampling draws empty ones: skip the step)")]
+    Empty {
+        /// What was called, and the line that called it.
+        call: String,
+    },
+    /// A program cannot be held in a memory budget, however small its chunks.
+    #[error("a budget of {limit} bytes is not enough: the least that holds this program is {least} bytes")]
+    Budget {
+        /// Bytes that were given.
+        limit: usize,
+        /// Bytes that are needed.
+        least: usize,
+    },
     /// A derivative disagrees with finite differences.
     #[error(
         "derivative of order {order}: {derivative:e} by automatic differentiation, {difference:e} by differences (relative error {error:.1e} > {tolerance:.1e})"
@@ -98,6 +112,15 @@ pub enum Error {
 impl std::fmt::Debug for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl Error {
+    /// A minibatch without examples, given to a function that the user calls.
+    #[track_caller]
+    pub(crate) fn empty(function: &str) -> Error {
+        let at = Location::caller();
+        Error::Empty { call: format!("{function} at {}:{}", at.file(), at.line()) }
     }
 }
 

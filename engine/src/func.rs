@@ -171,9 +171,12 @@ impl<P: Signature, D: Signature> Func<P, D, Spec> {
     /// The mean loss of `n` examples, a function of the minibatch; its gradient never holds one of a single example.
     ///
     /// # Errors
-    /// `n` is 0.
+    /// [`Error::Empty`]: `n` is 0.
     #[track_caller]
     pub fn mean(&self, n: usize) -> Result<Func<P, D, Spec>> {
+        if n == 0 {
+            return Err(Error::empty("mean"));
+        }
         let each = self.vmap(n)?;
         let graph = each.plain().averaged()?;
         Ok(Func::of(graph, each.params, each.data, self.outputs.clone()))
@@ -331,7 +334,7 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
     /// The function of `n` examples at once: data and outputs get a leading axis, parameters are shared.
     ///
     /// # Errors
-    /// `n` is 0.
+    /// [`Error::Empty`]: `n` is 0.
     #[track_caller]
     pub fn vmap(&self, n: usize) -> Result<Func<P, D, O>> {
         self.vmap_picked(n, |path| path == "data" || path.starts_with("data."))
@@ -340,7 +343,7 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
     /// Batches the inputs whose path (`params.…`, `data.…`) is picked: an ensemble, or one tangent after another.
     ///
     /// # Errors
-    /// [`Error::Transform`]: `n` is 0, or no path is picked.
+    /// [`Error::Empty`]: `n` is 0. [`Error::Transform`]: no path is picked.
     #[track_caller]
     pub fn vmap_where(&self, n: usize, picked: impl Fn(&str) -> bool) -> Result<Func<P, D, O>> {
         let names = &self.graph.names;
@@ -353,6 +356,9 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
 
     #[track_caller]
     fn vmap_picked(&self, n: usize, picked: impl Fn(&str) -> bool) -> Result<Func<P, D, O>> {
+        if n == 0 {
+            return Err(Error::empty("vmap"));
+        }
         let batched: Vec<bool> = self.graph.names.iter().map(|name| picked(name)).collect();
         let graph = self.plain().vmap(&batched, n)?;
         let grown: Vec<Spec> = graph.inputs.iter().map(|v| graph.node(*v).spec.clone()).collect();
@@ -401,7 +407,8 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
         Ok(Func::of(graph, specs(&self.params), self.data.clone(), self.outputs.clone()))
     }
 
-    /// Marks outputs that programs return in f64 whatever type they run in: sums are then rounded once, at the very end.
+    /// Marks outputs that programs add up in f64 whatever type they run in; [`run_wide`](crate::Program::run_wide) and
+    /// [`Out::Wide`](crate::Out::Wide) have them as they are, [`run`](crate::Program::run) rounds them once, at the very end.
     ///
     /// # Errors
     /// None.

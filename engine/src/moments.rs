@@ -4,6 +4,7 @@
 //! formed at the end, unbiased: `M₂/(n − 1)` with `M₂ = max(0, Σᵢ‖gᵢ‖² − ‖Σᵢgᵢ‖²/n)`, divided by the number of parameters.
 
 use osculate_kernels::{Real, dot, dots};
+use rayon::prelude::*;
 
 use crate::tree::{Layout, Segment};
 use crate::{Error, Result};
@@ -441,11 +442,11 @@ impl<T: Real> Moments<T> {
         self.join_losses(other);
         for (mine, theirs) in [(&mut self.gradient, &other.gradient), (&mut self.hvp, &other.hvp)] {
             if let (Some(mine), Some(theirs)) = (mine, theirs) {
-                mine.sum.iter_mut().zip(&theirs.sum).for_each(|(x, &y)| *x += y);
+                add(&mut mine.sum, &theirs.sum);
                 mine.squares.iter_mut().zip(&theirs.squares).for_each(|(x, &y)| *x += y);
                 mine.norms.values.extend_from_slice(&theirs.norms.values);
                 if let (Some(mine), Some(theirs)) = (&mut mine.elementwise, &theirs.elementwise) {
-                    mine.iter_mut().zip(theirs).for_each(|(x, &y)| *x += y);
+                    add(mine, theirs);
                 }
             }
         }
@@ -516,6 +517,18 @@ impl<T: Real> Moments<T> {
         self.count = self.losses.len();
         self.loss_mean = self.losses.iter().sum::<f64>() / self.count as f64;
         self.loss_m2 = self.losses.iter().map(|l| (l - self.loss_mean).powi(2)).sum();
+    }
+}
+
+/// Elements from which threads share a sum of vectors.
+const SHARED: usize = 1 << 16;
+
+/// Adds a vector to another of its length.
+pub(crate) fn add<T: Real>(to: &mut [T], x: &[T]) {
+    let add = |(to, x): (&mut [T], &[T])| to.iter_mut().zip(x).for_each(|(to, &x)| *to += x);
+    match to.len() {
+        len if len < SHARED => add((to, x)),
+        _ => to.par_chunks_mut(SHARED / 4).zip(x.par_chunks(SHARED / 4)).for_each(add),
     }
 }
 

@@ -2,11 +2,12 @@
 
 use osculate_kernels::{Real, Size};
 
-use super::{Budget, MomentsProgram};
+use super::{Budget, Listed, MomentsProgram};
+use crate::moments::add;
 use crate::program::Device;
 use crate::transform::replay;
-use crate::tree::Signature;
-use crate::{Batch, Error, Func, Moments, Request, Result, Spec};
+use crate::tree::Layout;
+use crate::{Batch, Error, Moments, Request, Result};
 
 /// Compiled mean gradients and Hessian-vector products of minibatches of a fixed size: what an optimizer's step wants.
 ///
@@ -29,8 +30,9 @@ pub struct MeansProgram<T> {
 }
 
 impl<T: Real> MeansProgram<T> {
-    pub(crate) fn new<P: Signature, D: Signature>(
-        loss: &Func<P, D, Spec>,
+    pub(super) fn new(
+        loss: &Listed,
+        layout: Layout,
         n: usize,
         request: Request,
         device: &Device,
@@ -42,7 +44,7 @@ impl<T: Real> MeansProgram<T> {
         let nth = loss.rebuild(loss.params().clone(), loss.data().clone(), loss.outputs().clone(), |tape, p, d| {
             replay(loss.graph(), tape, &[p, d].concat()).iter().map(|&l| (1.0 / n as f64) * l).collect()
         })?;
-        let program = MomentsProgram::new(&nth, n, means, device, budget)?;
+        let program = MomentsProgram::new(&nth, layout, n, means, device, budget)?;
         let mut losses = Moments::empty(program.layout.clone(), Request::default());
         losses.reserve(n);
         Ok(MeansProgram { program, losses })
@@ -78,6 +80,7 @@ impl<T: Real> MeansProgram<T> {
     ///
     /// # Errors
     /// Something missing or not asked for, buffers of wrong lengths, an index out of range.
+    #[track_caller]
     pub fn run(
         &mut self,
         params: &[T],
@@ -93,6 +96,7 @@ impl<T: Real> MeansProgram<T> {
     ///
     /// # Errors
     /// As above.
+    #[track_caller]
     pub fn run_sized(
         &mut self,
         params: &[T],
@@ -105,6 +109,7 @@ impl<T: Real> MeansProgram<T> {
     }
 
     /// The mean loss, and how large all is if that is to be looked at.
+    #[track_caller]
     fn go(
         &mut self,
         params: &[T],
@@ -133,13 +138,13 @@ impl<T: Real> MeansProgram<T> {
             }
             vector.fill(T::zero());
         }
-        program.each_lane(params, along, batch, |total| {
-            for (vector, sums) in vectors.iter_mut().zip([&total.gradient, &total.hvp]) {
+        program.each_chunk(params, along, batch, |part| {
+            for (vector, sums) in vectors.iter_mut().zip([&part.gradient, &part.hvp]) {
                 if let (Some(vector), Some(sums)) = (vector, sums) {
-                    vector.iter_mut().zip(&sums.sum).for_each(|(mean, &part)| *mean += part);
+                    add(vector, &sums.sum);
                 }
             }
-            losses.join_losses(total);
+            losses.join_losses(part);
             Ok(())
         })?;
         let sizes = vectors.iter().flatten().map(|vector| Size::of(vector)).chain([Size::of(losses.losses())]);
