@@ -206,7 +206,7 @@ proptest! {
             ] {
                 close(what, &got.sum, &want.sum);
                 close(what, &got.norms.totals(), &want.norms.totals());
-                close(what, got.elementwise.as_ref().expect("e"), want.elementwise.as_ref().expect("e"));
+                close(what, got.deviations.as_ref().expect("e"), want.deviations.as_ref().expect("e"));
             }
             close("curvatures", &got.inner().expect("i").curvatures.totals(), &made.inner().expect("i").curvatures.totals());
         }

@@ -356,9 +356,6 @@ impl<P: Signature, D: Signature, O: Signature> Func<P, D, O> {
 
     #[track_caller]
     fn vmap_picked(&self, n: usize, picked: impl Fn(&str) -> bool) -> Result<Func<P, D, O>> {
-        if n == 0 {
-            return Err(Error::empty("vmap"));
-        }
         let batched: Vec<bool> = self.graph.names.iter().map(|name| picked(name)).collect();
         let graph = self.plain().vmap(&batched, n)?;
         let grown: Vec<Spec> = graph.inputs.iter().map(|v| graph.node(*v).spec.clone()).collect();

@@ -24,7 +24,7 @@ pub struct Request {
     pub hvp: bool,
     /// ‖g‖² (and ‖Hv‖²) of every example and their sums: what variances need.
     pub variances: bool,
-    /// Σ g² (and Σ (Hv)²) of every coordinate.
+    /// Σ (g − ḡ)² of every coordinate, and that of Hv: what variances by coordinate need.
     pub elementwise: bool,
     /// ⟨g, v⟩ of every example along the direction v, and with products ⟨g, Hv⟩ and ⟨v, Hv⟩ besides.
     pub inner: bool,
@@ -183,8 +183,28 @@ pub struct Sums<T> {
     pub squares: Vec<f64>,
     /// ‖xᵢ‖² of every example (none if variances were not asked for).
     pub norms: PerExample,
-    /// Σᵢ xᵢ², `[D]`, if asked for.
-    pub elementwise: Option<Vec<T>>,
+    /// Σᵢ (xᵢ − x̄)² about the mean, `[D]`, if asked for.
+    pub deviations: Option<Vec<T>>,
+}
+
+impl<T: Real> Sums<T> {
+    /// Deviations about the mean of all, before sums are added: those about either mean, and of the means from each other (Chan, Golub and
+    /// LeVeque 1979).
+    fn join_deviations(&mut self, other: &Sums<T>, [mine, theirs]: [usize; 2]) {
+        let (Some(to), Some(from)) = (&mut self.deviations, &other.deviations) else { return };
+        if mine == 0 || theirs == 0 {
+            return add(to, from);
+        }
+        let (a, b) = (mine as f64, theirs as f64);
+        let (ours, others) = (1.0 / a, 1.0 / b);
+        let between = a * b / (a + b);
+        let one = |((to, &from), (&x, &y)): ((&mut T, &T), (&T, &T))| {
+            let gap = x.to_f64() * ours - y.to_f64() * others;
+            *to = T::from_f64((*to).to_f64() + from.to_f64() + gap * gap * between);
+        };
+        let sums = self.sum.par_iter().zip(&other.sum);
+        to.par_iter_mut().zip(from).zip(sums).with_min_len(SHARED / 4).for_each(one);
+    }
 }
 
 /// A variance and what is known of its rounding.
@@ -236,7 +256,7 @@ impl<T: Real> Moments<T> {
             sum: vec![T::zero(); d],
             squares: vec![0.0; segments],
             norms: none(),
-            elementwise: request.elementwise.then(|| vec![T::zero(); d]),
+            deviations: request.elementwise.then(|| vec![T::zero(); d]),
         };
         Moments {
             request,
@@ -310,7 +330,7 @@ impl<T: Real> Moments<T> {
     /// Fewer than two examples, or gradients not asked for.
     pub fn gradient_variance(&self) -> Result<Variance> {
         let sums = self.gradient()?;
-        self.variance("the gradient", sums, dot(&sums.sum, &sums.sum))
+        self.variance("the gradient", sums, squared(&sums.sum))
     }
 
     /// Dimension-averaged variance of one example's Hessian-vector product.
@@ -319,7 +339,7 @@ impl<T: Real> Moments<T> {
     /// Fewer than two examples, or products not asked for.
     pub fn hvp_variance(&self) -> Result<Variance> {
         let sums = self.hvp()?;
-        self.variance("the Hv product", sums, dot(&sums.sum, &sums.sum))
+        self.variance("the Hv product", sums, squared(&sums.sum))
     }
 
     /// The same with the inner product of a vector `[D]` and the sum of the products, in one pass: along v it is n times the mean of vᵀHv.
@@ -333,7 +353,7 @@ impl<T: Real> Moments<T> {
             return Err(osculate_kernels::Error::Length { what: "vector", index: 0, got, want }.into());
         }
         let [squared, along] = dots([[&sums.sum[..], &sums.sum], [&sums.sum, vector]]);
-        Ok((self.variance("the Hv product", sums, squared)?, along))
+        Ok((self.variance("the Hv product", sums, robust(&sums.sum, squared))?, along))
     }
 
     /// The same of every segment of the layout, averaged over its own coordinates.
@@ -352,19 +372,37 @@ impl<T: Real> Moments<T> {
         self.variances("the Hv product", self.hvp()?)
     }
 
-    /// Unbiased variance of every coordinate of one example's gradient, `[D]`.
+    /// Unbiased variance of every coordinate of one example's gradient, `[D]`; its amplification is the coordinate's root mean square over
+    /// its deviation.
+    ///
+    /// ```
+    /// use osculate_engine::{spec, Array, Device, Examples, Func, Request};
+    /// // loss w·x: the gradient is x, here a large mean and a small deviation
+    /// let loss = Func::trace(spec([2]), spec([2]), |_, w, x| w.dot(x))?;
+    /// let x = Array::new([3, 2], vec![10000.0f32, 5.0, 10001.0, 5.0, 10002.0, 5.0])?;
+    /// let data = Examples::new(spec([2]), x)?.all()?;
+    /// let mut program = loss.moments::<f32>(3, Request::gradient().and_elementwise(), &Device::cpu())?;
+    /// let mut moments = program.moments();
+    /// program.run(&[0.0, 0.0], None, &data, &mut moments)?;
+    /// let variances = moments.gradient_elementwise_variance()?;
+    /// assert_eq!((variances[0].value, variances[0].trusted), (1.0, true));
+    /// // All alike: no deviation is seen, and whether there is one that f32 cannot hold is not known.
+    /// assert_eq!((variances[1].value, variances[1].trusted), (0.0, false));
+    /// # Ok::<(), osculate_engine::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// Fewer than two examples, or second moments of coordinates not asked for.
-    pub fn gradient_elementwise_variance(&self) -> Result<Vec<f64>> {
+    /// Fewer than two examples, or deviations of coordinates not asked for.
+    pub fn gradient_elementwise_variance(&self) -> Result<Vec<Variance>> {
         self.elementwise("the gradient", self.gradient()?)
     }
 
-    /// Unbiased variance of every coordinate of one example's Hessian-vector product, `[D]`.
+    /// Unbiased variance of every coordinate of one example's Hessian-vector product, `[D]`, as
+    /// [`gradient_elementwise_variance`](Moments::gradient_elementwise_variance) has it.
     ///
     /// # Errors
-    /// Fewer than two examples, or second moments of coordinates not asked for.
-    pub fn hvp_elementwise_variance(&self) -> Result<Vec<f64>> {
+    /// Fewer than two examples, or deviations of coordinates not asked for.
+    pub fn hvp_elementwise_variance(&self) -> Result<Vec<Variance>> {
         self.elementwise("the Hv product", self.hvp()?)
     }
 
@@ -372,7 +410,7 @@ impl<T: Real> Moments<T> {
     fn variance(&self, what: &'static str, sums: &Sums<T>, squared: f64) -> Result<Variance> {
         self.needs_two(what)?;
         self.needs_squares(what)?;
-        Ok(self.spread(sums.squares.iter().sum(), squared, sums.sum.len()))
+        Ok(self.spread(sums.squares.iter().sum(), squared, &sums.sum))
     }
 
     fn variances(&self, what: &'static str, sums: &Sums<T>) -> Result<Vec<Variance>> {
@@ -381,28 +419,40 @@ impl<T: Real> Moments<T> {
         let segments = self.layout.segments().iter().zip(&sums.squares);
         let spread = |(segment, &total): (&Segment, &f64)| {
             let sum = &sums.sum[segment.range()];
-            self.spread(total, dot(sum, sum), sum.len())
+            self.spread(total, squared(sum), sum)
         };
         Ok(segments.map(spread).collect())
     }
 
-    fn elementwise(&self, what: &'static str, sums: &Sums<T>) -> Result<Vec<f64>> {
+    fn elementwise(&self, what: &'static str, sums: &Sums<T>) -> Result<Vec<Variance>> {
         self.needs_two(what)?;
-        let Some(second) = &sums.elementwise else {
-            return Err(Error::State(format!("the second moments of {what}'s coordinates were not requested")));
+        let Some(deviations) = &sums.deviations else {
+            return Err(Error::State(format!("the deviations of {what}'s coordinates were not requested")));
         };
         let n = self.count as f64;
-        let one = |(&q, &s): (&T, &T)| positive(q.to_f64() - s.to_f64() * s.to_f64() / n) / (n - 1.0);
-        Ok(second.iter().zip(&sums.sum).map(one).collect())
+        // Squares of smaller deviations are not normal numbers.
+        let least = T::min_positive_value().to_f64() / T::epsilon().to_f64();
+        let one = |(&m2, &sum): (&T, &T)| {
+            let (m2, sum) = (m2.to_f64(), sum.to_f64());
+            let nothing = m2 == 0.0 && sum == 0.0;
+            let amplification = if nothing { 1.0 } else { (1.0 + sum * sum / n / m2).sqrt() };
+            let trusted = m2.is_finite() && amplification * unit::<T>() <= 1e-2 && (m2 >= least || nothing);
+            Variance { value: m2 / (n - 1.0), amplification, trusted }
+        };
+        Ok(deviations.iter().zip(&sums.sum).map(one).collect())
     }
 
-    /// The variance that a sum of squared norms and the squared norm of the sum of vectors of a length make.
-    fn spread(&self, total: f64, squared: f64, len: usize) -> Variance {
-        let n = self.count as f64;
-        let m2 = positive(total - squared / n);
+    /// The variance that a sum of squared norms and the squared norm of the sum of vectors make.
+    fn spread(&self, total: f64, squared: f64, sum: &[T]) -> Variance {
+        let (n, len) = (self.count as f64, sum.len() as f64);
+        let m2 = if squared == f64::INFINITY { f64::NAN } else { positive(total - squared / n) };
         let amplification = if total == 0.0 { 1.0 } else { total / m2 };
-        let unit = if size_of::<T>() == 4 { 2f64.powi(-24) } else { 2f64.powi(-53) };
-        Variance { value: m2 / (n - 1.0) / len as f64, amplification, trusted: amplification * unit <= 1e-2 }
+        // Smaller vectors have lost digits, or their squares have.
+        let normal = T::min_positive_value().to_f64();
+        let least = n * len * (normal * normal).max(f64::MIN_POSITIVE / f64::EPSILON);
+        let held = total >= least || (total == 0.0 && sum.iter().all(|x| x.is_zero()));
+        let trusted = m2.is_finite() && held && amplification * unit::<T>() <= 1e-2;
+        Variance { value: m2 / (n - 1.0) / len, amplification, trusted }
     }
 
     fn needs_squares(&self, what: &str) -> Result<()> {
@@ -422,7 +472,7 @@ impl<T: Real> Moments<T> {
             sums.as_ref().is_none_or(|s| {
                 s.squares.iter().all(|q| q.is_finite())
                     && osculate_kernels::finite(&s.sum)
-                    && s.elementwise.as_deref().is_none_or(osculate_kernels::finite)
+                    && s.deviations.as_deref().is_none_or(osculate_kernels::finite)
             })
         };
         let inner = self.inner.iter().flat_map(|i| [&i.slopes, &i.crossings, &i.curvatures]);
@@ -439,15 +489,14 @@ impl<T: Real> Moments<T> {
         if self.layout != other.layout || self.request != other.request {
             return Err(Error::State("moments of different parameters or requests cannot be merged".into()));
         }
+        let counts = [self.count, other.count];
         self.join_losses(other);
         for (mine, theirs) in [(&mut self.gradient, &other.gradient), (&mut self.hvp, &other.hvp)] {
             if let (Some(mine), Some(theirs)) = (mine, theirs) {
+                mine.join_deviations(theirs, counts);
                 add(&mut mine.sum, &theirs.sum);
                 mine.squares.iter_mut().zip(&theirs.squares).for_each(|(x, &y)| *x += y);
                 mine.norms.values.extend_from_slice(&theirs.norms.values);
-                if let (Some(mine), Some(theirs)) = (&mut mine.elementwise, &theirs.elementwise) {
-                    add(mine, theirs);
-                }
             }
         }
         if let (Some(mine), Some(theirs)) = (&mut self.inner, &other.inner) {
@@ -479,7 +528,7 @@ impl<T: Real> Moments<T> {
             sums.sum.fill(T::zero());
             sums.squares.fill(0.0);
             sums.norms.values.clear();
-            sums.elementwise.iter_mut().for_each(|e| e.fill(T::zero()));
+            sums.deviations.iter_mut().for_each(|d| d.fill(T::zero()));
         }
         self.inner.iter_mut().flat_map(Inner::all).for_each(|numbers| numbers.values.clear());
     }
@@ -518,6 +567,25 @@ impl<T: Real> Moments<T> {
         self.loss_mean = self.losses.iter().sum::<f64>() / self.count as f64;
         self.loss_m2 = self.losses.iter().map(|l| (l - self.loss_mean).powi(2)).sum();
     }
+}
+
+/// The relative error of one rounding.
+fn unit<T: Real>() -> f64 {
+    T::epsilon().to_f64() / 2.0
+}
+
+/// ‖x‖², also of numbers whose squares their type cannot hold.
+fn squared<T: Real>(x: &[T]) -> f64 {
+    robust(x, dot(x, x))
+}
+
+/// ‖x‖² that was added up in the type of the vector, if that could hold the squares; else in f64.
+fn robust<T: Real>(x: &[T], squared: f64) -> f64 {
+    let least = x.len() as f64 * T::min_positive_value().to_f64() / T::epsilon().to_f64();
+    if squared.is_finite() && squared >= least {
+        return squared;
+    }
+    x.iter().map(|&x| x.to_f64() * x.to_f64()).sum()
 }
 
 /// Elements from which threads share a sum of vectors.

@@ -41,7 +41,7 @@ mod reference;
 mod text;
 
 pub use body::{Body, Comparison, Inline, Instr, Scalar, Scalar2};
-pub use cpu::{Cpu, MOST_ROWS, Simd, Size, Sweep, combine, dot, dots, finite, gram, largest};
+pub use cpu::{Cpu, MOST_ROWS, Outer, Simd, Size, Sweep, combine, dot, dots, finite, gram, largest, spread};
 pub use error::Error;
 pub use lookup::{First, Lookup};
 pub use memory::Out;

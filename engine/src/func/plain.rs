@@ -185,9 +185,10 @@ impl<'g> Plain<'g> {
     }
 
     /// The function of `n` at once of the inputs marked in `batched`.
+    #[track_caller]
     pub fn vmap(&self, batched: &[bool], n: usize) -> Result<Graph> {
         if n == 0 {
-            return Err(Error::Transform { transform: "vmap", why: "a batch of 0 examples".into() });
+            return Err(Error::empty("vmap"));
         }
         let grown = |(spec, &batched): (Spec, &bool)| match batched {
             true => Spec { shape: spec.shape.batched(n), kind: spec.kind },

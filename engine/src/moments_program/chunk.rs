@@ -1,15 +1,16 @@
 //! The program of one chunk: losses, sums, squares and inner products of so many examples.
 
-use osculate_kernels::{Out, Real, Size};
+use osculate_kernels::{Out, Outer, Real, Size, spread};
 
 use super::Listed;
 use crate::func::specs;
 use crate::program::{Device, In, Program};
-use crate::transform::{Product, Vectors, jvp, outer_products, replay, vmap};
+use crate::transform::{Product, Spread, Vectors, jvp, outer_products, replay, vmap};
 use crate::{Batch, Expr, Moments, Request, Result, Spec};
 
-/// Results of a chunk's program: losses; sums and second moments, of gradients and of products; factors of per-example numbers.
-type Results = (Spec, ((Vec<Spec>, Vec<Spec>), (Vec<Spec>, Vec<Spec>)), Vec<Spec>);
+/// Results of a chunk's program: losses; sums and squared deviations, of gradients and of products; factors of per-example numbers, and
+/// of vectors whose deviations are still to be formed.
+type Results = (Spec, ((Vec<Spec>, Vec<Spec>), (Vec<Spec>, Vec<Spec>)), Vec<Spec>, Vec<Spec>);
 
 /// The program of `n` examples.
 #[derive(Debug, Clone)]
@@ -17,6 +18,7 @@ pub(super) struct Chunk<T> {
     pub program: Program<T, (Vec<Spec>, Vec<Spec>), Vec<Spec>, Results>,
     pub n: usize,
     scalars: Scalars,
+    spreads: Spreads<T>,
     /// Why each parameter's vectors are factored or made, of gradients, then of products.
     pub reasons: Vec<String>,
 }
@@ -28,6 +30,15 @@ struct Scalars {
     products: [Vec<(usize, f64, Vec<usize>)>; 5],
     /// All factors, `[n]` each.
     factors: Vec<f64>,
+}
+
+/// Squared deviations of coordinates from factors of the vectors.
+#[derive(Debug, Clone)]
+struct Spreads<T> {
+    /// Of gradients and of products one entry a parameter that has factors: its segment, its rows and columns, and its terms.
+    of: [Vec<(usize, [usize; 2], Vec<Outer>)>; 2],
+    /// All factors.
+    factors: Vec<T>,
 }
 
 /// What per-example numbers are.
@@ -66,8 +77,11 @@ impl<T: Real> Chunk<T> {
         })?;
         let part = |wanted: bool| if wanted { leaves.clone() } else { Vec::new() };
         let sums = |wanted: bool| (part(wanted), part(wanted && request.elementwise));
-        let mut results: Results = (Spec::real([n]), (sums(request.gradient), sums(request.hvp)), Vec::new());
+        let mut results: Results =
+            (Spec::real([n]), (sums(request.gradient), sums(request.hvp)), Vec::new(), Vec::new());
         let (mut scalars, mut reasons) = (Scalars::default(), Vec::new());
+        let mut spreads = Spreads { of: [Vec::new(), Vec::new()], factors: Vec::new() };
+        let mut shapes = Vec::new();
         let func = single.rebuild(pair, data, results.clone(), |tape, params, data| {
             let batched: Vec<bool> = params.iter().map(|_| false).chain(data.iter().map(|_| true)).collect();
             let each = vmap(single.graph(), tape, &[&params[..], &data].concat(), &batched, n);
@@ -80,12 +94,27 @@ impl<T: Real> Chunk<T> {
             let (g, h) = (vectors(request.gradient, 1), vectors(request.hvp, 1 + count));
             reasons = g.iter().chain(&h).map(|x| x.reason.clone()).collect();
             let mut results = vec![each[0]];
-            for vectors in [&g, &h] {
+            let (mut outer, mut end) = (Vec::new(), 0);
+            for (vectors, of) in [&g, &h].into_iter().zip(&mut spreads.of) {
                 results.extend(vectors.iter().zip(&leaves).map(|(x, leaf)| x.sum(&leaf.shape)));
-                if request.elementwise {
-                    results.extend(vectors.iter().zip(&leaves).map(|(x, leaf)| x.elementwise(&leaf.shape)));
+                for (segment, (x, leaf)) in vectors.iter().zip(&leaves).enumerate().filter(|_| request.elementwise) {
+                    results.push(match x.spread(&leaf.shape) {
+                        Spread::Made(spread) => spread,
+                        Spread::Factors(terms, sides) => {
+                            let place = |[a, b]: &[Expr<'_>; 2]| {
+                                let (at, inner) = (end, a.shape()[1]);
+                                end += a.shape().size() + b.shape().size();
+                                Outer { a: at, b: at + a.shape().size(), inner }
+                            };
+                            of.push((segment, sides, terms.iter().map(place).collect()));
+                            outer.extend(terms.into_iter().flatten());
+                            tape.full(leaf.shape.clone(), 0.0)
+                        }
+                    });
                 }
             }
+            shapes = outer.iter().map(|x| Spec::real(x.shape())).collect();
+            spreads.factors = vec![T::zero(); end];
             let mut factors = Vec::new();
             if request.variances {
                 scalars.collect(Kind::GradientNorm, g.iter().map(Vectors::norms), &mut factors);
@@ -99,13 +128,15 @@ impl<T: Real> Chunk<T> {
             }
             scalars.factors = vec![0.0; n * factors.len()];
             results.extend(factors);
+            results.extend(outer);
             results
         })?;
+        results.3 = shapes;
         results.2 = vec![Spec::real([n]); scalars.factors.len() / n];
         // Losses and factors of per-example numbers are wanted in f64.
         let wide = |path: &str| path == "result.0" || path.starts_with("result.2.");
         let func = func.with_outputs(results).wide(wide)?;
-        Ok(Chunk { program: func.compile_shared(device, 1)?, n, scalars, reasons })
+        Ok(Chunk { program: func.compile_shared(device, 1)?, n, scalars, spreads, reasons })
     }
 
     /// The same, its commands shared among threads; the results are the same.
@@ -115,7 +146,8 @@ impl<T: Real> Chunk<T> {
 
     /// Bytes of the program alone.
     pub fn bytes(&self) -> usize {
-        self.program.owned_bytes() + 8 * self.scalars.factors.len()
+        let factors = 8 * self.scalars.factors.len() + size_of::<T>() * self.spreads.factors.len();
+        self.program.owned_bytes() + factors
     }
 
     /// The moments of `n` examples from row `from` on; `into` is overwritten. Sums of gradients and of products go to `vectors`, if
@@ -133,7 +165,7 @@ impl<T: Real> Chunk<T> {
     ) -> Result<Size> {
         let n = self.n;
         into.losses.resize(n, 0.0);
-        let mut outputs: [Out<'_, T>; 6] = std::array::from_fn(|_| Out::Real(&mut []));
+        let mut outputs: [Out<'_, T>; 7] = std::array::from_fn(|_| Out::Real(&mut []));
         let mut used = 0;
         let mut push = |out| {
             outputs[used] = out;
@@ -145,8 +177,8 @@ impl<T: Real> Chunk<T> {
                 (Some(vector), _) => push(Out::Real(vector)),
                 (None, Some(sums)) => {
                     push(Out::Real(&mut sums.sum));
-                    if let Some(elementwise) = &mut sums.elementwise {
-                        push(Out::Real(elementwise));
+                    if let Some(deviations) = &mut sums.deviations {
+                        push(Out::Real(deviations));
                     }
                 }
                 (None, None) => {}
@@ -154,6 +186,9 @@ impl<T: Real> Chunk<T> {
         }
         if !self.scalars.factors.is_empty() {
             push(Out::Wide(&mut self.scalars.factors));
+        }
+        if !self.spreads.factors.is_empty() {
+            push(Out::Real(&mut self.spreads.factors));
         }
         let (program, outputs, rows) = (&mut self.program, &mut outputs[..used], from..from + n);
         let run = |inputs: &[In<'_, T>]| match look {
@@ -165,6 +200,7 @@ impl<T: Real> Chunk<T> {
             None => batch.feed_rows(rows, [In::Real(params)], run)?,
         };
         into.count_losses();
+        self.spreads.put_together(n, into)?;
         let scalars = &self.scalars;
         for (kind, sums) in [(Kind::GradientNorm, &mut into.gradient), (Kind::HvpNorm, &mut into.hvp)] {
             if let (Some(sums), true) = (sums, into.request.variances) {
@@ -188,6 +224,19 @@ impl<T: Real> Chunk<T> {
             }
         }
         Ok(size)
+    }
+}
+
+impl<T: Real> Spreads<T> {
+    fn put_together(&self, n: usize, into: &mut Moments<T>) -> Result<()> {
+        for (sums, of) in [&mut into.gradient, &mut into.hvp].into_iter().zip(&self.of) {
+            let Some(deviations) = sums.as_mut().and_then(|sums| sums.deviations.as_mut()) else { continue };
+            for (segment, sides, terms) in of {
+                let range = into.layout.segments()[*segment].range();
+                spread(n, &self.factors, terms, *sides, &mut deviations[range])?;
+            }
+        }
+        Ok(())
     }
 }
 

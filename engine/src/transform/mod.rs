@@ -11,7 +11,7 @@ mod vmap;
 
 pub(crate) use jvp::jvp;
 pub(crate) use linear::{Split, linearize, vjp};
-pub(crate) use moments::{Product, Vectors, outer_products};
+pub(crate) use moments::{Product, Spread, Vectors, outer_products};
 pub(crate) use vmap::vmap;
 
 use crate::graph::{Graph, Var};

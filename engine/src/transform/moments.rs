@@ -19,6 +19,9 @@ const MADE: usize = 10;
 /// Multiply-adds that one element of any other intermediate result costs: written and read.
 const FACTOR: usize = 8;
 
+/// Outer products an example beyond which deviations are of vectors that are made.
+const MOST_OUTER: usize = 16;
+
 /// An expression and the labels of its axes.
 pub(super) type Operand<'t> = (Expr<'t>, Labels);
 
@@ -105,6 +108,8 @@ impl<'t> Term<'t> {
 /// A per-example array `[n, …]` as terms: those that it opens into if that pays, else itself.
 pub(crate) struct Vectors<'t> {
     terms: Vec<Term<'t>>,
+    /// The array itself.
+    whole: Expr<'t>,
     /// Of the array, the example's axis first.
     shape: Shape,
     tape: &'t Tape,
@@ -166,7 +171,7 @@ impl<'t> Vectors<'t> {
         };
         let reason = format!("{chosen}: {} term(s), {pairs} product(s); {costs}", terms.len());
         let terms = if chosen == Form::Made { vec![Term::whole(x)] } else { terms };
-        Vectors { terms, shape, tape, form: chosen, reason }
+        Vectors { terms, whole: x, shape, tape, form: chosen, reason }
     }
 
     fn rank(&self) -> usize {
@@ -187,11 +192,76 @@ impl<'t> Vectors<'t> {
         self.squares().into_iter().map(|t| self.product(t)).collect()
     }
 
-    /// Σᵢ xᵢ² of every coordinate, in the shape that the array was given.
-    pub fn elementwise(&self, shape: &Shape) -> Expr<'t> {
-        let kept = labels(1, self.rank() - 1);
-        let parts: Vec<Expr<'t>> = self.squares().iter().map(|t| t.summed_to(&kept, self.tape)).collect();
-        sum(&parts, self.tape).reshape(shape)
+    /// Σᵢ (xᵢ − x̄)² of every coordinate, in the shape that the array was given: of factors, or of differences from a first example's
+    /// vector. Sums of squares would leave no digit of it where the mean is a thousand times the deviation.
+    pub fn spread(&self, shape: &Shape) -> Spread<'t> {
+        if let Some(spread) = self.factors().filter(|_| self.form != Form::Made) {
+            return spread;
+        }
+        let scale = 1.0 / self.shape[0] as f64;
+        if self.terms.iter().any(|term| term.rows.is_some()) {
+            // A table is made for no example. Where the mean is so large that sums of squares leave few digits, none is told.
+            let kept = labels(1, self.rank() - 1);
+            let parts: Vec<Expr<'t>> = self.squares().iter().map(|t| t.summed_to(&kept, self.tape)).collect();
+            let squared = sum(&parts, self.tape);
+            let spread = squared - self.sum(&squared.shape()).square() * scale;
+            return Spread::Made(spread.less(squared * 2f64.powi(-14)).select(0.0, spread).reshape(shape));
+        }
+        let x = self.whole;
+        let first = x.slice(0, 0..1);
+        // Differences once each way, so that each is added up where it is made.
+        let (squared, off) = ((x - first).square().sum_axes(&[0]), (first - x).sum_axes(&[0]));
+        let spread = squared - off.square() * scale;
+        // What rounding left of nothing; a NaN stays one.
+        Spread::Made(spread.less(0.0).select(0.0, spread).reshape(shape))
+    }
+
+    /// The vectors as sums of outer products of two factors, which have the first axes and the others.
+    fn factors(&self) -> Option<Spread<'t>> {
+        let (n, rank) = (self.shape[0], self.rank());
+        let mut terms = Vec::new();
+        let mut split = None;
+        // What is the same for all examples has no part in their differences.
+        for term in self.terms.iter().filter(|t| t.operands.iter().any(|(_, ls)| ls.contains(&0))) {
+            if term.rows.is_some() || !term.below.is_empty() {
+                return None;
+            }
+            let kept = |l: u8| l > 0 && (l as usize) < rank;
+            let parts = connected(term.operands.clone(), kept);
+            let (mut parts, numbers): (Vec<_>, Vec<_>) =
+                parts.into_iter().partition(|part| part.iter().any(|(_, ls)| ls.iter().any(|&l| kept(l))));
+            let [first, second] = &mut parts[..] else { return None };
+            let axes = |part: &[Operand<'_>], picked: &dyn Fn(u8) -> bool| {
+                let mut axes: Labels =
+                    part.iter().flat_map(|(_, ls)| ls.iter().copied()).filter(|&l| picked(l)).collect();
+                axes.sort_unstable();
+                axes.dedup();
+                axes
+            };
+            if !axes(first, &kept).contains(&1) {
+                std::mem::swap(first, second);
+            }
+            first.extend(numbers.into_iter().flatten());
+            let (rows, cols) = (axes(first, &kept), axes(second, &kept));
+            let (all, count) = ([&rows[..], &cols].concat(), rows.len());
+            if all != labels(1, rank - 1)[..] || *split.get_or_insert(count) != count {
+                return None;
+            }
+            let summed = axes(first, &|l| l as usize >= rank);
+            let summed = axes(second, &|l| summed.contains(&l));
+            let inner = summed.iter().map(|&l| term.dims[l as usize]).product();
+            let factor = |coef: f64, part: &[Operand<'t>], axes: &Labels| {
+                let out = [&[0], &summed[..], axes].concat();
+                let size = axes.iter().map(|&l| term.dims[l as usize]).product();
+                product(coef, part, &out, &term.dims, self.tape).reshape(vec![n, inner, size])
+            };
+            terms.push([factor(term.coef, first, &rows), factor(1.0, second, &cols)]);
+        }
+        let split = split?;
+        let inner: usize = terms.iter().map(|[a, _]| a.shape()[1]).sum();
+        let size = |axes: &[usize]| axes.iter().product();
+        (inner <= MOST_OUTER)
+            .then(|| Spread::Factors(terms, [size(&self.shape[1..=split]), size(&self.shape[split + 1..])]))
     }
 
     /// ⟨xᵢ, yᵢ⟩ of every example with another array of the same shape.
@@ -237,6 +307,14 @@ impl<'t> Vectors<'t> {
         let factors = connected(operands, |l| l > 0).iter().map(|part| apply(part, &[0])).collect();
         Product { coef, factors }
     }
+}
+
+/// How sums of squared deviations come about.
+pub(crate) enum Spread<'t> {
+    /// Within the program.
+    Made(Expr<'t>),
+    /// From the factors of every term, `[n, inner, rows]` and `[n, inner, cols]`, and the numbers of rows and columns.
+    Factors(Vec<[Expr<'t>; 2]>, [usize; 2]),
 }
 
 /// What a contraction costs.

@@ -16,6 +16,7 @@ mod reduce;
 pub(crate) mod rows;
 mod simd;
 mod size;
+mod spread;
 mod sweep;
 mod team;
 pub(crate) mod tile;
@@ -31,6 +32,7 @@ pub use rows::{MOST_ROWS, combine, gram};
 pub(crate) use simd::Level;
 pub use simd::Simd;
 pub use size::{Size, largest};
+pub use spread::{Outer, spread};
 pub use sweep::Sweep;
 pub use tile::Tile;
 

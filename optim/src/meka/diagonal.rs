@@ -1,9 +1,7 @@
-//! A variance for every coordinate, from the second moments of gradients and products.
-//!
-//! They are formed in the type of the parameters: where a coordinate's mean is more than a thousand times its deviation, f32 leaves no digit.
+//! A variance for every coordinate, from the deviations of gradients and products from their means.
 
 use osculate_engine::store::Store;
-use osculate_engine::{Expr, Moments, Real, Request};
+use osculate_engine::{Moments, Real, Request};
 
 use super::config::{Direction, Init, MekaConfig};
 use super::model::{Filtered, Model, Seen};
@@ -22,16 +20,11 @@ pub(super) struct Diagonal<T> {
     /// Debiases the average of Σ.
     weight: f64,
     zero: Vec<T>,
-    /// The new m and d, P and Σ from m, the sums of b and g and of their squares, P, Σ and δ; with δᵀPδ and δᵀQδ, δ·b, d·d and d·m, and
+    /// The new m and d, P and Σ from m, the sums of b and g and of their squared deviations, P, Σ and δ; with δᵀPδ and δᵀQδ, δ·b, d·d and d·m, and
     /// the sums of the diagonals of K, P, Σ, Q. The first observation's, which may be trusted, and that of all others.
     update: [Vectors<T, 4, 8, 5, 9>; 2],
     /// vᵀPv and vᵀQv, and v·b.
-    extent: Vectors<T, 0, 4, 2, 3>,
-}
-
-/// What is left of a variance after rounding: not below 0.
-fn positive(x: Expr<'_>) -> Expr<'_> {
-    x.less(0.0).select(0.0, x)
+    extent: Vectors<T, 0, 4, 1, 3>,
 }
 
 impl<T: Real> Diagonal<T> {
@@ -44,10 +37,10 @@ impl<T: Real> Diagonal<T> {
         let rule = |trusted: bool| {
             Vectors::summing(move |[each, less, c, fresh, debias], _, [m, b, g, bb, gg, p, sigma, delta]| {
                 let squared = delta * delta;
-                let q = c * positive(bb + less * b * b);
+                let q = c * bb;
                 let along = [p * squared, q * squared];
                 let missing = less * g;
-                let sigma = beta * sigma + fresh * positive(gg + missing * g);
+                let sigma = beta * sigma + fresh * gg;
                 let noise = debias * sigma;
                 // Without any uncertainty (not even the least that can be divided by) the observation is trusted: K = 1.
                 let predicted = p + q;
@@ -65,9 +58,9 @@ impl<T: Real> Diagonal<T> {
                 ([m, d, p, sigma], [along[0], along[1], delta * b, d * d, d * m, gain, p, noise, q])
             })
         };
-        let extent = Vectors::summing(|[less, c], [], [p, v, b, bb]| {
+        let extent = Vectors::summing(|[c], [], [p, v, b, bb]| {
             let squared = v * v;
-            ([], [p * squared, c * positive(bb + less * b * b) * squared, v * b])
+            ([], [p * squared, c * bb * squared, v * b])
         })?;
         let later = rule(false)?;
         let vector = |value: f64| filled(len, T::from_f64(value));
@@ -104,14 +97,14 @@ impl<T: Real> Model<T> for Diagonal<T> {
             true => (&self.zero[..], &self.zero[..]),
             false => {
                 let hvp = seen.moments.hvp()?;
-                (&hvp.sum[..], hvp.elementwise.as_deref().unwrap_or(&[]))
+                (&hvp.sum[..], hvp.deviations.as_deref().unwrap_or(&[]))
             }
         };
         let beta = self.config.gradient_decay;
         let weight = beta * self.weight + 1.0 - beta;
         let [each, c] = Self::scalars(seen.moments, seen.nu);
         let scalars = [each, -each, c, (1.0 - beta) * c, 1.0 / weight];
-        let gg = gradient.elementwise.as_deref().unwrap_or(&[]);
+        let gg = gradient.deviations.as_deref().unwrap_or(&[]);
         let [p, sigma] = &mut self.next;
         let read = [mean, b, &gradient.sum, bb, gg, &self.now[0], &self.now[1], seen.delta];
         let sums = self.update[usize::from(!seen.first)].run(scalars, [next, direction, p, sigma], read)?;
@@ -122,9 +115,9 @@ impl<T: Real> Model<T> for Diagonal<T> {
 
     fn along(&mut self, d: &[T], _: f64, moments: &Moments<T>, nu: f64) -> Result<[f64; 3]> {
         let hvp = moments.hvp()?;
-        let squares = hvp.elementwise.as_deref().unwrap_or(&[]);
-        let [each, c] = Self::scalars(moments, nu);
-        self.extent.run([-each, c], [], [&self.next[0], d, &hvp.sum, squares])
+        let deviations = hvp.deviations.as_deref().unwrap_or(&[]);
+        let [_, c] = Self::scalars(moments, nu);
+        self.extent.run([c], [], [&self.next[0], d, &hvp.sum, deviations])
     }
 
     fn commit(&mut self) {
