@@ -44,10 +44,11 @@ fn canonical_forms() {
     // Views fold into whatever uses them; coefficients multiply.
     assert_eq!(text(|_, w, x| (2.0 * w.t()).t().dot((x * -0.5).t())), "contract[-1 ac,bc->ab] %0 %1; return %2");
     assert_eq!(text(|_, w, _| w.t().t()), "return %0");
-    assert_eq!(text(|_, w, _| 2.0 * w - w), "return %0");
+    assert_eq!(text(|_, w, _| 2.0 * w + w), "contract[3 ab->ab] %0; return %2");
     assert_eq!(text(|_, w, x| w + x - w), "add %0 %1; contract[-1 ab->ab] %0; add %2 %3; return %4");
-    assert_eq!(text(|_, w, _| w - w), "contract[0 ->ab]; return %2");
-    assert_eq!(text(|_, w, _| 0.0 * w.exp() + w), "return %0");
+    // Where w is infinite these are NaN.
+    assert_eq!(text(|_, w, _| w - w), "contract[-1 ab->ab] %0; add %0 %2; return %3");
+    assert_eq!(text(|_, w, _| 0.0 * w.exp() + w), "exp %0; contract[0 ab->ab] %2; add %0 %3; return %4");
     assert_eq!(text(|_, w, x| w * x + x * w), "contract[2 ab,ab->ab] %0 %1; return %2");
     // What sums is not computed again with another coefficient.
     assert_eq!(
@@ -63,13 +64,13 @@ fn canonical_forms() {
         "contract[402.4287934927351 ab->ab] %0; return %2"
     );
     // A sum over what nobody carries counts.
-    assert_eq!(text(|t, w, _| t.full([2, 3], 1.0).sum() + 0.0 * w.sum()), "contract[6 ->]; return %2");
+    assert_eq!(text(|t, _, _| t.full([2, 3], 1.0).sum()), "contract[6 ->]; return %2");
     // Reshapes collapse; axes of extent 1 are views.
     assert_eq!(text(|_, w, _| w.reshape([6]).reshape([3, 2]).reshape([2, 3])), "return %0");
     assert_eq!(text(|_, w, x| w.reshape([2, 1, 3]).reshape([2, 3]) * x), "contract[ab,ab->ab] %0 %1; return %2");
     // Slices look through pads and concats.
     assert_eq!(text(|_, w, _| w.pad(0, 2, 1).slice(0, 2..4)), "return %0");
-    assert_eq!(text(|_, w, _| w.pad(0, 2, 1).slice(0, 0..2)), "contract[0 ->ab]; return %2");
+    assert_eq!(text(|_, w, _| w.pad(0, 2, 1).slice(0, 0..2)), "zero; return %2");
     assert_eq!(text(|t, w, x| t.concat(&[w, x], 1).slice(1, 3..6)), "return %1");
     assert_eq!(text(|t, w, x| t.concat(&[t.concat(&[w, x], 1), w], 1)), "concat[1] %0 %1 %0; return %2");
     assert_eq!(text(|_, w, x| w.pad(1, 0, 3) + x.pad(1, 3, 0)), "concat[1] %0 %1; return %2");

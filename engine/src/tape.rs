@@ -55,13 +55,15 @@ impl Tape {
         Tape { transform: Some((name, at)), ..Tape::new() }
     }
 
-    /// The same value everywhere, of a shape.
+    /// An array of one number everywhere, of a shape.
+    ///
+    /// A program rounds it to its type: 1e300 is infinite in f32, and 1e-300 is 0 there.
     #[track_caller]
     pub fn full(&self, shape: impl Into<Shape>, value: f64) -> Expr<'_> {
         self.apply(Contract::fill(shape.into(), value).into(), &[])
     }
 
-    /// A scalar constant.
+    /// A scalar constant; a program rounds it to its type, as that of [`Tape::full`].
     #[track_caller]
     pub fn lit(&self, value: f64) -> Expr<'_> {
         self.full([], value)

@@ -1,6 +1,6 @@
 //! Convolutions of one example, channels first, in one or two dimensions (or more).
 
-use osculate_engine::{Expr, Spec, Window, spec, tree};
+use osculate_engine::{Expr, Shape, Spec, Window, spec, tree};
 
 /// How the border is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +56,9 @@ impl Sliding {
 ///
 /// Channels are split into `groups` that do not mix.
 ///
+/// # Errors
+/// Tracing fails at the caller's line where shapes do not fit, channels do not split into `groups`, or no window fits.
+///
 /// ```
 /// use osculate_engine::{spec, Func};
 /// use osculate_nn::{convolve, Sliding};
@@ -66,6 +69,9 @@ impl Sliding {
 #[track_caller]
 pub fn convolve<'t>(x: Expr<'t>, w: Expr<'t>, sliding: Sliding, groups: usize) -> Expr<'t> {
     let (shape, kernel) = (x.shape(), w.shape());
+    if let Some(why) = misfit(&shape, &kernel, groups) {
+        return x.fail("convolve", why);
+    }
     let sizes = kernel.get(2..).unwrap_or(&[]).to_vec();
     let patches = x.patches(&sliding.windows(&shape, &sizes), 0.0);
     // Letters: g groups, o outputs, c inputs; then one for each position and one for each place of a window.
@@ -81,6 +87,19 @@ pub fn convolve<'t>(x: Expr<'t>, w: Expr<'t>, sliding: Sliding, groups: usize) -
     let out = y.shape();
     let spatial = out.get(2..).unwrap_or(&[]);
     y.reshape([&[out.iter().take(2).product()], spatial].concat())
+}
+
+/// Why shapes are not those of a convolution, if they are not.
+fn misfit(x: &Shape, w: &Shape, groups: usize) -> Option<String> {
+    if w.rank() < 2 || x.rank() + 1 != w.rank() {
+        return Some(format!("[in, spatial...] and weights [out, in / groups, sizes...] are wanted, not {x} and {w}"));
+    }
+    let (channels, out, each) = (x[0], w[0], w[1]);
+    if groups == 0 || channels % groups != 0 || out % groups != 0 {
+        return Some(format!("{channels} channels to {out} do not split into {groups} groups"));
+    }
+    let (has, of) = (channels / groups, if groups == 1 { "" } else { " a group" });
+    (each != has).then(|| format!("weights {w} are for {each} channels{of}, but {x} has {has}"))
 }
 
 /// The first axis split into groups.
@@ -110,16 +129,24 @@ impl Conv<Spec> {
 
 impl<'t> Conv<Expr<'t>> {
     /// `[inputs, spatial…]` to `[outputs, positions…]`.
+    ///
+    /// # Errors
+    /// Tracing fails at the caller's line where shapes do not fit.
     #[track_caller]
     pub fn apply(&self, x: Expr<'t>, sliding: Sliding) -> Expr<'t> {
         let y = convolve(x, self.w, sliding, 1);
-        y + per_channel(self.b, y)
+        match per_channel(self.b, y) {
+            Some(b) => y + b,
+            None => y.fail("conv", format!("biases {} are not one for each channel of {}", self.b.shape(), y.shape())),
+        }
     }
 }
 
-/// A vector `[c]` with axes of extent 1 behind, so that it meets the channels of `[c, spatial…]`.
-pub(crate) fn per_channel<'t>(v: Expr<'t>, like: Expr<'t>) -> Expr<'t> {
-    let mut shape = vec![1; like.shape().rank().max(1)];
-    shape[0] = v.shape().size();
-    v.reshape(shape)
+/// A vector `[c]` with axes of extent 1 behind, so that it meets the channels of `[c, spatial…]`, if it has one element for each.
+#[track_caller]
+pub(crate) fn per_channel<'t>(v: Expr<'t>, like: Expr<'t>) -> Option<Expr<'t>> {
+    let (own, like) = (v.shape(), like.shape());
+    let channels = *like.first()?;
+    let shape: Vec<usize> = (0..like.rank()).map(|axis| if axis == 0 { channels } else { 1 }).collect();
+    if own[..] == [channels] { Some(v.reshape(shape)) } else { None }
 }

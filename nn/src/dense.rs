@@ -21,8 +21,20 @@ impl Dense<Spec> {
 
 impl<'t> Dense<Expr<'t>> {
     /// xᵀW + b of one example: `[…, inputs]` to `[…, outputs]`.
+    ///
+    /// # Errors
+    /// Tracing fails at the caller's line where shapes do not fit.
     #[track_caller]
     pub fn apply(&self, x: Expr<'t>) -> Expr<'t> {
-        x.dot(self.w) + self.b
+        let (given, w, b) = (x.shape(), self.w.shape(), self.b.shape());
+        match (given.last(), &w[..], &b[..]) {
+            (Some(inputs), [rows, cols], [biases]) if inputs == rows && cols == biases => x.dot(self.w) + self.b,
+            _ => x.fail(
+                "dense",
+                format!(
+                    "[..., inputs], [inputs, outputs] and [outputs] are wanted, not {given}, weights {w} and biases {b}"
+                ),
+            ),
+        }
     }
 }

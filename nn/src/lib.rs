@@ -30,7 +30,10 @@ pub use conv::{Conv, Padding, Sliding, convolve};
 pub use data::{Batches, digits};
 pub use dense::Dense;
 pub use init::Init;
-pub use loss::{cross_entropy, log_softmax, log_sum_exp, softmax, squared_error, weight_decay};
+pub use loss::{
+    cross_entropy, log_softmax, log_softmax_axes, log_sum_exp, log_sum_exp_axes, softmax, softmax_axes, squared_error,
+    weight_decay,
+};
 pub use mlp::Mlp;
 pub use norm::Norm;
 pub use pool::{average_pool, global_average_pool, max_pool};

@@ -94,8 +94,25 @@ impl<'t> Expr<'t> {
         self.tape
     }
 
+    /// This expression, after recording that something does not fit: tracing returns an error that names the operation and the
+    /// caller's line. The first error counts.
+    ///
+    /// Functions of one's own that are marked `#[track_caller]` so name the line of whoever calls them.
+    ///
+    /// ```
+    /// use osculate_engine::{spec, Expr, Func};
+    /// #[track_caller]
+    /// fn trace<'t>(a: Expr<'t>) -> Expr<'t> {
+    ///     match a.shape()[..] {
+    ///         [n, m] if n == m => (a * a.tape().full([n, n], 1.0)).sum(),
+    ///         _ => a.fail("trace", format!("a square matrix is wanted, not {}", a.shape())),
+    ///     }
+    /// }
+    /// let error = Func::trace(spec([2, 3]), spec([]), |_, a, _| trace(a)).err().map(|e| e.to_string());
+    /// assert!(error.is_some_and(|text| text.ends_with("a square matrix is wanted, not [2, 3]")));
+    /// ```
     #[track_caller]
-    pub(crate) fn fail(self, op: &str, why: String) -> Expr<'t> {
+    pub fn fail(self, op: &str, why: String) -> Expr<'t> {
         self.tape.fail(op, why, Location::caller());
         self
     }

@@ -3,6 +3,7 @@
 use std::panic::Location;
 
 use crate::graph::Graph;
+use crate::ops::sum;
 use crate::tape::Tape;
 use crate::transform::{self, Split};
 use crate::{Error, Expr, Result, Shape, Spec};
@@ -89,7 +90,7 @@ impl<'g> Plain<'g> {
             let inputs = [&inputs[..n], &inputs[2 * n..]].concat();
             let (outputs, moved) = transform::jvp(self.graph, tape, &inputs, &tangents);
             let moved: Vec<Expr<'_>> =
-                moved.iter().zip(&outputs).map(|(t, o)| t.unwrap_or_else(|| tape.full(o.shape(), 0.0))).collect();
+                moved.iter().zip(&outputs).map(|(t, o)| t.unwrap_or_else(|| tape.zero(o.shape()))).collect();
             [outputs, moved].concat()
         })
     }
@@ -124,7 +125,7 @@ impl<'g> Plain<'g> {
                 let tangents: Vec<Option<Expr<'_>>> = inputs[n..2 * n].iter().map(|&v| Some(v)).chain(still).collect();
                 let (mut outputs, moved) = transform::jvp(&level, tape, inputs, &tangents);
                 if let (Some(&last), Some(&moved)) = (outputs.last(), moved.last()) {
-                    outputs.push(moved.unwrap_or_else(|| tape.full(last.shape(), 0.0)));
+                    outputs.push(moved.unwrap_or_else(|| tape.zero(last.shape())));
                 }
                 outputs
             })?;
@@ -164,7 +165,7 @@ impl<'g> Plain<'g> {
             let mut tangents = vec![None; given.len()];
             tangents[leaf] = Some(tangent[0]);
             let (outputs, moved) = transform::jvp(self.graph, tape, given, &tangents);
-            vec![moved[0].unwrap_or_else(|| tape.full(outputs[0].shape(), 0.0))]
+            vec![moved[0].unwrap_or_else(|| tape.zero(outputs[0].shape()))]
         })
     }
 
@@ -220,11 +221,8 @@ impl<'g> Plain<'g> {
         leaves.extend((0..self.outputs()).map(|at| Spec::real(self.output(at))));
         self.build("dot_output", &leaves, |tape, inputs| {
             let outputs = transform::replay(self.graph, tape, &inputs[..n]);
-            let mut total = tape.lit(0.0);
-            for (output, &u) in outputs.iter().zip(&inputs[n..]) {
-                total = total + output.times(u).sum();
-            }
-            vec![total]
+            let products: Vec<Expr<'_>> = outputs.iter().zip(&inputs[n..]).map(|(o, &u)| o.times(u).sum()).collect();
+            vec![if products.is_empty() { tape.zero([]) } else { sum(&products, tape) }]
         })
     }
 

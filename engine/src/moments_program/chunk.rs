@@ -70,7 +70,7 @@ impl<T: Real> Chunk<T> {
             let along = (0..count).map(|at| params.get(count + at).copied());
             let tangents: Vec<_> = along.chain(data.iter().map(|_| None)).collect();
             let (mut outputs, moved) = jvp(one.graph(), tape, &inputs, &tangents);
-            let zero = |at: usize| tape.full(outputs[at].shape(), 0.0);
+            let zero = |at: usize| tape.zero(outputs[at].shape());
             let products: Vec<_> = (1..=count).map(|at| moved[at].unwrap_or_else(|| zero(at))).collect();
             outputs.extend(products);
             outputs
@@ -108,7 +108,7 @@ impl<T: Real> Chunk<T> {
                             };
                             of.push((segment, sides, terms.iter().map(place).collect()));
                             outer.extend(terms.into_iter().flatten());
-                            tape.full(leaf.shape.clone(), 0.0)
+                            tape.zero(leaf.shape.clone())
                         }
                     });
                 }

@@ -5,10 +5,13 @@
 //! | jvp | ẋ + ẏ |
 //! | transpose | c, c |
 //! | batch | the same |
-//! | canonical | zeros vanish, c₁k + c₂k = (c₁ + c₂)k, disjoint pads join to a concat, arguments are sorted |
+//! | canonical | zeros vanish, c₁k + c₂k = (c₁ + c₂)k for coefficients of one sign, disjoint pads join to a concat, arguments are sorted |
+//!
+//! `k − k` is NaN where k is infinite, so that coefficients of two signs are not added; and −0 + 0 is 0, so that only −0 can be left out.
 
 use osculate_kernels::{Body, Instr};
 
+use super::contract::holds;
 use super::{Concat, Contract, Linear, Op, Pad, Primitive, all_batched};
 use crate::plan::{Lowering, Value};
 use crate::{Expr, Spec, Tape, Var};
@@ -90,7 +93,7 @@ fn join_pads<'t>(terms: &mut Vec<Expr<'t>>, tape: &'t Tape) {
     for p in &pads {
         let x = Expr::of(tape, p.3);
         if p.1 > at {
-            parts.push(tape.full(x.shape().with(axis, p.1 - at), 0.0));
+            parts.push(tape.zero(x.shape().with(axis, p.1 - at)));
         }
         parts.push(x);
         at = ends(p);
@@ -134,18 +137,21 @@ impl Primitive for Add {
 
     fn make<'t>(&self, tape: &'t Tape, args: &[Expr<'t>], spec: Spec) -> Expr<'t> {
         let (mut x, mut y) = (args[0], args[1]);
-        if y.is_zero() {
+        if y.is_zero() || y.is_constant(-0.0) {
             return x;
         }
-        if x.is_zero() {
+        if x.is_zero() || x.is_constant(-0.0) {
             return y;
         }
         let ((cx, kx, ax), (cy, ky, ay)) = (scaled(x), scaled(y));
         if kx == ky && ax.iter().map(|e| e.var).eq(ay.iter().map(|e| e.var)) {
-            return match kx {
-                Some(core) => tape.apply(core.with_coef(cx + cy).into(), &ax),
-                None => ax[0].scale(cx + cy),
-            };
+            let harmless = ax.is_empty() || cx * cy > 0.0 && holds(cx + cy);
+            match kx {
+                Some(core) if harmless => return tape.apply(core.with_coef(cx + cy).into(), &ax),
+                None if harmless => return ax[0].scale(cx + cy),
+                _ if x.var == y.var => return x.scale(2.0),
+                _ => {}
+            }
         }
         if let Some(joined) = joined(x, y, tape) {
             return joined;

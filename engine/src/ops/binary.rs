@@ -150,6 +150,9 @@ binary! {
     ///
     /// It is a NaN at poles of two signs, and of an order below 0. The error grows with the order, to some order/3 ulp.
     polygamma: |v, n| math::polygamma(n, v), |x, n, _| [{x.polygamma(n + 1.0)}, zero], [(0.3, 4.0), (0.6, 1.4)], "polygamma(x, y)";
+    /// How far this lies above `other`: their difference, but 0 where both are the same infinity. Its derivatives are those of the
+    /// difference everywhere.
+    gap: |v, w| if v == w { T::zero() } else { v - w }, |x, _, _| [{x.tape().full(x.shape(), 1.0)}, {x.tape().full(x.shape(), -1.0)}], [(-3.0, 3.0), (-3.0, 3.0)], "select(x - y, 0.0, x == y)";
 }
 
 impl Binary {

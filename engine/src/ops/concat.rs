@@ -77,8 +77,11 @@ impl Primitive for Concat {
         if let [one] = parts[..] {
             return one;
         }
+        if parts.iter().all(|p| p.is_zero()) {
+            return tape.zero(&spec.shape);
+        }
         if let Some(value) = parts[0].constant()
-            && parts.iter().all(|p| p.constant() == Some(value))
+            && parts.iter().all(|p| p.is_constant(value))
         {
             return tape.full(&spec.shape, value);
         }
@@ -90,7 +93,7 @@ impl Primitive for Concat {
             return None;
         }
         let parts: Vec<Expr<'t>> =
-            tangents.iter().zip(args).map(|(t, x)| t.unwrap_or_else(|| out.tape.full(x.shape(), 0.0))).collect();
+            tangents.iter().zip(args).map(|(t, x)| t.unwrap_or_else(|| out.tape.zero(x.shape()))).collect();
         Some(out.tape.concat(&parts, self.axis))
     }
 

@@ -8,7 +8,10 @@
 //! | jvp | Σᵢ with operand i replaced by its tangent |
 //! | transpose | the cotangent takes the operand's place, the operand's labels become the result's |
 //! | batch | one more label, on the batched operands and on the result |
-//! | canonical | views (one operand, nothing summed) and fills fold in, coefficients multiply, operands are sorted, labels numbered by first appearance |
+//! | canonical | views (one operand, nothing summed) and fills fold in, coefficients multiply where that is harmless, operands are sorted, labels numbered by first appearance |
+//!
+//! A coefficient leaves the operand that it scales only within [`moves`]: users scale precisely to keep products within the range of
+//! the type. What is computed is then at most 2³⁰ times larger or smaller than what was written. Any other scaling stays a node.
 
 use super::{Linear, Op, Primitive, not_numbers, sum};
 use crate::jax::{brackets, number};
@@ -20,6 +23,21 @@ pub(crate) type Labels = Vec<u8>;
 
 /// Most axes of all operands of a contraction, so that labels fit a byte whatever folds in.
 const LABELS: usize = 200;
+
+/// Whether a coefficient may be applied to a product or sum instead of to an operand of it.
+pub(crate) fn moves(coef: f64) -> bool {
+    within(coef, 30)
+}
+
+/// Whether a coefficient is far from the ends of the range of every type: two scalings whose product is may be one.
+pub(super) fn holds(coef: f64) -> bool {
+    within(coef, 100)
+}
+
+/// Whether |x| is from 2⁻ᵉ to 2ᵉ.
+fn within(x: f64, exponent: i32) -> bool {
+    (2f64.powi(-exponent)..=2f64.powi(exponent)).contains(&x.abs())
+}
 
 /// An f64 compared by its bits, so that nodes can be hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,8 +77,7 @@ pub(super) fn letters(labels: &[u8]) -> String {
 
 impl Contract {
     pub fn new(coef: f64, ins: Vec<Labels>, out: Labels, dims: Vec<usize>) -> Contract {
-        // One zero: -0 would be another node.
-        Contract { coef: Coef(if coef == 0.0 { 0 } else { coef.to_bits() }), ins, out, dims }
+        Contract { coef: Coef(coef.to_bits()), ins, out, dims }
     }
 
     /// The same value everywhere.
@@ -125,12 +142,78 @@ impl<'t> Expr<'t> {
     pub(crate) fn constant(self) -> Option<f64> {
         self.tape.with_node(self.var, |node| match &node.op {
             Op::Contract(c) if c.ins.is_empty() => Some(c.coef()),
+            Op::Zero(_) => Some(0.0),
             _ => None,
         })
     }
 
-    pub(crate) fn is_zero(self) -> bool {
-        self.constant() == Some(0.0)
+    /// Whether it is this number everywhere, sign of a zero and all.
+    pub(crate) fn is_constant(self, value: f64) -> bool {
+        self.constant().is_some_and(|constant| constant.to_bits() == value.to_bits())
+    }
+}
+
+/// Operands of a contraction while it is brought into canonical form, labels `0..dims.len()`.
+struct Parts<'t> {
+    coef: f64,
+    operands: Vec<(Expr<'t>, Labels)>,
+    dims: Vec<usize>,
+}
+
+impl<'t> Parts<'t> {
+    /// Takes views and fills among the operands in, as long as there are any whose coefficients may leave them.
+    fn fold_views(&mut self, out: &[u8]) {
+        let (mut at, mut idle) = (0, 0);
+        while idle < self.operands.len() {
+            at %= self.operands.len();
+            match self.fold_view(at, out) {
+                true => idle = 0,
+                false => (at, idle) = (at + 1, idle + 1),
+            }
+        }
+    }
+
+    /// Takes one in, if it is a view or fill and may be.
+    fn fold_view(&mut self, at: usize, out: &[u8]) -> bool {
+        let (x, labels) = self.operands[at].clone();
+        let tape = x.tape;
+        let view = tape.with_node(x.var, |node| match &node.op {
+            Op::Contract(c) if c.is_view() => Some((c.clone(), node.args.first().copied())),
+            _ => None,
+        });
+        let Some((view, inner)) = view else { return false };
+        let mut dims = self.dims.clone();
+        let mut place = |l: &u8| match view.out.iter().position(|o| o == l) {
+            Some(axis) => labels[axis],
+            None => {
+                dims.push(1);
+                (dims.len() - 1) as u8
+            }
+        };
+        let within: Labels = view.ins.iter().flatten().map(&mut place).collect();
+        // A label that is summed over but that no operand carries any more counts its extent.
+        let others = || self.operands.iter().enumerate().filter(|&(other, _)| other != at).map(|(_, (_, ls))| ls);
+        let carried = |l: &u8| within.contains(l) || out.contains(l) || others().any(|ls| ls.contains(l));
+        let repeats: f64 = labels.iter().filter(|l| !carried(l)).map(|&l| dims[l as usize] as f64).product();
+        let merged = self.coef * view.coef() * repeats;
+        let scales = others().next().is_none() && within.iter().all(|l| out.contains(l) || dims[*l as usize] == 1);
+        let exact = view.coef().abs() == 1.0 && repeats == 1.0 || scales && self.coef.abs() == 1.0 && repeats == 1.0;
+        // A number scales nothing of its own.
+        if !(inner.is_none() || exact || if scales { holds(merged) } else { moves(merged) }) {
+            return false;
+        }
+        (self.coef, self.dims) = (merged, dims);
+        match inner {
+            Some(var) => self.operands[at] = (Expr::of(tape, var), within),
+            None => drop(self.operands.remove(at)),
+        }
+        true
+    }
+
+    /// Whether something is multiplied or summed besides the coefficient.
+    fn computes(&self, out: &[u8]) -> bool {
+        let summed = |l: &u8| !out.contains(l) && self.dims[*l as usize] != 1;
+        self.operands.len() > 1 || self.operands.iter().any(|(_, labels)| labels.iter().any(summed))
     }
 }
 
@@ -165,40 +248,19 @@ impl Primitive for Contract {
     }
 
     fn make<'t>(&self, tape: &'t Tape, args: &[Expr<'t>], spec: Spec) -> Expr<'t> {
-        let mut coef = self.coef();
-        let mut dims = self.dims.clone();
-        let mut operands: Vec<(Expr<'t>, Labels)> = Vec::new();
-        for (&x, labels) in args.iter().zip(&self.ins) {
-            let view = tape.with_node(x.var, |node| match &node.op {
-                Op::Contract(c) if c.is_view() => Some((c.clone(), node.args.first().copied())),
-                _ => None,
-            });
-            let Some((view, inner)) = view else {
-                operands.push((x, labels.clone()));
-                continue;
-            };
-            coef *= view.coef();
-            if let Some(var) = inner {
-                let outer = |l: &u8| match view.out.iter().position(|o| o == l) {
-                    Some(at) => labels[at],
-                    None => {
-                        dims.push(1);
-                        (dims.len() - 1) as u8
-                    }
-                };
-                operands.push((Expr::of(tape, var), view.ins[0].iter().map(outer).collect()));
-            }
+        if args.iter().any(|x| x.is_zero()) {
+            return tape.zero(spec.shape);
         }
-        // A label that was summed over but that no operand carries any more counts its extent.
-        let carried = |l: u8, operands: &[(Expr<'t>, Labels)]| operands.iter().any(|(_, ls)| ls.contains(&l));
-        for l in 0..self.dims.len() as u8 {
-            if self.ins.iter().flatten().any(|&i| i == l) && !self.out.contains(&l) && !carried(l, &operands) {
-                coef *= dims[l as usize] as f64;
-            }
+        let operands = args.iter().copied().zip(self.ins.iter().cloned()).collect();
+        let mut parts = Parts { coef: self.coef(), operands, dims: self.dims.clone() };
+        parts.fold_views(&self.out);
+        if !moves(parts.coef) && parts.computes(&self.out) {
+            // Applied to an operand, where the largest of numbers meets the smallest.
+            let coef = std::mem::replace(&mut parts.coef, 1.0);
+            parts.operands[0].0 = parts.operands[0].0.scale(coef);
+            parts.fold_views(&self.out);
         }
-        if coef == 0.0 {
-            operands.clear();
-        }
+        let Parts { coef, mut operands, dims } = parts;
         let place = |l: &u8| self.out.iter().position(|o| o == l).unwrap_or(usize::MAX);
         operands.sort_by_key(|(x, labels)| (x.var, labels.iter().map(place).collect::<Vec<_>>()));
         let mut order: Labels = self.out.clone();
@@ -215,7 +277,7 @@ impl Primitive for Contract {
             order.iter().map(|&l| dims[l as usize]).collect(),
         );
         if canonical.is_identity() && coef == 1.0 {
-            return operands[0].0;
+            return operands[0].0; // x · 1 is x for every number
         }
         let args: Vec<Expr<'t>> = operands.into_iter().map(|(x, _)| x).collect();
         tape.intern(canonical.into(), &args, spec)

@@ -70,7 +70,10 @@ fn is_linear(rule: &Graph, args: &[Spec]) -> bool {
     let tangents: Vec<Option<Expr<'_>>> =
         inputs.iter().enumerate().map(|(i, &x)| (i >= args.len()).then_some(x)).collect();
     let (outputs, moved) = transform::jvp(rule, &tape, &inputs, &tangents);
-    outputs.iter().zip(moved).all(|(out, moved)| moved.map_or(out.is_zero(), |moved| moved.var == out.var))
+    outputs
+        .iter()
+        .zip(moved)
+        .all(|(out, moved)| moved.map_or(out.constant() == Some(0.0), |moved| moved.var == out.var))
 }
 
 impl Custom {
@@ -153,7 +156,7 @@ impl Primitive for Custom {
     }
 
     fn jvp<'t>(&self, args: &[Expr<'t>], out: Expr<'t>, tangents: &[Option<Expr<'t>>]) -> Option<Expr<'t>> {
-        let still = |x: &Expr<'t>| out.tape.full(x.shape(), 0.0);
+        let still = |x: &Expr<'t>| out.tape.zero(x.shape());
         let tangents = args.iter().zip(tangents).map(|(x, t)| t.unwrap_or_else(|| still(x)));
         let inputs: Vec<Expr<'t>> = args.iter().copied().chain(tangents).collect();
         transform::replay(&self.0.rule, out.tape, &inputs).pop()

@@ -60,6 +60,9 @@ impl Primitive for Divide {
 
     fn make<'t>(&self, tape: &'t Tape, args: &[Expr<'t>], spec: Spec) -> Expr<'t> {
         let (x, z) = (args[0], args[1]);
+        if x.is_zero() {
+            return x;
+        }
         match (x.constant(), z.constant()) {
             (Some(x), Some(z)) if (x / z).is_finite() => return tape.full(spec.shape, x / z),
             (None, Some(z)) => {

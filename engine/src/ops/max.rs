@@ -2,13 +2,13 @@
 //!
 //! | rule | |
 //! |---|---|
-//! | jvp | mean of ẋ over the elements that attain the maximum (ties share evenly) |
+//! | jvp | mean of ẋ over the elements that attain the maximum (ties share evenly); NaN where the maximum is |
 //! | batch | the leading axis is kept |
 //! | canonical | no axes: the argument |
 
 use osculate_kernels::{Body, Comparison, Fold};
 
-use super::{Compare, Labels, Primitive, Select, contract};
+use super::{Compare, Labels, Primitive, Select, contract, sum};
 use crate::expr::labels;
 use crate::plan::{Lowering, Value};
 use crate::{Expr, Shape, Spec, Tape};
@@ -56,9 +56,14 @@ impl Primitive for Max {
         let shape: Shape = x.shape();
         let (all, kept) = (labels(0, shape.rank()), self.kept(shape.rank()));
         let top = contract(1.0, &[(out, &kept)], &all, &shape, tape);
-        let attains = tape.apply(Compare(Comparison::Equal).into(), &[x, top]);
-        let share = contract(1.0, &[(attains, &all)], &kept, &shape, tape).recip();
-        let chosen = tape.apply(Select.into(), &[attains, tangent, tape.full(&shape, 0.0)]);
+        // Nothing is below a NaN: then all elements share in it.
+        let below = tape.apply(Compare(Comparison::Less).into(), &[x, top]);
+        let among: usize = self.axes.iter().map(|&axis| shape[axis]).product();
+        let rest = contract(-1.0, &[(below, &all)], &kept, &shape, tape);
+        let ties = sum(&[tape.full(out.shape(), among as f64), rest], tape);
+        let number = tape.apply(Compare(Comparison::Equal).into(), &[out, out]);
+        let share = tape.apply(Select.into(), &[number, ties.recip(), tape.full(out.shape(), f64::NAN)]);
+        let chosen = tape.apply(Select.into(), &[below, tape.zero(&shape), tangent]);
         Some(contract(1.0, &[(chosen, &all), (share, &kept)], &kept, &shape, tape))
     }
 

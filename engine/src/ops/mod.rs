@@ -1,7 +1,19 @@
 //! The closed set of primitives: what the engine may ask of one, and the one list of them.
 //!
-//! To add an elementwise function, add a row to the table in `unary.rs`, or in `binary.rs` if it has two arguments. To add a structural primitive, add a file beside it and
-//! its name to the list below; the compiler then names every missing rule.
+//! To add an elementwise function, add a row to the table in `unary.rs`, or in `binary.rs` if it has two arguments. To add a structural
+//! primitive, add a file beside it and its name to the list below; the compiler then names every missing rule.
+//!
+//! # Canonical forms, and what is true of every number
+//!
+//! Constructors (`make`) fold what holds for **every** number: infinities, NaN and both zeros. `x·1` is x, views and reshapes collapse,
+//! coefficients of one sign are added, a function of a constant is one. What does not hold stays to be computed: `x·0` (NaN for an
+//! infinite x), `x − x`, `x/x`, `x + 0` (0 for −0). Coefficients move only where that leaves the range of no type (see `contract.rs`).
+//!
+//! The zero of derivatives is another thing: an absent tangent, the cotangent of what nothing reads, the border of a pad. It is the symbol
+//! [`Zero`] or no expression at all, and what is multiplied by it vanishes, whatever that is: a branch not taken or a constant leaves no
+//! trace in a derivative. So a slice of nothing but a border is 0 in every product, too.
+//!
+//! Constants are f64 until a program narrows them to its type: 1e300 is infinite in f32 and 1e-300 is 0 there, as in other libraries.
 
 mod add;
 mod binary;
@@ -24,6 +36,7 @@ mod slice;
 mod stop;
 mod unary;
 mod window;
+mod zero;
 
 pub(crate) use add::{Add, sum};
 pub(crate) use binary::Binary;
@@ -32,7 +45,7 @@ pub(crate) use cast::{ToIndex, ToReal};
 pub(crate) use compare::Compare;
 pub(crate) use concat::Concat;
 pub(crate) use constant::Constant;
-pub(crate) use contract::{Contract, Labels, contract};
+pub(crate) use contract::{Contract, Labels, contract, moves};
 pub(crate) use custom::Custom;
 pub(crate) use divide::{Divide, repeated, without};
 pub(crate) use first::First;
@@ -50,6 +63,7 @@ pub(crate) use unary::Unary;
 pub use unary::{Elementwise, elementwise};
 pub use window::Window;
 pub(crate) use window::{Fold, Patches, Room};
+pub(crate) use zero::Zero;
 
 use crate::plan::{Lowering, Value};
 use crate::{Expr, Spec, Tape};
@@ -108,7 +122,7 @@ macro_rules! primitives {
 
 primitives! {
     linear: Add, Contract, Divide, Reshape, Slice, Pad, Concat, Patches, Fold, Select, Gather, ScatterAdd;
-    other: Leaf, Constant, Unary, Binary, IntegerPow, OneHot, First, ToReal, ToIndex, Max, Compare, Stop, Custom,
+    other: Leaf, Zero, Constant, Unary, Binary, IntegerPow, OneHot, First, ToReal, ToIndex, Max, Compare, Stop, Custom,
 }
 
 /// Most copies of indices that are the same for all examples: each is a node's argument.

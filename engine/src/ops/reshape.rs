@@ -65,6 +65,9 @@ impl Primitive for Reshape {
         if from == self.shape {
             return x;
         }
+        if x.is_zero() {
+            return tape.zero(&self.shape);
+        }
         if let Some(value) = x.constant() {
             return tape.full(&self.shape, value);
         }

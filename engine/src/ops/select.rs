@@ -42,7 +42,7 @@ impl Primitive for Select {
         if tangents[1].is_none() && tangents[2].is_none() {
             return None;
         }
-        let zero = out.tape.full(out.shape(), 0.0);
+        let zero = out.tape.zero(out.shape());
         let branches = [tangents[1].unwrap_or(zero), tangents[2].unwrap_or(zero)];
         Some(out.tape.apply(Select.into(), &[args[0], branches[0], branches[1]]))
     }
@@ -63,7 +63,7 @@ impl Primitive for Select {
 
 impl Linear for Select {
     fn transpose<'t>(&self, ct: Expr<'t>, args: &[Expr<'t>], wrt: usize) -> Expr<'t> {
-        let zero = ct.tape.full(ct.shape(), 0.0);
+        let zero = ct.tape.zero(ct.shape());
         let branches = if wrt == 1 { [ct, zero] } else { [zero, ct] };
         ct.tape.apply(Select.into(), &[args[0], branches[0], branches[1]])
     }

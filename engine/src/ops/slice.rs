@@ -53,13 +53,16 @@ impl Primitive for Slice {
             if len == extent {
                 return x;
             }
+            if x.is_zero() {
+                return tape.zero(&spec.shape);
+            }
             if let Some(value) = x.constant() {
                 return tape.full(&spec.shape, value);
             }
             let end = start + len;
             let beyond = |p: &Pad| end <= p.before || start >= extent - p.after;
             if tape.with_node(x.var, |n| matches!(&n.op, Op::Pad(p) if p.axis == axis && beyond(p))) {
-                return tape.full(&spec.shape, 0.0);
+                return tape.zero(&spec.shape);
             }
             let within = tape.with_node(x.var, |n| match &n.op {
                 Op::Slice(s) if s.axis == axis => Some((n.args[0], s.start + start)),
@@ -126,7 +129,7 @@ impl Primitive for Pad {
             return x;
         }
         if x.is_zero() {
-            return tape.full(&spec.shape, 0.0);
+            return tape.zero(&spec.shape);
         }
         let inner = tape.with_node(x.var, |n| match n.op {
             Op::Pad(Pad { axis, before, after }) if axis == self.axis => Some((before, after, n.args[0])),

@@ -205,7 +205,8 @@ impl Primitive for Patches {
     fn make<'t>(&self, tape: &'t Tape, args: &[Expr<'t>], spec: Spec) -> Expr<'t> {
         let pads = self.windows.iter().any(|w| (w.before, w.after) != (0, 0));
         match args[0].constant() {
-            Some(value) if !pads || value == f64::from_bits(self.pad) => tape.full(&spec.shape, value),
+            Some(0.0) if args[0].is_zero() && f64::from_bits(self.pad) == 0.0 => tape.zero(&spec.shape),
+            Some(value) if !pads || value.to_bits() == self.pad => tape.full(&spec.shape, value),
             _ => tape.intern(self.clone().into(), args, spec),
         }
     }
@@ -318,7 +319,7 @@ impl Primitive for Fold {
 
     fn make<'t>(&self, tape: &'t Tape, args: &[Expr<'t>], spec: Spec) -> Expr<'t> {
         if args[0].is_zero() {
-            return tape.full(&spec.shape, 0.0);
+            return tape.zero(&spec.shape);
         }
         tape.intern(Op::from(self.clone()), args, spec)
     }

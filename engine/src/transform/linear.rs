@@ -83,8 +83,7 @@ pub(crate) fn vjp<'t>(
             }
         }
     }
-    let gradient =
-        |seed: &Expr<'t>| received[seed.var.index()].take(tape).unwrap_or_else(|| tape.full(seed.shape(), 0.0));
+    let gradient = |seed: &Expr<'t>| received[seed.var.index()].take(tape).unwrap_or_else(|| tape.zero(seed.shape()));
     (outputs, seeds.iter().map(gradient).collect())
 }
 
@@ -103,7 +102,7 @@ pub(crate) fn linearize(graph: &Graph, specs: &[Spec], wrt: &[bool]) -> Result<S
     let (seeds, tangents) = seeded(&tape, &inputs, wrt);
     let (outputs, moved) = jvp(graph, &tape, &inputs, &tangents);
     let moved: Vec<Expr<'_>> =
-        moved.iter().zip(&outputs).map(|(t, out)| t.unwrap_or_else(|| tape.full(out.shape(), 0.0))).collect();
+        moved.iter().zip(&outputs).map(|(t, out)| t.unwrap_or_else(|| tape.zero(out.shape()))).collect();
     let names = |n: usize| (0..n).map(|i| format!("input.{i}")).collect::<Vec<_>>();
     // Everything the map needs, then the nodes that do not depend on the seeds but are read by ones that do.
     let whole = tape.finish(&[inputs.clone(), seeds.clone()].concat(), names(inputs.len() + seeds.len()), &moved)?;
@@ -122,8 +121,7 @@ pub(crate) fn linearize(graph: &Graph, specs: &[Spec], wrt: &[bool]) -> Result<S
     with_residuals.outputs = vars.clone();
     let tape = Tape::new();
     let inputs: Vec<Expr<'_>> = specs.iter().map(|s| tape.leaf(s)).collect();
-    let zeros: Vec<Expr<'_>> =
-        specs.iter().zip(wrt).filter(|(_, w)| **w).map(|(s, _)| tape.full(&s.shape, 0.0)).collect();
+    let zeros: Vec<Expr<'_>> = specs.iter().zip(wrt).filter(|(_, w)| **w).map(|(s, _)| tape.zero(&s.shape)).collect();
     let mut outputs = replay(graph, &tape, &inputs);
     outputs.extend(replay(&with_residuals, &tape, &[inputs.clone(), zeros].concat()));
     let value = tape.finish(&inputs, names(inputs.len()), &outputs)?;

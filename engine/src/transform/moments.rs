@@ -9,7 +9,7 @@
 use super::rows::{Rows, is_scattered};
 use crate::expr::labels;
 use crate::graph::{Node, Var};
-use crate::ops::{Divide, Labels, Op, ScatterAdd, contract, repeated, sum, without};
+use crate::ops::{Divide, Labels, Op, ScatterAdd, contract, moves, repeated, sum, without};
 use crate::plan::cost;
 use crate::{Expr, Form, Shape, Tape};
 
@@ -66,6 +66,15 @@ impl<'t> Term<'t> {
 
     /// The operands of both: their arrays' labels are shared, the summed ones kept apart.
     pub fn beside(&self, other: &Term<'t>, rank: usize) -> Term<'t> {
+        if !moves(self.coef * other.coef) {
+            // Together the coefficients may not leave what they scale.
+            let within = |t: &Term<'t>| {
+                let mut term = Term { coef: 1.0, ..t.clone() };
+                term.operands.iter_mut().take(1).for_each(|(x, _)| *x = x.scale(t.coef));
+                term
+            };
+            return within(self).beside(&within(other), rank);
+        }
         let shift = (self.dims.len() - rank) as u8;
         let moved = |ls: &Labels| ls.iter().map(|&l| if (l as usize) < rank { l } else { l + shift }).collect();
         Term {
@@ -132,7 +141,7 @@ pub(crate) fn outer_products(tape: &Tape) -> Vec<bool> {
                 };
                 let pairs = |i: usize| (0..i).any(|j| own(&c.ins[i], &c.ins[j]) && own(&c.ins[j], &c.ins[i]));
                 let shared = !c.ins.is_empty() && !c.ins.iter().any(|ls| ls.contains(example));
-                scattered[at] || shared || (0..c.ins.len()).any(pairs)
+                moves(c.coef()) && (scattered[at] || shared || (0..c.ins.len()).any(pairs))
             }),
             Op::ScatterAdd(_) => scattered[at],
             Op::Add(_) => node.args.iter().all(|a| outer[a.index()]),
@@ -425,7 +434,7 @@ fn open<'t>(x: Expr<'t>, outer: &[bool]) -> Vec<Term<'t>> {
     while let Some(term) = work.pop() {
         let parts = term.operands.iter().enumerate().find_map(|(at, (e, ls))| {
             let opens = outer.get(e.var.index()) == Some(&true) && ls.first() == Some(&0); // the example's axis leads
-            if opens { opened(&term, at, rank) } else { None }
+            if opens && moves(term.coef * coefficient(*e)) { opened(&term, at, rank) } else { None }
         });
         match parts {
             Some(parts) => work.extend(parts),
@@ -433,6 +442,14 @@ fn open<'t>(x: Expr<'t>, outer: &[bool]) -> Vec<Term<'t>> {
         }
     }
     terms
+}
+
+/// What scales an expression that opens.
+fn coefficient(x: Expr<'_>) -> f64 {
+    x.tape().with_node(x.var, |node| match &node.op {
+        Op::Contract(c) => c.coef(),
+        _ => 1.0,
+    })
 }
 
 /// The terms that one becomes when an operand of it is taken apart, if that can be.
