@@ -136,12 +136,12 @@ mod tests {
         for (len, step) in [(1, 1), (31, 1), (64, 1), (65, 1), (100, 1), (2 * SHARED + 5, 9973)] {
             let (mut x, mut narrow) = (vec![1e300; len], vec![1e38f32; len]);
             for simd in Simd::available() {
-                assert!(finite(&x) && f64::finite(simd, &x) && f32::finite(simd, &narrow));
+                assert!(finite(&x) && f64::finite(simd, &x, 1.0) && f32::finite(simd, &narrow, 1.0));
                 for at in (0..len).step_by(step).chain([len - 1]) {
                     for bad in [f64::INFINITY, f64::NEG_INFINITY, f64::NAN] {
                         (x[at], narrow[at]) = (bad, bad as f32);
-                        assert!(!finite(&x) && !f64::finite(simd, &x), "{bad} at {at} of {len}, {simd}");
-                        assert!(!finite(&narrow) && !f32::finite(simd, &narrow), "{bad} at {at} of {len}, {simd}");
+                        assert!(!finite(&x) && !f64::finite(simd, &x, 1.0), "{bad} at {at} of {len}, {simd}");
+                        assert!(!finite(&narrow) && !f32::finite(simd, &narrow, 1.0), "{bad} at {at} of {len}, {simd}");
                     }
                     (x[at], narrow[at]) = (-0.5, -0.5);
                 }
