@@ -358,8 +358,9 @@ fn moments_of_vectors<T: Real>(name: &str, loss: &Loss, n: usize, kind: usize, s
                 (0..all[0].len()).map(|j| all.iter().map(|x| f(x[j])).sum::<f64>()).collect::<Vec<_>>()
             };
             close_to(&format!("{what}: sum"), &wide(&sums.sum), &column(&|x| x), tolerance);
-            let elementwise = wide(sums.elementwise.as_ref().unwrap());
-            close_to(&format!("{what}: elementwise"), &elementwise, &column(&|x| x * x), tolerance);
+            let about = wide(sums.deviations.as_ref().unwrap()).into_iter().zip(wide(&sums.sum));
+            let squares: Vec<f64> = about.map(|(m2, sum)| m2 + sum * sum / n as f64).collect();
+            close_to(&format!("{what}: squares"), &squares, &column(&|x| x * x), tolerance);
             for i in 0..n {
                 let want: Vec<f64> = rows(x, i).iter().map(|x| dot(x, x)).collect();
                 close_to(&format!("{what}: norms"), sums.norms.example(i), &want, tolerance);
@@ -444,8 +445,7 @@ fn threads_change_no_bit() {
             let mut moments = program.moments();
             program.run(&flat, Some(&flat), &batch, &mut moments).unwrap();
             let bits = |x: &[f32]| x.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-            let of =
-                |sums: &Sums<f32>| (bits(&sums.sum), bits(sums.elementwise.as_ref().unwrap()), sums.norms.totals());
+            let of = |sums: &Sums<f32>| (bits(&sums.sum), bits(sums.deviations.as_ref().unwrap()), sums.norms.totals());
             (of(moments.gradient().unwrap()), of(moments.hvp().unwrap()))
         })
     };

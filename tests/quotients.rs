@@ -118,7 +118,7 @@ fn quotients_of_outer_products_factor() {
         let mut moments = program.moments();
         program.run(&at, Some(&v), &batch, &mut moments).expect("a run");
         let sums = [moments.gradient().expect("g"), moments.hvp().expect("h")];
-        let numbers = sums.map(|s| [s.sum.clone(), s.norms.totals(), s.elementwise.clone().expect("e")].concat());
+        let numbers = sums.map(|s| [s.sum.clone(), s.norms.totals(), s.deviations.clone().expect("e")].concat());
         (program.plan(), numbers.concat())
     };
     let (_, made) = run(Form::Made);

@@ -109,7 +109,11 @@ const TAKEN: &[Door] = &[
     }),
     ("a budget", |n| {
         let small = loss()?.moments_within::<f64>(8, Request::gradient(), &cpu(), Budget::mib(n));
-        small.map(drop)
+        match small {
+            // No memory holds nothing.
+            Err(Error::Budget { .. }) if n == 0 => Ok(()),
+            other => other.map(drop),
+        }
     }),
     ("size of minibatches", |n| {
         assert_eq!(Batches::new(3, n, 0).next_rows().len(), n.clamp(1, 3));

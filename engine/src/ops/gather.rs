@@ -165,6 +165,9 @@ impl Primitive for Gather {
 
     fn make<'t>(&self, tape: &'t Tape, args: &[Expr<'t>], spec: Spec) -> Expr<'t> {
         let (mut table, mut lookup, mut coef) = (args[0], self.0.clone(), 1.0);
+        if table.is_zero() {
+            return tape.zero(&spec.shape);
+        }
         if let Some(value) = table.constant() {
             return tape.full(&spec.shape, value);
         }
@@ -223,7 +226,7 @@ impl Primitive for ScatterAdd {
     fn make<'t>(&self, tape: &'t Tape, args: &[Expr<'t>], spec: Spec) -> Expr<'t> {
         let (mut values, mut lookup) = (args[0], self.0.clone());
         if values.is_zero() {
-            return tape.full(&spec.shape, 0.0);
+            return tape.zero(&spec.shape);
         }
         // Scaling what is added is less work than scaling tables.
         match (values.constant(), view(values)) {

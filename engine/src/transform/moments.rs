@@ -66,15 +66,6 @@ impl<'t> Term<'t> {
 
     /// The operands of both: their arrays' labels are shared, the summed ones kept apart.
     pub fn beside(&self, other: &Term<'t>, rank: usize) -> Term<'t> {
-        if !moves(self.coef * other.coef) {
-            // Together the coefficients may not leave what they scale.
-            let within = |t: &Term<'t>| {
-                let mut term = Term { coef: 1.0, ..t.clone() };
-                term.operands.iter_mut().take(1).for_each(|(x, _)| *x = x.scale(t.coef));
-                term
-            };
-            return within(self).beside(&within(other), rank);
-        }
         let shift = (self.dims.len() - rank) as u8;
         let moved = |ls: &Labels| ls.iter().map(|&l| if (l as usize) < rank { l } else { l + shift }).collect();
         Term {
@@ -207,22 +198,26 @@ impl<'t> Vectors<'t> {
         if let Some(spread) = self.factors().filter(|_| self.form != Form::Made) {
             return spread;
         }
-        let scale = 1.0 / self.shape[0] as f64;
-        if self.terms.iter().any(|term| term.rows.is_some()) {
-            // A table is made for no example. Where the mean is so large that sums of squares leave few digits, none is told.
-            let kept = labels(1, self.rank() - 1);
-            let parts: Vec<Expr<'t>> = self.squares().iter().map(|t| t.summed_to(&kept, self.tape)).collect();
-            let squared = sum(&parts, self.tape);
-            let spread = squared - self.sum(&squared.shape()).square() * scale;
-            return Spread::Made(spread.less(squared * 2f64.powi(-14)).select(0.0, spread).reshape(shape));
+        if self.terms.iter().any(|t| t.rows.is_some()) {
+            return Spread::Made(self.spread_of_rows(shape));
         }
         let x = self.whole;
         let first = x.slice(0, 0..1);
         // Differences once each way, so that each is added up where it is made.
         let (squared, off) = ((x - first).square().sum_axes(&[0]), (first - x).sum_axes(&[0]));
-        let spread = squared - off.square() * scale;
+        let spread = squared - off.square() * (1.0 / self.shape[0] as f64);
         // What rounding left of nothing; a NaN stays one.
         Spread::Made(spread.less(0.0).select(0.0, spread).reshape(shape))
+    }
+
+    /// The same of what is added to rows of a table, whose vectors are never made: from sums of squares. Most examples leave a row as it
+    /// is, so that its mean is no larger than its deviation; where it is so much larger that few digits are left, none is told.
+    fn spread_of_rows(&self, shape: &Shape) -> Expr<'t> {
+        let kept = labels(1, self.rank() - 1);
+        let parts: Vec<Expr<'t>> = self.squares().iter().map(|t| t.summed_to(&kept, self.tape)).collect();
+        let (squared, total) = (sum(&parts, self.tape).reshape(shape), self.sum(shape));
+        let spread = squared - total.square() * (1.0 / self.shape[0] as f64);
+        spread.less(squared * 2f64.powi(-14)).select(0.0, spread)
     }
 
     /// The vectors as sums of outer products of two factors, which have the first axes and the others.

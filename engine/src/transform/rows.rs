@@ -6,7 +6,7 @@
 
 use super::moments::{Operand, Term, product};
 use crate::graph::Node;
-use crate::ops::{First, Gather, Labels, Lookup, Op, ScatterAdd};
+use crate::ops::{First, Gather, Labels, Lookup, Op, ScatterAdd, moves};
 use crate::{Expr, Kind, Tape};
 
 /// Where a term is added to.
@@ -74,8 +74,19 @@ impl<'t> Term<'t> {
         Term::of(self.summed_to(&all, tape), all, &self.dims[..rank])
     }
 
+    /// The same with its coefficient put to an operand.
+    fn rescaled(&self) -> Term<'t> {
+        let mut term = Term { coef: 1.0, ..self.clone() };
+        term.operands.iter_mut().take(1).for_each(|(x, _)| *x = x.scale(self.coef));
+        term
+    }
+
     /// The product of terms of one array, element by element.
     pub(super) fn times(&self, other: &Term<'t>, rank: usize, tape: &'t Tape) -> Term<'t> {
+        if !moves(self.coef * other.coef) && !self.operands.is_empty() && !other.operands.is_empty() {
+            // Together the coefficients may not leave what they scale.
+            return self.rescaled().times(&other.rescaled(), rank, tape);
+        }
         match (&self.rows, &other.rows) {
             (Some(_), Some(_)) => {
                 met(self, other, rank, tape).unwrap_or_else(|| self.beside(&other.made(rank, tape), rank).gathered())
