@@ -74,6 +74,8 @@ const REFUSED: &[Door] = &[
     ("jacfwd", |n| Func::trace(spec([n]), spec([]), |_, w, x| w * x)?.jacfwd().map(drop)),
     ("jacrev", |n| Func::trace(spec([n]), spec([]), |_, w, x| w * x)?.jacrev().map(drop)),
     ("hessian", |n| Func::trace(spec([n]), spec([]), |_, w, x| x * w.square().sum())?.hessian().map(drop)),
+    ("moments", |n| loss()?.moments::<f64>(n, Request::gradient().and_hvp(), &cpu()).map(|p| drop(p.moments()))),
+    ("means", |n| loss()?.means::<f32>(n, Request::gradient().and_hvp(), &cpu()).map(drop)),
     ("full array", |n| given(Array::full([n], 1.0), n)),
     ("array of a function", |n| given(Array::from_fn([n, 1], |i| i as f64), n)),
     ("array of values", |n| Array::new([n, 2], vec![1.0; 2]).map(drop)),

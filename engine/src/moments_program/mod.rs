@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use crate::func::specs;
 use crate::program::Device;
+use crate::sizes::{available, countable};
 use crate::transform::replay;
 use crate::tree::{Layout, Signature};
 use crate::{Batch, Error, Func, Moments, Request, Result, Spec};
@@ -119,6 +120,7 @@ impl<P: Signature, D: Signature> Func<P, D, Spec> {
 
 impl<T: Real> MomentsProgram<T> {
     fn new(loss: &Listed, layout: Layout, n: usize, request: Request, device: &Device, budget: Budget) -> Result<Self> {
+        countable("moments", n, loss.data())?;
         let reference = *device == Device::Reference;
         let threads = if reference { 1 } else { rayon::current_num_threads() };
         let limit = budget.limit().unwrap_or(usize::MAX).min(isize::MAX as usize);
@@ -126,6 +128,7 @@ impl<T: Real> MomentsProgram<T> {
         let example: usize = loss.data().iter().map(|s| s.shape.size()).sum();
         let width = if reference { 8 } else { size_of::<T>() };
         let given = (n.saturating_mul(example)).saturating_add(vectors * layout.len()).saturating_mul(width);
+        available(given, || format!("a minibatch of {n} examples"))?;
         let make = |n| Chunk::new(loss, n, request, device);
         let part = |size: usize| (size < n).then(|| Moments::empty(layout.clone(), request));
         let mut size = budget::preferred(n, make)?;
