@@ -25,7 +25,7 @@ const SMOOTH: &[(&str, Build)] = &[
     ("sort", |_, x| x.sort(1)),
     ("sort of columns", |_, x| x.reshape([1, 5, 2]).sort(1)),
     ("flip", |_, x| x.flip(1)),
-    ("flip of many", |t, x| t.concat(&vec![x; 8], 1).flip(1).slice(1, 3..11)),
+    ("flip of many", |t, x| t.concat(&[x; 8], 1).flip(1).slice(1, 3..11)),
     ("roll", |_, x| x.roll(1, 2)),
     ("roll back", |_, x| x.roll(0, -1)),
     ("slice_step", |_, x| x.slice_step(1, 1..5, 2)),
@@ -218,7 +218,7 @@ fn extremes_and_their_places() {
     equal(&value::<f64>(&[3], &[1.0, NAN, -INF], |_, x| x.min()), &[NAN]);
     equal(&slope::<f64>(&[3], &[1.0, 1.0, 2.0], |_, x| x.min()), &[0.5, 0.5, 0.0]);
     // Places are indices: they pick rows.
-    let picked: Build = |_, x| x.take(x.at(1, 0).argmin(0));
+    let picked: Build = |_, x| x.take(x.at(1, 0).argmin(0), 0);
     equal(&value::<f64>(&[3, 2], &[4.0, 1.0, 2.0, 7.0, 3.0, 9.0], picked), &[2.0, 7.0]);
 }
 
@@ -281,7 +281,7 @@ fn labels_are_compared_and_counted() {
     vmap_is_a_loop(&f, &vec![], &mut Rng::new(3), 3).unwrap();
     // A class to be left out of the loss: no value and no gradient of its examples.
     let loss = trace(vec![spec([3])], vec![Spec::index([2], 3)], |_, p, d| {
-        let each = p[0].take(d[0]).square();
+        let each = p[0].take(d[0], 0).square();
         vec![d[0].equal(2.0).select(0.0, each).sum()]
     });
     let (p, d) = (vec![Array::new([3], vec![1.0, 2.0, 3.0]).unwrap()], Array::index([2], vec![2, 1]).unwrap());
@@ -313,7 +313,7 @@ fn constants_exist_once_by_their_bits() {
     equal(&value::<f64>(&[1], &[1.0], |t, x| x * t.linspace(-1.7e308, 1.7e308, 3)), &[-1.7e308, 0.0, 1.7e308]);
     let hot: Build = |t, x| x * t.indices([2], &[2, 0], 3).one_hot();
     equal(&value::<f64>(&[1], &[1.0], hot), &[0.0, 0.0, 1.0, 1.0, 0.0, 0.0]);
-    equal(&value::<f64>(&[2], &[1.0, 10.0], |t, x| x.take(t.indices([3], &[1, 0, 1], 2))), &[10.0, 1.0, 10.0]);
+    equal(&value::<f64>(&[2], &[1.0, 10.0], |t, x| x.take(t.indices([3], &[1, 0, 1], 2), 0)), &[10.0, 1.0, 10.0]);
 }
 
 #[test]
@@ -395,7 +395,7 @@ fn rules_of_ones_own() {
     assert_eq!(f.graph().to_string().matches("custom").count(), 1);
     // Indices among the arguments, examples, and their moments.
     let loss = osculate::Func::trace(spec([3]), label(3), |t, w, y| {
-        t.custom(&[w, y], |a| a[0].take(a[1]).exp(), |a, v| (a[1].one_hot() * v[0]).sum() * 2.0)
+        t.custom(&[w, y], |a| a[0].take(a[1], 0).exp(), |a, v| (a[1].one_hot() * v[0]).sum() * 2.0)
     })
     .unwrap();
     let device = Device::cpu();

@@ -199,7 +199,8 @@ impl<T: Real, R: Rule> Rated<T, R> {
         self.next.copy_from_slice(&self.state);
         let rate = self.rule.rate(&mut self.next, &seen).unwrap_or(0.0) * factor;
         let longest = rate.abs() * T::MODERATE.sqrt() * (self.gradient.len() as f64).sqrt();
-        !(longest < Limits::of::<T>().step)
+        // A NaN is beyond, too.
+        longest.is_nan() || longest >= Limits::of::<T>().step
     }
 }
 

@@ -205,7 +205,7 @@ pub(crate) fn is_covariance(matrix: &[f64], n: usize, beside: f64) -> bool {
             }
             let more = if i == j { ROUNDING } else { 0.0 };
             let sum = below + more - (0..j).map(|k| l[i * n + k] * l[j * n + k]).sum::<f64>();
-            if i == j && !(sum > 0.0) {
+            if i == j && (sum <= 0.0 || sum.is_nan()) {
                 return false;
             }
             l[i * n + j] = if i == j { sum.sqrt() } else { sum / l[j * n + j] };

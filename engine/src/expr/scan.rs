@@ -91,7 +91,7 @@ impl<'t> Expr<'t> {
         }
         let apart = [self.tape.concat(&between, axis), both].map(|x| x.expand_dims(axis + 1));
         let joined = self.tape.concat(&apart, axis + 1).reshape(self.shape().with(axis, 2 * half));
-        if extent % 2 == 0 {
+        if extent.is_multiple_of(2) {
             return joined;
         }
         let last = join(both.slice(axis, half - 1..half), self.slice(axis, extent - 1..extent));
