@@ -74,7 +74,7 @@ fn line(rows: usize) -> Result<()> {
     let mut of_hand = vec![0f32; rows * WIDTH];
     let compiled = |loss: &Loss| loss.mean(EXAMPLES)?.value_and_grad()?.compile::<f32>(&device);
     let (mut gradient, mut made) = (compiled(&picked)?, vec![0f32; rows * WIDTH]);
-    let mut run = |program: &mut osculate::Program<f32, _, _, _>, into: &mut [f32]| {
+    let run = |program: &mut osculate::Program<f32, _, _, _>, into: &mut [f32]| {
         let mut value = [0f32];
         let outputs = &mut [Out::Real(&mut value), Out::Real(into)];
         batch.feed([In::Real(&table)], |inputs| program.run_flat(inputs, outputs)).expect("a run");
