@@ -269,7 +269,7 @@ fn moments_with_masked_logits() {
         let mut all = moments.gradient().unwrap().sum.clone();
         all.extend(&moments.hvp().unwrap().sum);
         all.extend([moments.gradient_variance().unwrap().value, moments.hvp_variance().unwrap().value]);
-        all.extend(moments.gradient_elementwise_variance().unwrap());
+        all.extend(moments.gradient_elementwise_variance().unwrap().iter().map(|v| v.value));
         assert!(all.iter().all(|v| v.is_finite()), "{form}: {all:?}");
         seen.push(all);
     }
