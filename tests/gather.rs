@@ -220,19 +220,21 @@ fn losses() -> Vec<(&'static str, Loss)> {
     vec![
         (
             "words",
-            loss(&[table.clone()], &[words.clone(), spec([5])], |_, p, d| {
+            loss(std::slice::from_ref(&table), &[words.clone(), spec([5])], |_, p, d| {
                 (p[0].take(d[0], 0).tanh().t() * d[1]).sum_axes(&[1]).square().sum()
             }),
         ),
         (
             "mean of words",
-            loss(&[table.clone()], &[words.clone(), spec([3])], |_, p, d| {
+            loss(std::slice::from_ref(&table), &[words.clone(), spec([3])], |_, p, d| {
                 (p[0].take(d[0], 0).mean_axes(&[0]) * d[1]).sum().sin()
             }),
         ),
         (
             "one word",
-            loss(&[table.clone()], &[label(ROWS), spec([3])], |_, p, d| (p[0].take(d[0], 0) * d[1]).sum().exp()),
+            loss(std::slice::from_ref(&table), &[label(ROWS), spec([3])], |_, p, d| {
+                (p[0].take(d[0], 0) * d[1]).sum().exp()
+            }),
         ),
         (
             "columns",
@@ -242,7 +244,7 @@ fn losses() -> Vec<(&'static str, Loss)> {
         ),
         (
             "tied",
-            loss(&[table.clone()], &[words.clone(), Spec::index([5, 1], ROWS)], |_, p, d| {
+            loss(std::slice::from_ref(&table), &[words.clone(), Spec::index([5, 1], ROWS)], |_, p, d| {
                 let logits = p[0].take(d[0], 0).tanh().dot(p[0].t());
                 let total = logits.exp().sum_axes(&[1]).ln().sum();
                 total - logits.take_along_axis(d[1], 1).sum()
@@ -250,14 +252,14 @@ fn losses() -> Vec<(&'static str, Loss)> {
         ),
         (
             "two texts",
-            loss(&[table.clone()], &[words.clone(), Spec::index([3], ROWS), spec([3])], |_, p, d| {
+            loss(std::slice::from_ref(&table), &[words.clone(), Spec::index([3], ROWS), spec([3])], |_, p, d| {
                 let other = p[0].take(d[1], 0).sin().sum_axes(&[0]);
                 (p[0].take(d[0], 0).tanh() * other).sum_axes(&[0]).dot(d[2]).square()
             }),
         ),
         (
             "with decay",
-            loss(&[table.clone()], &[words.clone(), spec([5])], |_, p, d| {
+            loss(std::slice::from_ref(&table), &[words.clone(), spec([5])], |_, p, d| {
                 (p[0].take(d[0], 0).sin().t() * d[1]).sum().square()
                     + 0.3 * p[0].square().sum()
                     + 0.1 * p[0].powi(4).sum()

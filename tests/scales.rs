@@ -239,7 +239,7 @@ fn moments<T: Real>(seed: u64, reach: i32, mag: i32, extreme: bool, form: Form) 
     all.extend(moments.hvp().unwrap().sum.iter().map(|&g| g.to_f64() * unit));
     all.push(moments.gradient_variance().unwrap().value.sqrt() * unit);
     all.push(moments.hvp_variance().unwrap().value.sqrt() * unit);
-    all.extend(moments.gradient_elementwise_variance().unwrap().iter().map(|v| v.sqrt() * unit));
+    all.extend(moments.gradient_elementwise_variance().unwrap().iter().map(|v| v.value.sqrt() * unit));
     all
 }
 
