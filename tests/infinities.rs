@@ -144,7 +144,8 @@ fn a_nan_in_a_maximum_reaches_its_derivative_in_both_modes() {
             }
         }
     }
-    let rows = elementwise().iter().filter(|row| !["step", "sign"].contains(&row.name));
+    let rows =
+        elementwise().iter().filter(|row| !["step", "sign", "round", "floor", "ceil", "trunc"].contains(&row.name));
     for row in rows {
         let f = trace(vec![spec([])], vec![], |_, p, _| vec![(row.apply)(p[0])]);
         let at = vec![Array::scalar(NAN)];

@@ -119,7 +119,7 @@ fn every_mistake_names_its_method_and_line() {
         }
         // Debug, which main prints, says the same.
         let error = Func::trace(spec([2, 3]), (spec([3]), Spec::index([2], 5)), |t, a, (v, y)| wrong(t, a, v, y).sum());
-        assert_eq!(format!("{:?}", error.err().expect("an error")), text.clone());
+        assert_eq!(format!("{:?}", error.expect_err("an error")), text.clone());
     }
 }
 

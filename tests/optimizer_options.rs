@@ -17,6 +17,14 @@ fn loss() -> Func<(Spec, Spec, Spec), Spec, Spec> {
     .expect("a loss")
 }
 
+/// Curved downwards where runs start: rules that want a minimum along the direction have none there.
+fn hill() -> Func<(Spec, Spec, Spec), Spec, Spec> {
+    Func::trace((spec([1, 1, 2, 2]), spec([3]), spec([1])), spec([3]), |_, (k, w, _), x| {
+        10.0 + k.cos().sum() + (w - 0.1 * x).cos().sum()
+    })
+    .expect("a loss")
+}
+
 fn batches() -> Vec<Batch<f64>> {
     let rng = &mut osculate::Rng::new(9);
     let data = Examples::new(spec([3]), Array::from_fn([48, 3], |_| rng.normal())).expect("examples");
@@ -36,21 +44,23 @@ type Set = Vec<(String, String)>;
 
 /// Bits of parameters and reports along a run.
 struct Runs {
-    oracles: Minibatches<Spec, f64>,
+    oracles: [Minibatches<Spec, f64>; 2],
     batches: Vec<Batch<f64>>,
 }
 
 impl Runs {
     fn bits(&mut self, name: &str, set: &[(String, String)]) -> Result<Vec<u64>, String> {
-        let mut optimizer = registry::with_options::<f64>(name, 8, set).map_err(|e| e.to_string())?;
         let (whole, parts) = self.batches.split_last().expect("batches");
-        let mut w = [1.0, -0.7, 0.4, 0.9, -1.2, 0.8, 1.5, 0.6];
         let mut bits = Vec::new();
-        for batch in parts.iter().cycle().take(40) {
-            let mut oracle = self.oracles.on(batch).of(whole);
-            let report = optimizer.step(&mut w, &mut oracle).map_err(|e| e.to_string())?;
-            let numbers = report.numbers().map(|number| number.unwrap_or(f64::NAN));
-            bits.extend(w.iter().chain(&numbers).map(|x| x.to_bits()));
+        for (oracles, steps) in self.oracles.iter_mut().zip([40, 3]) {
+            let mut optimizer = registry::with_options::<f64>(name, 8, set).map_err(|e| e.to_string())?;
+            let mut w = [1.0, -0.7, 0.4, 0.9, -1.2, 0.8, 1.5, 0.6];
+            for batch in parts.iter().cycle().take(steps) {
+                let mut oracle = oracles.on(batch).of(whole);
+                let report = optimizer.step(&mut w, &mut oracle).map_err(|e| e.to_string())?;
+                let numbers = report.numbers().map(|number| number.unwrap_or(f64::NAN));
+                bits.extend(w.iter().chain(&numbers).map(|x| x.to_bits()));
+            }
         }
         Ok(bits)
     }
@@ -114,7 +124,8 @@ const MORE: &[&[(&str, &str)]] = &[
 
 #[test]
 fn every_option_is_read() {
-    let mut runs = Runs { oracles: Minibatches::new(&loss(), &Device::cpu()), batches: batches() };
+    let mut runs =
+        Runs { oracles: [loss(), hill()].map(|loss| Minibatches::new(&loss, &Device::cpu())), batches: batches() };
     let (mut unread, mut looked) = (Vec::new(), 0);
     for entry in registry::all::<f64>() {
         // As it comes, and with every choice, flag and bound taken otherwise: each may bring forth options of its own.

@@ -6,12 +6,13 @@ use crate::error::Error;
 pub fn unknown<'a>(what: &'static str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Error {
     let known: Vec<&str> = known.into_iter().collect();
     let distance = |other: &str| strsim::damerau_levenshtein(name, other);
-    let nearest = known.iter().copied().min_by_key(|other| distance(other));
-    let hint = match nearest {
-        // A few slips of the finger, or a part of the name.
-        Some(near) if distance(near) <= 1 + name.len() / 3 || near.contains(name) => format!("did you mean {near:?}?"),
-        _ if known.len() <= 8 => format!("there are {}", known.join(", ")),
-        _ => format!("`osculate-lab list` names all {}", known.len()),
+    // A few slips of the finger, or a part of the name.
+    let near = known.iter().copied().filter(|other| distance(other) <= 1 + name.len() / 3).min_by_key(|o| distance(o));
+    let part = || known.iter().copied().filter(|other| other.contains(name)).min_by_key(|other| other.len());
+    let hint = match near.or_else(part) {
+        Some(other) => format!("did you mean {other:?}?"),
+        None if known.len() <= 8 => format!("there are {}", known.join(", ")),
+        None => format!("`osculate-lab list` names all {}", known.len()),
     };
     Error::Unknown { what, name: name.into(), hint }
 }

@@ -408,7 +408,7 @@ impl<T: Real> Kafisto<T> {
             let factor = if block.alive { -seen.rate * block.residual / s } else { 0.0 };
             if block.alive {
                 most = most.max(block.squared / s);
-                innovation = innovation.max(s);
+                innovation = innovation.max(s.min(f64::MAX));
             }
             step = step.max((factor * px).abs());
             let decay = if koala_compat && !dynamics { 0.0 } else { weight_decay };

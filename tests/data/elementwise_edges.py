@@ -338,7 +338,15 @@ def polygamma(x, n, order, kind):
     return mp.polygamma(shift, plain(x, n)[0]) if shift else mp.mpf(0)
 
 
-BINARY = {"unit": unit, "maximum": larger, "minimum": smaller, "polygamma": polygamma, "divide": divide, "atan2": atan2, "hypot": hypot, "pow": pow, "logaddexp": logaddexp}
+def gap(x, z, order, kind):
+    """Their difference, and 0 of two equal infinities; its derivatives are those of the difference everywhere."""
+    x, z = [mp.mpf(0) if v == "-0" else v for v in (x, z)]
+    if order != "0":
+        return mp.mpf({"x": 1, "z": -1}.get(order, 0))
+    return mp.mpf(0) if x == z else x - z
+
+
+BINARY = {"gap": gap, "unit": unit, "maximum": larger, "minimum": smaller, "polygamma": polygamma, "divide": divide, "atan2": atan2, "hypot": hypot, "pow": pow, "logaddexp": logaddexp}
 
 
 def main():

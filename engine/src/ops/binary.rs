@@ -89,6 +89,7 @@ fn nonzero(x: Expr<'_>) -> Expr<'_> {
 /// d/dx of xᶻ: z xᶻ⁻¹, and 0 where z is 0.
 fn power_rule<'t>(x: Expr<'t>, z: Expr<'t>) -> Expr<'t> {
     match z.constant() {
+        Some(0.0) => x.tape.zero(x.shape()),
         Some(1.0) => x.tape.full(x.shape(), 1.0),
         Some(2.0) => 2.0 * x,
         Some(c) => c * x.pow(c - 1.0),

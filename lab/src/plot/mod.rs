@@ -139,7 +139,7 @@ fn range(curves: &[Curve]) -> std::ops::Range<f64> {
     let mut values: Vec<f64> = curves.iter().flat_map(|curve| &curve.smooth).map(|p| p.1).collect();
     values.sort_unstable_by(f64::total_cmp);
     let at = |part: f64| values.get(((values.len().max(1) - 1) as f64 * part) as usize).copied().unwrap_or(1.0);
-    let (low, high) = (at(0.002), at(0.998));
+    let (low, high) = (at(0.01), at(0.99));
     // A run that ends far away must not flatten the others.
     let air = (high / low).powf(0.05).max(1.2);
     low / air..high * air

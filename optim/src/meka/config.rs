@@ -246,8 +246,10 @@ impl MekaConfig {
         }
         let about = "β, by which the averages of the step's coefficients fade in a step";
         see("coefficient-decay", about, Field::Number(&mut self.coefficient_decay, Legal::Decay));
-        let about = "step where the rule has no finite answer and none was taken yet";
-        see("first-step", about, Field::Number(&mut self.first_step, Legal::Positive));
+        if !matches!(self.step, StepRule::Fixed(_)) {
+            let about = "step where the rule has no finite answer and none was taken yet";
+            see("first-step", about, Field::Number(&mut self.first_step, Legal::Positive));
+        }
     }
 
     fn each_of_covariance(&mut self, see: &mut dyn FnMut(&'static str, &'static str, Field<'_>)) {

@@ -211,7 +211,7 @@ impl<T: Real> OgrD<T> {
             d,
             pace: Pace::new(config.schedule),
             steps: 0,
-            basis: zeros(d.checked_mul(len).ok_or(Error::Memory { len, bytes })?)?,
+            basis: d.checked_mul(len).and_then(|all| zeros(all).ok()).ok_or(Error::Memory { len, bytes })?,
             gradient: zeros(len)?,
             mean: zeros(len)?,
             previous: zeros(len)?,
