@@ -177,8 +177,8 @@ fn options_and_states_of_meka() {
         message(Meka::<f64>::new(3, config))
     };
     assert_eq!(
-        refused(|c| c.direction = Direction::Adaptive { epsilon: 0.0 }),
-        "epsilon = 0: a positive number is wanted"
+        refused(|c| c.direction = Direction::Adaptive { epsilon: -1.0 }),
+        "epsilon = -1: a finite number that is not negative is wanted"
     );
     let noise = |c: &mut MekaConfig| c.noise = Some(Noise { loss: 1.0, gradient: -3.0, hvp: 0.0 });
     assert_eq!(refused(noise), "gradient-noise = -3: a variance is wanted: finite and not negative");

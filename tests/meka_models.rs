@@ -418,7 +418,7 @@ fn what_does_not_go_together_is_refused() {
         message(513, MekaConfig { covariance: Covariance::Full, ..nines() })
             .starts_with("parameters = 513: a full covariance")
     );
-    assert!(message(3, MekaConfig { floor: -1.0, ..nines() }).starts_with("floor = -1"));
+    assert!(message(3, MekaConfig { floor: -1.0, correction: Correction::Exact, ..nines() }).starts_with("floor = -1"));
 }
 
 #[test]

@@ -206,7 +206,7 @@ impl Pace {
         }
         *looks += 1.0;
         if *resting > 0.0 {
-            (*resting, *bad) = (*resting - 1.0, 0.0);
+            (*resting, *bad) = ((*resting - 1.0).max(0.0), 0.0);
         }
         if *bad > patience as f64 {
             *factor = (*factor * drop).max(least);

@@ -193,9 +193,11 @@ pub(crate) fn product(a: &[f64], transpose_a: bool, b: &[f64], transpose_b: bool
 /// Whether a finite matrix `[n, n]` is symmetric and positive semi-definite, but for the rounding of numbers as large as it or as `beside`.
 pub(crate) fn is_covariance(matrix: &[f64], n: usize, beside: f64) -> bool {
     const ROUNDING: f64 = 1e-6;
-    let most = (0..n).map(|i| matrix[i * n + i]).fold(beside, f64::max);
+    // Smaller numbers than the least of these have lost their digits.
+    let least = f64::MIN_POSITIVE / f64::EPSILON;
+    let most = (0..n).map(|i| matrix[i * n + i]).fold(beside.max(least), f64::max);
     // Cholesky's factor of one that is a little larger; scaled, so that products of large numbers are numbers.
-    let scale = if most > 0.0 { 1.0 / most } else { 1.0 };
+    let scale = 1.0 / most;
     let mut l = vec![0.0; n * n];
     for i in 0..n {
         for j in 0..=i {
