@@ -181,13 +181,15 @@ fn options_and_states_of_meka() {
         "epsilon = -1: a finite number that is not negative is wanted"
     );
     let noise = |c: &mut MekaConfig| c.noise = Some(Noise { loss: 1.0, gradient: -3.0, hvp: 0.0 });
-    assert_eq!(refused(noise), "gradient-noise = -3: a variance is wanted: finite and not negative");
+    assert_eq!(refused(noise), "gradient-noise = -3: a finite number that is not negative, or none is wanted");
     let adaptive = by_name::<f64>("adameka", 3).unwrap().save();
     let mut fixed = by_name::<f64>("meka-fixed", 3).unwrap();
-    assert_eq!(message(fixed.load(&adaptive)), "the state was saved under other options");
+    let other = message(fixed.load(&adaptive));
+    assert!(other.contains("saved under") && other.contains("step"), "{other}");
     let mut broken = fixed.save();
     broken.put("mean", &[0.0, f64::NAN, 0.0]);
-    assert_eq!(message(fixed.load(&broken)), "the state holds a number that is not finite");
+    let broken = message(fixed.load(&broken));
+    assert!(broken.contains("\"mean\"") && broken.contains("NaN"), "{broken}");
 
     // The probability is that of the step taken, scale and all.
     let loss = Func::trace(spec([]), spec([]), |_, w, x| 0.5 * (w - x).square()).unwrap();

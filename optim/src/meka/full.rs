@@ -151,7 +151,8 @@ impl<T: Real> Model<T> for Full<T> {
             inner: [bend, squared, slope],
             // Eigenvalues of a gain lie between 0 and 1.
             gain: if trusted { 1.0 } else { mean_diagonal(self.next.gain(), len).clamp(0.0, 1.0) },
-            p: mean_diagonal(self.next.covariance(), len),
+            // What is left of it where nothing varies is Σ's rounding, of either sign.
+            p: mean_diagonal(self.next.covariance(), len).max(0.0),
             sigma: mean_diagonal(debiased, len),
             q: mean_diagonal(q, len),
         })
