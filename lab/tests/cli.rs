@@ -180,7 +180,7 @@ fn lists_and_errors_help() {
     }
     let unknown = lab(&["train", "digits", "--optimizer", "adamm"]);
     assert!(!unknown.status.success());
-    assert!(text(&unknown.stderr).starts_with("error: there is no optimizer \"adamm\"; there are meka, "));
+    assert!(text(&unknown.stderr).starts_with("error: there is no optimizer \"adamm\"; did you mean \"adam\"?"));
     let options = text(&lab(&["list", "kafisto"]).stdout);
     assert!(options.contains("| alpha ") && options.contains("| 0.9 "), "{options}");
     for (set, why) in [
@@ -196,9 +196,9 @@ fn lists_and_errors_help() {
     let unknown = lab(&["train", "imagenet"]);
     assert_eq!(text(&unknown.stderr), "error: there is no problem \"imagenet\"; there are digits\n");
     let grows = lab(&["train", "digits", "--decay=-1"]);
-    assert!(text(&grows.stderr).contains("a number that is not negative is wanted"));
+    assert!(text(&grows.stderr).contains("a finite number, 0 or above, is wanted"));
     let small = lab(&["train", "digits", "--batch", "1"]);
-    assert!(text(&small.stderr).contains("1 is not in 2.."));
+    assert!(text(&small.stderr).contains("a whole number, at least 2, is wanted"));
     let help = text(&lab(&["train", "--help"]).stdout);
     assert!(help.contains("osculate-lab train digits --optimizer meka,sgd"));
 }
