@@ -153,9 +153,9 @@ impl<T: Real, P: Signature, D: Signature, O: Signature> Program<T, P, D, O> {
     ///
     /// ```
     /// use osculate_engine::{spec, Array, Device, Func};
-    /// let total = Func::trace(spec([2]), spec([]), |_, w, x| x * w.sum())?.wide(|_| true)?;
-    /// let (w, x) = (Array::new([2], vec![1.0f32, 1e-10])?, Array::scalar(1.0));
-    /// let value = total.compile::<f32>(&Device::cpu())?.run_wide(&w, &x)?;
+    /// let total = Func::trace(spec([2]), spec([]), |_, w, _| w.sum())?.wide(|_| true)?;
+    /// let w = Array::new([2], vec![1.0f32, 1e-10])?;
+    /// let value = total.compile::<f32>(&Device::cpu())?.run_wide(&w, &Array::scalar(0.0))?;
     /// assert_eq!(value.item(), Some(1.0 + f64::from(1e-10f32)));
     /// # Ok::<(), osculate_engine::Error>(())
     /// ```
