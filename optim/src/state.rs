@@ -174,7 +174,8 @@ impl Reader<'_> {
 
     /// A matrix `[n, n]`, row by row, that is symmetric and positive semi-definite but for the rounding of numbers as large as `beside`.
     pub fn covariance(&mut self, name: &str, n: usize, beside: f64) -> Result<Vec<f64>> {
-        let matrix = self.list(name, n * n, |at| if at / n == at % n { Legal::NotNegative } else { Legal::Finite })?;
+        let variance = |at: usize| at / n == at % n && beside == 0.0;
+        let matrix = self.list(name, n * n, |at| if variance(at) { Legal::NotNegative } else { Legal::Finite })?;
         match symmetric::is_covariance(&matrix, n, beside) {
             true => Ok(matrix),
             false => Err(fault(format!(

@@ -193,7 +193,7 @@ impl<'t> Draw<'_, 't> {
 
     fn part(&mut self) -> Expr<'t> {
         let (x, axis) = self.array();
-        let extent = x.shape()[axis];
+        let extent = extent(x, axis);
         let start = self.below(extent);
         x.slice(axis, start..start + 1 + self.below(extent - start))
     }
@@ -220,7 +220,7 @@ impl<'t> Draw<'_, 't> {
         let at = self.below(self.labels.len());
         let label = self.labels[at];
         let (x, axis) = self.array();
-        let table = match x.shape()[axis] {
+        let table = match extent(x, axis) {
             CLASSES => x.sum_axes(&(0..x.shape().rank()).filter(|a| *a != axis).collect::<Vec<_>>()),
             _ => x.mean() * self.tape.stack(&[self.tape.lit(1.0), self.tape.lit(-0.5), self.tape.lit(2.0)]),
         };
@@ -271,6 +271,11 @@ impl<'t> Draw<'_, 't> {
             }
         }
     }
+}
+
+/// The extent of an axis; 1 where a malformed operation left none, whose error the trace returns.
+fn extent(x: Expr<'_>, axis: usize) -> usize {
+    x.shape().get(axis).copied().unwrap_or(1)
 }
 
 fn letter(at: usize) -> char {
