@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-/// Starts to listen; without a handler Ctrl-C ends the process at once, as ever.
+/// Starts to listen: commands that look at [`asked`] do. In others Ctrl-C ends the process at once, as ever.
 pub fn listen() {
     let heard = || {
         if ASKED.swap(true, Ordering::Relaxed) {

@@ -58,6 +58,7 @@ const BATCHES: usize = 256;
 
 /// Walks and draws.
 pub fn run(options: &Options) -> Result<()> {
+    interrupt::listen();
     let surface = SURFACES
         .iter()
         .find(|surface| surface.name == options.surface)
@@ -78,6 +79,9 @@ pub fn run(options: &Options) -> Result<()> {
             let report = optimizer.step(&mut at, &mut oracles.on(&batch).of(&all))?;
             not_taken += usize::from(report.status != Status::Stepped);
             path.push(at);
+            if interrupt::asked() {
+                break;
+            }
         }
         let value = exact.on(&silent).loss(&at)?;
         walks.push(Walk { name, path, value, not_taken });

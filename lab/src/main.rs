@@ -67,7 +67,6 @@ fn default_out() -> PathBuf {
 }
 
 fn main() -> ExitCode {
-    interrupt::listen();
     let done = match Cli::parse().command {
         Command::Train(options) => train::run(&options),
         Command::Landscape(options) => landscape::run(&options),

@@ -7,7 +7,7 @@ use osculate::nn::problems::{noise, quadratic};
 use osculate::optim::meka::StepRule;
 use osculate::optim::symmetric::Symmetric;
 use osculate::optim::{FirstOrder, Meka, MekaConfig, Minibatches, Optimizer, Oracle, first_order};
-use osculate::{Array, Batch, Device, Func, Rng, Spec, dot};
+use osculate::{Array, Device, Func, Rng, Spec, dot};
 use serde_json::json;
 
 use crate::error::{Error, Result};
@@ -106,14 +106,13 @@ impl Stepper {
 fn curve(method: &str, loss: &Func<Spec, Spec, Spec>, start: &[f64], seed: u64, options: &Options) -> Result<Vec<f64>> {
     let (steps, n) = (options.steps as usize, options.batch as usize);
     let deviation = if method.starts_with("GD") { 0.0 } else { 1.0 };
-    let examples = noise(n * steps, D, deviation, &mut Rng::new(seed + 1_000_003))?;
+    let rng = &mut Rng::new(seed + 1_000_003);
     let silent = noise(1, D, 0.0, &mut Rng::new(0))?.all()?;
     let (mut oracles, mut exact) = (Minibatches::new(loss, &Device::cpu()), Minibatches::new(loss, &Device::cpu()));
-    let (mut at, mut stepper, mut batch) = (start.to_vec(), Stepper::of(method)?, Batch::default());
-    let mut values = Vec::with_capacity(steps);
-    for step in 0..steps {
-        let rows: Vec<usize> = (step * n..step * n + n).collect();
-        examples.gather(&rows, &mut batch)?;
+    let (mut at, mut stepper) = (start.to_vec(), Stepper::of(method)?);
+    let mut values = Vec::new();
+    for _ in 0..steps {
+        let batch = noise(n, D, deviation, rng)?.all()?;
         stepper.step(&mut at, &mut oracles.on(&batch))?;
         values.push(exact.on(&silent).loss(&at)?);
     }
@@ -122,23 +121,30 @@ fn curve(method: &str, loss: &Func<Spec, Spec, Spec>, start: &[f64], seed: u64, 
 
 /// Runs, prints and draws.
 pub fn run(options: &Options) -> Result<()> {
+    interrupt::listen();
     output::folder(&options.out)?;
     let mut progress = Progress::new("noisy quadratic", options.seeds * METHODS.len() as u64);
     let mut curves: Vec<Vec<Vec<f64>>> = vec![Vec::new(); METHODS.len()];
-    for seed in 0..options.seeds {
+    'seeds: for seed in 0..options.seeds {
         let rng = &mut Rng::new(seed);
         let h = matrix(rng)?;
         let start: Vec<f64> = (0..D).map(|_| rng.normal()).collect();
         let loss = quadratic(&Array::new([D, D], h)?)?;
         for (curves, (method, _)) in curves.iter_mut().zip(METHODS) {
             if interrupt::asked() {
-                return Err(Error::Interrupted);
+                break 'seeds;
             }
             curves.push(curve(method, &loss, &start, seed, options)?);
             progress.step(|| " runs".into());
         }
     }
     progress.finish();
+    // Of seeds that every method has run.
+    let seeds = curves.iter().map(Vec::len).min().unwrap_or(0);
+    curves.iter_mut().for_each(|curves| curves.truncate(seeds));
+    if seeds == 0 {
+        return Err(Error::Interrupted);
+    }
     let medians: Vec<Vec<f64>> = (curves.iter())
         .map(|curves| {
             (0..options.steps as usize)
@@ -170,8 +176,8 @@ pub fn run(options: &Options) -> Result<()> {
         }),
     )?;
     output::say(format_args!(
-        "after {} steps of {} examples, median of {} seeds; picture: {file}",
-        options.steps, options.batch, options.seeds
+        "after {} steps of {} examples, median of {seeds} seeds; picture: {file}",
+        options.steps, options.batch
     ))?;
     if options.json {
         let rows: Vec<_> = METHODS
@@ -181,5 +187,5 @@ pub fn run(options: &Options) -> Result<()> {
             .collect();
         output::say(json!({ "rows": rows }))?;
     }
-    Ok(())
+    if interrupt::asked() { Err(Error::Interrupted) } else { Ok(()) }
 }

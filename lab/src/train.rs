@@ -100,6 +100,7 @@ pub fn chosen<T: Real>(names: &[String], set: &[String], len: usize) -> Result<V
 
 /// Trains and reports.
 pub fn run(options: &Options) -> Result<()> {
+    interrupt::listen();
     problems::known(&options.problem)?;
     let problem = problems::digits_mlp::<f32>(options.seed, options.decay)?;
     let start = problem.params.values();
@@ -110,27 +111,34 @@ pub fn run(options: &Options) -> Result<()> {
     let first_loss = Minibatches::new(&problem.loss, &Device::cpu()).on(&whole).loss(start)?;
     let mut rows: Vec<Row> = Vec::new();
     let mut runs = Vec::new();
+    // One optimizer's trouble ends the work, and costs no finished run.
+    let mut trouble = None;
     for (name, optimizer) in optimizers {
-        let (row, run) = train(options, &problem, &whole, name, optimizer)?;
-        rows.push(row);
-        runs.push(run);
-        if interrupt::asked() {
+        match train(options, &problem, &whole, name, optimizer) {
+            Ok((row, run)) => {
+                rows.push(row);
+                runs.push(run);
+            }
+            Err(error) => trouble = Some(error),
+        }
+        if trouble.is_some() || interrupt::asked() {
             break;
         }
     }
     if let Some(sgd) = rows.iter().find(|row| row.optimizer == "sgd").map(|row| row.ms_per_step) {
         rows.iter_mut().for_each(|row| row.ratio_to_sgd = Some(row.ms_per_step / sgd));
     }
-    let plots = plot::all(&options.out, &options.problem, &runs)?;
     output::table(&rows)?;
-    output::say(format_args!("curves and plots: {}", plots.join(", ")))?;
     if options.json {
         output::json(&options.problem, &rows)?;
     }
-    if interrupt::asked() {
-        return Err(Error::Interrupted);
+    let plots = plot::all(&options.out, &options.problem, &runs)?;
+    output::say(format_args!("curves and plots: {}", plots.join(", ")))?;
+    match trouble {
+        Some(error) => Err(error),
+        None if interrupt::asked() => Err(Error::Interrupted),
+        None => diverged(&rows, first_loss),
     }
-    diverged(&rows, first_loss)
 }
 
 /// One optimizer's run, as far as nobody stops it.
@@ -152,8 +160,7 @@ fn train<P: Signature>(
     if options.tensorboard {
         watchers.push(Box::new(Events::create(&options.out.join(&options.problem).join(&name))?));
     }
-    let mut reports: Vec<Report> = Vec::with_capacity(steps);
-    let mut times = Vec::with_capacity(steps);
+    let (mut reports, mut times): (Vec<Report>, Vec<f64>) = (Vec::new(), Vec::new());
     for step in 0..steps {
         problem.train.gather(batches.next_rows(), &mut batch)?;
         let began = Instant::now();

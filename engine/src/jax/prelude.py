@@ -64,7 +64,7 @@ ln_gamma = jax.scipy.special.gammaln
 digamma = jax.scipy.special.digamma
 
 def polygamma(x, n):
-    return jax.scipy.special.polygamma(lax.stop_gradient(jnp.round(n)), x)
+    return jax.scipy.special.polygamma(lax.stop_gradient(jnp.round(n)).astype(int), x)
 
 cbrt = jnp.cbrt
 

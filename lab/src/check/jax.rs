@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::programs::{EXAMPLES, Program};
 use crate::error::{Error, Result};
-use crate::output;
+use crate::{interrupt, output};
 
 /// Options of `check jax`.
 #[derive(Args, Debug)]
@@ -44,7 +44,11 @@ const AMPLIFIED: f64 = 100.0;
 
 /// Reads a program a line, as a JSON text, and answers with its report.
 const DRIVER: &str = r#"
-for line in sys.stdin:
+import signal
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+for at, line in enumerate(sys.stdin):
+    if at % 200 == 199:
+        jax.clear_caches()
     scope = dict(globals())
     try:
         exec(json.loads(line), scope)
@@ -124,8 +128,9 @@ fn judge(report: &Value) -> (Verdict, String) {
     worst
 }
 
-/// Compares random programs.
+/// Compares random programs; an error if any differs.
 pub fn run(options: &Options) -> Result<()> {
+    interrupt::listen();
     let mut python = Python::start(options)?;
     if let Some(folder) = &options.keep {
         output::folder(folder)?;
@@ -135,6 +140,9 @@ pub fn run(options: &Options) -> Result<()> {
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let mut counts = [0u64; 4];
     for seed in (options.seed..).take(usize::try_from(options.programs).unwrap_or(usize::MAX)) {
+        if interrupt::asked() {
+            break;
+        }
         let program = Program::new(seed, options.nodes.into())?;
         let Program { loss, params, direction, data } = &program;
         let report = python.answer(&loss.jax_block(params, direction, data, EXAMPLES)?)?;
@@ -154,14 +162,19 @@ pub fn run(options: &Options) -> Result<()> {
         bar.inc(1);
     }
     bar.finish_and_clear();
+    let done: u64 = counts.iter().sum();
     let [equal, ill, not_finite, different] = counts;
-    if options.json {
-        return output::say(json!({
-            "programs": options.programs, "equal": equal, "ill_conditioned": ill, "not_finite": not_finite, "different": different,
-        }));
+    match options.json {
+        true => output::say(json!({
+            "programs": done, "equal": equal, "ill_conditioned": ill, "not_finite": not_finite, "different": different,
+        }))?,
+        false => output::say(format_args!(
+            "{done} programs: {equal} equal, {ill} ill-conditioned, {not_finite} not finite on one side alone, {different} different",
+        ))?,
     }
-    output::say(format_args!(
-        "{} programs: {equal} equal, {ill} ill-conditioned, {not_finite} not finite on one side alone, {different} different",
-        options.programs
-    ))
+    match not_finite + different {
+        _ if done < options.programs => Err(Error::Interrupted),
+        0 => Ok(()),
+        found => Err(Error::Check(format!("{found} of {done} programs differ"))),
+    }
 }

@@ -1,5 +1,6 @@
 //! `check`: the library against an independent system.
 
+mod draw;
 mod jax;
 mod programs;
 
