@@ -116,6 +116,14 @@ impl std::fmt::Debug for Error {
 }
 
 impl Error {
+    /// The same of an expression on another line: of whoever asked for the trace.
+    pub(crate) fn on_line(self, line: &'static Location<'static>) -> Error {
+        match self {
+            Error::Expression { op, why, .. } => Error::Expression { op, why, at: line },
+            error => error,
+        }
+    }
+
     /// A minibatch without examples, given to a function that the user calls.
     #[track_caller]
     pub(crate) fn empty(function: &str) -> Error {

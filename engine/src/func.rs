@@ -509,6 +509,9 @@ fn check_leaves(params: &[(crate::Path, &Spec)], data: &[(crate::Path, &Spec)]) 
         if spec.kind == Kind::Index(0) {
             return refuse(path, "at least one class", spec);
         }
+        if spec.shape.rank() > crate::tape::RANK {
+            return refuse(path, &format!("at most {} axes", crate::tape::RANK), spec);
+        }
         if spec.shape.contains(&0) || !spec.shape.is_countable() {
             return refuse(path, "extents of at least 1, and elements that can be counted", spec);
         }

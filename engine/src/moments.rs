@@ -134,7 +134,8 @@ impl PerExample {
 
     /// Those of one example, one a segment; none if there is no such example.
     pub fn example(&self, index: usize) -> &[f64] {
-        self.values.get(index * self.segments..(index + 1) * self.segments).unwrap_or(&[])
+        let from = index.saturating_mul(self.segments);
+        self.values.get(from..from.saturating_add(self.segments)).unwrap_or(&[])
     }
 
     /// Unbiased variance over examples of the sum over segments.
@@ -570,7 +571,7 @@ impl<T: Real> Moments<T> {
 }
 
 /// The relative error of one rounding.
-fn unit<T: Real>() -> f64 {
+pub(crate) fn unit<T: Real>() -> f64 {
     T::epsilon().to_f64() / 2.0
 }
 

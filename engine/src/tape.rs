@@ -14,7 +14,7 @@ use crate::{Error, Expr, Result, Shape, Spec};
 const NODES: usize = u32::MAX as usize - 1;
 
 /// Most axes of an array.
-const RANK: usize = 32;
+pub(crate) const RANK: usize = 32;
 
 /// What a traced closure writes to; it makes constants and joins expressions.
 ///
@@ -119,6 +119,10 @@ impl Tape {
 
     /// Records an error of a trace within this one.
     pub(crate) fn refuse<'t>(&'t self, error: Error, args: &[Expr<'t>]) -> Expr<'t> {
+        let error = match self.transform {
+            Some((_, line)) => error.on_line(line),
+            None => error,
+        };
         self.inner.borrow_mut().error.get_or_insert(error);
         self.poison(args)
     }

@@ -106,9 +106,12 @@ impl<P: Signature, D: Signature> Func<P, D, Spec> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Transform`]: `n` is 0.
+    /// [`Error::Empty`]: `n` is 0.
     #[track_caller]
     pub fn weighted(&self, n: usize) -> Result<Func<P, (D, Spec), Spec>> {
+        if n == 0 {
+            return Err(Error::empty("weighted"));
+        }
         let each = self.vmap(n)?;
         let graph = each.plain().weighted(n)?;
         Ok(Func::of(graph, each.params, (each.data, Spec::real([n])), self.outputs.clone()))

@@ -238,7 +238,7 @@ impl<'g> Plain<'g> {
     }
 
     pub fn linearize(&self) -> Result<Split> {
-        transform::linearize(self.graph, &self.specs(), &self.wrt())
+        transform::linearize(self.graph, &self.specs(), &self.wrt()).map_err(|error| error.on_line(self.at))
     }
 }
 

@@ -193,17 +193,22 @@ fn definitions(prelude: &str, text: &str) -> String {
         Some(named.or_else(|| first.split_once(" = ").map(|(name, _)| name))?.to_string())
     };
     let calls = |text: &str, name: &str| {
-        text.match_indices(&format!("{name}(")).any(|(at, _)| {
+        text.match_indices(name).any(|(at, _)| {
             let before = text[..at].chars().next_back();
-            !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '.')
+            let after = text[at + name.len()..].chars().next();
+            after.is_some_and(|c| c == '(') && !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '.')
         })
     };
-    let mut used: Vec<bool> = blocks.iter().map(|block| name(block).is_none()).collect();
-    // From the end: a block may use those before it.
-    for at in (0..blocks.len()).rev() {
-        let Some(name) = name(blocks[at]) else { continue };
-        let later = blocks.iter().zip(&used).skip(at + 1).filter(|(_, used)| **used);
-        used[at] = calls(text, &name) || later.into_iter().any(|(block, _)| calls(block, &name));
+    let named: Vec<Option<String>> = blocks.iter().map(|block| name(block)).collect();
+    let mut used: Vec<bool> = named.iter().map(Option::is_none).collect();
+    let mut texts = vec![text];
+    while let Some(text) = texts.pop() {
+        for ((block, name), used) in blocks.iter().zip(&named).zip(&mut used) {
+            if !*used && name.as_ref().is_some_and(|name| calls(text, name)) {
+                *used = true;
+                texts.push(block);
+            }
+        }
     }
     let kept: Vec<&str> = blocks.iter().zip(used).filter(|(_, used)| *used).map(|(block, _)| *block).collect();
     kept.join("\n\n") + "\n"

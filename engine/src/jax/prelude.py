@@ -4,6 +4,12 @@ from jax import lax
 
 jax.config.update("jax_enable_x64", True)
 
+def ruled(value, rule):
+    """A function with a derivative rule of its own, of its arguments and their tangents."""
+    f = jax.custom_jvp(value)
+    f.defjvp(lambda args, tangents: (f(*args), rule(*args, *tangents)))
+    return f
+
 sqrt = jnp.sqrt
 
 rsqrt = lax.rsqrt
@@ -59,9 +65,13 @@ erfc = jax.scipy.special.erfc
 def gaussian(x):
     return jnp.exp(-x * x)
 
-ln_gamma = jax.scipy.special.gammaln
+divide = ruled(jnp.divide, lambda x, y, tx, ty: divide(tx, y) - divide(divide(x, y), y) * ty)  # no divisor is squared: squares leave the range first
 
-digamma = jax.scipy.special.digamma
+def digamma(x):
+    """At 0 the infinity beside it, as SciPy's; JAX has a NaN."""
+    return jnp.where(x == 0, jnp.copysign(jnp.inf, -x), jax.scipy.special.digamma(jnp.where(x == 0, 1.0, x)))
+
+ln_gamma = ruled(jax.scipy.special.gammaln, lambda x, t: digamma(x) * t)
 
 def polygamma(x, n):
     return jax.scipy.special.polygamma(lax.stop_gradient(jnp.round(n)).astype(int), x)
@@ -80,10 +90,11 @@ pow = jnp.power
 
 atan2 = jnp.arctan2
 
-hypot = jnp.hypot
+hypot = ruled(jnp.hypot, lambda x, z, tx, tz: unit(x, z) * tx + unit(z, x) * tz)  # JAX's is of maxima, whose ties spoil second derivatives
 
 def unit(x, z):
-    return x / jnp.hypot(x, z)
+    h = hypot(x, z)
+    return jnp.where(h == 0, 0.0, divide(x, jnp.where(h == 0, 1.0, h)))
 
 logaddexp = jnp.logaddexp
 
@@ -93,9 +104,11 @@ minimum = jnp.minimum
 
 relu = jax.nn.relu
 
-def sech2(x):
+def inverse_cosh2(x):
     e = jnp.exp(-2 * jnp.abs(x))
     return 4 * e / (1 + e) ** 2
+
+sech2 = ruled(inverse_cosh2, lambda x, t: -2 * sech2(x) * jnp.tanh(x) * t)  # of |x| above, which has a kink
 
 ndtr = jax.scipy.special.ndtr
 
@@ -137,12 +150,6 @@ def fold(y, windows, shape):
     """Adds windows back to where they were taken: the transpose of patches."""
     take = lambda x: patches(x, windows, 0.0)
     return jax.linear_transpose(take, jax.ShapeDtypeStruct(shape, y.dtype))(y)[0]
-
-def custom(value, rule):
-    """A function with a derivative rule of its own, of its arguments and their tangents."""
-    f = jax.custom_jvp(value)
-    f.defjvp(lambda args, tangents: (f(*args), rule(*args, *tangents)))
-    return f
 
 def along(x, names, order):
     """The axes of x, by name, in an order that may name others."""

@@ -4,6 +4,7 @@ use osculate_kernels::{Out, Outer, Real, Size, spread};
 
 use super::Listed;
 use crate::func::specs;
+use crate::moments::unit;
 use crate::program::{Device, In, Program};
 use crate::transform::{Product, Spread, Vectors, jvp, outer_products, replay, vmap};
 use crate::{Batch, Expr, Moments, Request, Result, Spec};
@@ -85,6 +86,9 @@ impl<T: Real> Chunk<T> {
         let func = single.rebuild(pair, data, results.clone(), |tape, params, data| {
             let batched: Vec<bool> = params.iter().map(|_| false).chain(data.iter().map(|_| true)).collect();
             let each = vmap(single.graph(), tape, &[&params[..], &data].concat(), &batched, n);
+            if tape.failed() {
+                return each; // the trace returns the error
+            }
             let outer = outer_products(tape);
             let vectors = |wanted: bool, from: usize| -> Vec<Vectors<'_>> {
                 let squares = request.variances || request.inner;
@@ -98,7 +102,7 @@ impl<T: Real> Chunk<T> {
             for (vectors, of) in [&g, &h].into_iter().zip(&mut spreads.of) {
                 results.extend(vectors.iter().zip(&leaves).map(|(x, leaf)| x.sum(&leaf.shape)));
                 for (segment, (x, leaf)) in vectors.iter().zip(&leaves).enumerate().filter(|_| request.elementwise) {
-                    results.push(match x.spread(&leaf.shape) {
+                    results.push(match x.spread(&leaf.shape, unit::<T>()) {
                         Spread::Made(spread) => spread,
                         Spread::Factors(terms, sides) => {
                             let place = |[a, b]: &[Expr<'_>; 2]| {

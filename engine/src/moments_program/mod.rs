@@ -4,6 +4,8 @@ mod budget;
 mod chunk;
 mod means;
 
+use std::panic::Location;
+
 use osculate_kernels::Real;
 use rayon::prelude::*;
 
@@ -82,7 +84,12 @@ impl<P: Signature, D: Signature> Func<P, D, Spec> {
         if n == 0 {
             return Err(Error::empty("moments"));
         }
-        MomentsProgram::new(&self.both_listed()?, Layout::of(self.params(), "params"), n, request, device, budget)
+        countable("moments", n, &specs(self.data()))?;
+        let line = Location::caller();
+        let made = self.both_listed().and_then(|loss| {
+            MomentsProgram::new(&loss, Layout::of(self.params(), "params"), n, request, device, budget)
+        });
+        made.map_err(|error| error.on_line(line))
     }
 
     /// A program of mean gradients and Hessian-vector products of minibatches of `n`, whichever are requested.
@@ -109,7 +116,12 @@ impl<P: Signature, D: Signature> Func<P, D, Spec> {
         if n == 0 {
             return Err(Error::empty("means"));
         }
-        MeansProgram::new(&self.both_listed()?, Layout::of(self.params(), "params"), n, request, device, budget)
+        countable("means", n, &specs(self.data()))?;
+        let line = Location::caller();
+        let made = self.both_listed().and_then(|loss| {
+            MeansProgram::new(&loss, Layout::of(self.params(), "params"), n, request, device, budget)
+        });
+        made.map_err(|error| error.on_line(line))
     }
 
     fn both_listed(&self) -> Result<Listed> {
@@ -120,7 +132,6 @@ impl<P: Signature, D: Signature> Func<P, D, Spec> {
 
 impl<T: Real> MomentsProgram<T> {
     fn new(loss: &Listed, layout: Layout, n: usize, request: Request, device: &Device, budget: Budget) -> Result<Self> {
-        countable("moments", n, loss.data())?;
         let reference = *device == Device::Reference;
         let threads = if reference { 1 } else { rayon::current_num_threads() };
         let limit = budget.limit().unwrap_or(usize::MAX).min(isize::MAX as usize);
@@ -238,7 +249,8 @@ impl<T: Real> MomentsProgram<T> {
         self.sized(params, along, batch)?;
         into.clear();
         if let Some(chunk) = self.whole() {
-            return chunk.run(params, along, batch, 0, into, [None, None], false).map(drop);
+            let run = chunk.run(params, along, batch, 0, into, [None, None], false).map(drop);
+            return run.inspect_err(|_| into.clear());
         }
         self.each_chunk(params, along, batch, |part| into.merge(part)).inspect_err(|_| into.clear())
     }

@@ -86,18 +86,18 @@ fn nonzero(x: Expr<'_>) -> Expr<'_> {
     x.equal(0.0).select(1.0, x)
 }
 
-/// d/dx of xᶻ: z xᶻ⁻¹, and 0 where z is 0.
-fn power_rule<'t>(x: Expr<'t>, z: Expr<'t>) -> Expr<'t> {
+/// d/dx of y = xᶻ: z xᶻ⁻¹, and 0 where z is 0.
+fn power_rule<'t>(x: Expr<'t>, z: Expr<'t>, y: Expr<'t>) -> Expr<'t> {
     match z.constant() {
         Some(0.0) => x.tape.zero(x.shape()),
         Some(1.0) => x.tape.full(x.shape(), 1.0),
         Some(2.0) => 2.0 * x,
         Some(c) => c * x.pow(c - 1.0),
         None => {
-            // Where 0 · x⁻² would be a NaN, the power is kept at 0.
-            let square = 1.0 / (x * x);
-            let none = z.equal(0.0) * square.equal(square + square);
-            z * x.pow(none.select(0.0, z - 1.0))
+            // Of z = 0 as z y/x: the next derivative for x has no 0 · x⁻², and the one for z is 1/x.
+            let none = z.equal(0.0);
+            let quotient = none.select(z, 0.0) * (y / (none * x.not_equal(0.0)).select(x, 1.0));
+            none.select(quotient, z * x.pow(none.select(0.0, z - 1.0)))
         }
     }
 }
@@ -122,7 +122,7 @@ binary! {
 // name: value, |x, z, y| [derivatives for x and z], intervals to test on, WGSL of x and y
     /// This to a real power, with IEEE's and C99's values at every edge; whole powers known beforehand are faster by [`Expr::powi`].
     ///
-    /// Of a negative number, only whole powers are numbers. The derivative for the exponent is 0 where this is 0, as in JAX. Between
+    /// Of a negative number, only whole powers are numbers. The derivative for the exponent is 0 where this is 0 and the exponent is not negative, as in JAX. Between
     /// exponents −1 and 1, the one for this is right to some |ln x| ulp, since it knows the exponent less 1 rounded.
     ///
     /// ```
@@ -133,7 +133,7 @@ binary! {
     /// assert!((root.values()[0] - 2f64.sqrt()).abs() < 1e-15);
     /// # Ok::<(), osculate_engine::Error>(())
     /// ```
-    pow: |v, w| math::pow(v, w), |x, z, y| [{power_rule(x, z)}, {y * ln_beside(x, y)}], [(0.3, 3.0), (-2.0, 3.0)], "power(x, y)";
+    pow: |v, w| math::pow(v, w), |x, z, y| [{power_rule(x, z, y)}, {y * ln_beside(x, y)}], [(0.3, 3.0), (-2.0, 3.0)], "power(x, y)";
     /// The angle of the point (`other`, this) from the first axis, from −π to π, as C99 has it for zeros and infinities, too.
     ///
     /// Its derivatives do not overflow where they are numbers; of the origin they are 0.
@@ -141,7 +141,7 @@ binary! {
     /// √(x² + z²) of this and another, without overflow; its derivatives are 0 where both are 0.
     hypot: |v, w| math::hypot(v, w), |x, z, _| [{x.unit(z)}, {z.unit(x)}], [(0.3, 3.0), (-3.0, 3.0)], "length(vec2(x, y))";
     /// x/√(x² + z²) of this and another: the first coordinate of the unit vector that points there; 0 where both are 0.
-    unit: |v, w| math::unit(v, w), |x, z, y| [{z.unit(x) * (z.unit(x) / x.hypot(z))}, {-(y * z.unit(x)) / x.hypot(z)}], [(0.3, 3.0), (-3.0, 3.0)], "x / length(vec2(x, y))";
+    unit: |v, w| math::unit(v, w), |x, z, y| [{z.unit(x) * (z.unit(x) / nonzero(x.hypot(z)))}, {-(y * z.unit(x)) / nonzero(x.hypot(z))}], [(0.3, 3.0), (-3.0, 3.0)], "x / length(vec2(x, y))";
     /// ln(eˣ + eᶻ) of this and another, without overflow, of infinities, too.
     logaddexp: |v, w| math::logaddexp(v, w), |x, z, _| [{apart(x, z).sigmoid()}, {apart(z, x).sigmoid()}], [(-3.0, 3.0), (-3.0, 3.0)], "max(x, y) + log(1.0 + exp(-abs(x - y)))";
     /// The larger of the two, or a NaN beside one, as numpy.maximum; at ties the derivative is shared evenly.

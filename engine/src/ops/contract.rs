@@ -24,9 +24,12 @@ pub(crate) type Labels = Vec<u8>;
 /// Most axes of all operands of a contraction, so that labels fit a byte whatever folds in.
 const LABELS: usize = 200;
 
+/// Most powers of two by which a coefficient scales that leaves its operand.
+const MOVED: f64 = 30.0;
+
 /// Whether a coefficient may be applied to a product or sum instead of to an operand of it.
 pub(crate) fn moves(coef: f64) -> bool {
-    within(coef, 30)
+    within(coef, MOVED as i32)
 }
 
 /// Whether a coefficient is far from the ends of the range of every type: two scalings whose product is may be one.
@@ -158,6 +161,9 @@ struct Parts<'t> {
     coef: f64,
     operands: Vec<(Expr<'t>, Labels)>,
     dims: Vec<usize>,
+    /// Powers of two by which coefficients that left an operand scale: they may not add up beyond what one may, for operands are
+    /// multiplied in any order.
+    moved: f64,
 }
 
 impl<'t> Parts<'t> {
@@ -199,8 +205,12 @@ impl<'t> Parts<'t> {
         let scales = others().next().is_none() && within.iter().all(|l| out.contains(l) || dims[*l as usize] == 1);
         let exact = view.coef().abs() == 1.0 && repeats == 1.0 || scales && self.coef.abs() == 1.0 && repeats == 1.0;
         // A number scales nothing of its own.
-        if !(inner.is_none() || exact || if scales { holds(merged) } else { moves(merged) }) {
+        let moved = self.moved + (view.coef() * repeats).abs().log2().abs();
+        if !(inner.is_none() || exact || if scales { holds(merged) } else { moves(merged) && moved <= MOVED }) {
             return false;
+        }
+        if !(inner.is_none() || scales) {
+            self.moved = moved;
         }
         (self.coef, self.dims) = (merged, dims);
         match inner {
@@ -252,7 +262,7 @@ impl Primitive for Contract {
             return tape.zero(spec.shape);
         }
         let operands = args.iter().copied().zip(self.ins.iter().cloned()).collect();
-        let mut parts = Parts { coef: self.coef(), operands, dims: self.dims.clone() };
+        let mut parts = Parts { coef: self.coef(), operands, dims: self.dims.clone(), moved: 0.0 };
         parts.fold_views(&self.out);
         if !moves(parts.coef) && parts.computes(&self.out) {
             // Applied to an operand, where the largest of numbers meets the smallest.
@@ -260,7 +270,7 @@ impl Primitive for Contract {
             parts.operands[0].0 = parts.operands[0].0.scale(coef);
             parts.fold_views(&self.out);
         }
-        let Parts { coef, mut operands, dims } = parts;
+        let Parts { coef, mut operands, dims, .. } = parts;
         let place = |l: &u8| self.out.iter().position(|o| o == l).unwrap_or(usize::MAX);
         operands.sort_by_key(|(x, labels)| (x.var, labels.iter().map(place).collect::<Vec<_>>()));
         let mut order: Labels = self.out.clone();

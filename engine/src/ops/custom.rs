@@ -10,8 +10,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use super::{Primitive, list};
-use crate::graph::Graph;
+use super::{Op, Primitive, Zero, list};
+use crate::graph::{Graph, Node};
 use crate::jax::lambda;
 use crate::plan::{Lowering, Value};
 use crate::{Error, Expr, Spec, Tape, transform};
@@ -63,17 +63,33 @@ fn doubled(args: &[Spec]) -> Vec<Spec> {
     args.iter().cloned().chain(args.iter().map(|s| Spec::real(&s.shape))).collect()
 }
 
-/// Whether a rule is linear in the tangents: its derivative along them is itself.
+/// Whether a rule is linear in the tangents: they meet linear primitives alone, no mask, and the derivative along them is the rule.
 fn is_linear(rule: &Graph, args: &[Spec]) -> bool {
+    let mut moves = vec![false; rule.len()];
+    rule.inputs[args.len()..].iter().for_each(|var| moves[var.index()] = true);
+    for at in 0..rule.len() {
+        let Node { op, args, .. } = &rule.nodes[at];
+        if args.iter().any(|var| moves[var.index()]) {
+            let masks = matches!(op, Op::Select(_)) && moves[args[0].index()];
+            if op.linear().is_none() || masks {
+                return false;
+            }
+            moves[at] = true;
+        }
+    }
+    // Zeros that the rule adds or selects are as linear as those of derivatives.
+    let mut rule = rule.clone();
+    for node in &mut rule.nodes {
+        if matches!(&node.op, Op::Contract(c) if c.ins.is_empty() && c.coef() == 0.0) {
+            node.op = Zero { shape: node.spec.shape.clone() }.into();
+        }
+    }
     let tape = Tape::new();
     let inputs: Vec<Expr<'_>> = doubled(args).iter().map(|s| tape.leaf(s)).collect();
     let tangents: Vec<Option<Expr<'_>>> =
         inputs.iter().enumerate().map(|(i, &x)| (i >= args.len()).then_some(x)).collect();
-    let (outputs, moved) = transform::jvp(rule, &tape, &inputs, &tangents);
-    outputs
-        .iter()
-        .zip(moved)
-        .all(|(out, moved)| moved.map_or(out.constant() == Some(0.0), |moved| moved.var == out.var))
+    let (outputs, moved) = transform::jvp(&rule, &tape, &inputs, &tangents);
+    outputs.iter().zip(moved).all(|(out, moved)| moved.map_or(out.is_zero(), |moved| moved.var == out.var))
 }
 
 impl Custom {
@@ -178,6 +194,6 @@ impl Primitive for Custom {
     }
 
     fn jax(&self, args: &[&str], _: &Spec) -> String {
-        format!("custom({}, {})({})", lambda(&self.0.value), lambda(&self.0.rule), args.join(", "))
+        format!("ruled({}, {})({})", lambda(&self.0.value), lambda(&self.0.rule), args.join(", "))
     }
 }

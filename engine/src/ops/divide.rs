@@ -100,7 +100,7 @@ impl Primitive for Divide {
     }
 
     fn jax(&self, args: &[&str], _: &Spec) -> String {
-        format!("{} / {}", args[0], args[1])
+        format!("divide({}, {})", args[0], args[1])
     }
 }
 

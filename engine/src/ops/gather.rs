@@ -14,9 +14,10 @@
 
 use super::contract::letters;
 use super::{Contract, Labels, Linear, Op, Primitive, contract, not_numbers};
+use crate::expr::labels;
 use crate::jax::brackets;
 use crate::plan::{Lowering, Value};
-use crate::{Expr, Kind, Spec, Tape};
+use crate::{Expr, Kind, Shape, Spec, Tape};
 
 /// Most labels: as many loops as a command has.
 const MOST: usize = 39;
@@ -264,6 +265,55 @@ impl Primitive for ScatterAdd {
         let (table, shape) = (self.0.python(), brackets(&spec.shape[..]));
         format!("scatter_add({}, {}, {values}, {at}, {table}, {shape}, {order})", args[0], args[1])
     }
+}
+
+/// Scatters along one axis of one table become one: each alone would write the whole table.
+pub(crate) fn join_scatters<'t>(scatters: Vec<Expr<'t>>, tape: &'t Tape) -> Vec<Expr<'t>> {
+    let mut groups: Vec<(Lookup, Spec, Vec<[Expr<'t>; 2]>)> = Vec::new();
+    let mut joined = Vec::new();
+    for scatter in scatters {
+        let Some((row, [values, index])) = listed(scatter) else {
+            joined.push(scatter);
+            continue;
+        };
+        let kind = Spec { shape: Shape::default(), kind: index.spec().kind };
+        let table = scatter.shape();
+        let rank = table.rank();
+        let dims = [&table[..], &[0]].concat();
+        let with = |labels: Labels| [&[rank as u8], &labels[..]].concat();
+        let others = with(labels(0, rank).into_iter().filter(|l| *l != row).collect());
+        let lookup = Lookup { table: labels(0, rank), row, index: vec![rank as u8], values: others, dims };
+        match groups.iter_mut().find(|(known, bound, _)| *known == lookup && *bound == kind) {
+            Some((.., parts)) => parts.push([values, index]),
+            None => groups.push((lookup, kind, vec![[values, index]])),
+        }
+    }
+    for (mut lookup, _, parts) in groups {
+        let [values, index] = [0, 1].map(|at| tape.concat(&parts.iter().map(|part| part[at]).collect::<Vec<_>>(), 0));
+        lookup.dims[lookup.table.len()] = index.shape()[0];
+        joined.push(tape.apply(ScatterAdd(lookup).into(), &[values, index]));
+    }
+    joined
+}
+
+/// The axis of a scatter, and what it adds as a list: values `[positions, …]` with the table's other axes in order, and indices
+/// `[positions]`; none if its indices differ along the table's axes, or values repeat along them.
+fn listed<'t>(scatter: Expr<'t>) -> Option<(u8, [Expr<'t>; 2])> {
+    let (lookup, args) = scatter.tape.with_node(scatter.var, |node| match &node.op {
+        Op::ScatterAdd(ScatterAdd(lookup)) => Some((lookup.clone(), node.args.clone())),
+        _ => None,
+    })?;
+    let [values, index] = [0, 1].map(|at| Expr::of(scatter.tape, args[at]));
+    let others: Labels = lookup.table.iter().copied().filter(|l| *l != lookup.row).collect();
+    let has = |l: &u8| lookup.values.contains(l);
+    if lookup.index.iter().any(|l| lookup.table.contains(l) || !has(l)) || !others.iter().all(has) {
+        return None;
+    }
+    let order = [&lookup.index[..], &others].concat();
+    let values = contract(1.0, &[(values, &lookup.values)], &order, &lookup.dims, scatter.tape);
+    let positions = index.shape().size();
+    let row = lookup.table.iter().position(|l| *l == lookup.row)? as u8;
+    Some((row, [values.reshape([&[positions][..], &lookup.extents(&others)].concat()), index.reshape([positions])]))
 }
 
 impl Linear for ScatterAdd {

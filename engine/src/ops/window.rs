@@ -170,10 +170,11 @@ impl<'t> Expr<'t> {
 fn view(padded: &Value, windows: &[Window], patches: &Shape) -> Value {
     let mut strides = padded.strides.clone();
     for w in windows {
-        strides.push(padded.strides[w.axis] * w.dilation);
+        // Where it leaves the numbers there is one element.
+        strides.push(padded.strides[w.axis].saturating_mul(w.dilation));
     }
     for w in windows {
-        strides[w.axis] *= w.stride;
+        strides[w.axis] = strides[w.axis].saturating_mul(w.stride);
     }
     Value { shape: patches.clone(), strides, ..padded.clone() }
 }

@@ -100,6 +100,15 @@ pub(crate) fn lowered(
             return Err(Error::Transform { transform: "compile", why });
         }
     }
+    let inner = graph.nodes.iter().map(|node| (&node.op, node.spec.kind));
+    for (op, kind) in inner {
+        if let Kind::Index(bound) = kind
+            && bound as u64 > exact(width)
+        {
+            let why = format!("indices of {} below {bound} are not exact in {type_name}", op.word());
+            return Err(Error::Transform { transform: "compile", why });
+        }
+    }
     let slots = (reads.iter().map(|b| Slot::Input(b.layout.len())))
         .chain(writes.iter().map(|b| Slot::Output { len: b.layout.len(), wide: is_wide(b) }))
         .collect();

@@ -166,9 +166,11 @@ fn is_temporary(end: &[u8]) -> bool {
 /// Makes the new name last.
 fn sync_folder(target: &Path) -> Result<()> {
     #[cfg(unix)]
+    use ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    #[cfg(unix)]
     match File::open(folder(target)).and_then(|folder| folder.sync_all()) {
-        // Some file systems cannot.
-        Err(e) if !matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => return Err(e),
+        // Some file systems cannot, and a folder may be one to write to and not to read; the file is there all the same.
+        Err(e) if !matches!(e.kind(), InvalidInput | Unsupported | PermissionDenied) => return Err(e),
         _ => {}
     }
     #[cfg(not(unix))]

@@ -4,7 +4,7 @@
 //! tangents only through linear primitives; so it is marked by reachability on the tape and transposed node by node.
 
 use crate::graph::Graph;
-use crate::ops::{Op, sum};
+use crate::ops::{Op, join_scatters, sum};
 use crate::{Expr, Result, Spec, Tape};
 
 use super::{jvp, replay};
@@ -28,23 +28,33 @@ fn seeded<'t>(tape: &'t Tape, inputs: &[Expr<'t>], wrt: &[bool]) -> (Vec<Expr<'t
 }
 
 /// What a node has received so far: what can be is added up as it comes, so that never more than two terms of a sum are there (weights
-/// shared by a thousand steps receive a thousand); pads wait for the others, which they may join to one array.
+/// shared by a thousand steps receive a thousand); pads and scatters wait for the others, which they may join to one array.
 #[derive(Clone, Default)]
 struct Received<'t> {
     total: Option<Expr<'t>>,
     pads: Vec<Expr<'t>>,
+    scatters: Vec<Expr<'t>>,
 }
 
 impl<'t> Received<'t> {
     fn add(&mut self, tape: &'t Tape, term: Expr<'t>) {
-        if tape.with_node(term.var, |node| matches!(node.op, Op::Pad(_))) {
-            return self.pads.push(term);
+        let waits = tape.with_node(term.var, |node| match node.op {
+            Op::Pad(_) => Some(&mut self.pads),
+            Op::ScatterAdd(_) => Some(&mut self.scatters),
+            _ => None,
+        });
+        if let Some(waiting) = waits {
+            return waiting.push(term);
         }
         self.total = Some(self.total.map_or(term, |total| sum(&[total, term], tape)));
     }
 
     fn take(&mut self, tape: &'t Tape) -> Option<Expr<'t>> {
-        let terms: Vec<Expr<'t>> = self.total.take().into_iter().chain(self.pads.drain(..)).collect();
+        let mut scatters = std::mem::take(&mut self.scatters);
+        if scatters.len() > 1 {
+            scatters = join_scatters(scatters, tape);
+        }
+        let terms: Vec<Expr<'t>> = self.total.take().into_iter().chain(self.pads.drain(..)).chain(scatters).collect();
         (!terms.is_empty()).then(|| sum(&terms, tape))
     }
 }

@@ -22,6 +22,9 @@ const FACTOR: usize = 8;
 /// Outer products an example beyond which deviations are of vectors that are made.
 const MOST_OUTER: usize = 16;
 
+/// Most terms that an array opens into.
+const MOST_TERMS: usize = 1000;
+
 /// An expression and the labels of its axes.
 pub(super) type Operand<'t> = (Expr<'t>, Labels);
 
@@ -92,14 +95,26 @@ impl<'t> Term<'t> {
                 self.coef /= value;
                 continue;
             }
-            let fits = self.operands.iter_mut().filter(|(_, ls)| own.iter().all(|l| ls.contains(l)));
-            match fits.min_by_key(|(x, _)| x.shape().size()) {
-                Some((x, ls)) => {
-                    let below = contract(1.0, &[(divisor, &own)], ls, &self.dims, tape);
-                    *x = tape.apply(Divide.into(), &[*x, below]);
+            let (meets, rest): (Vec<_>, Vec<_>) =
+                self.operands.drain(..).partition(|(_, ls)| own.is_empty() || own.iter().any(|l| ls.contains(l)));
+            self.operands = rest;
+            // The smallest operand that has all its axes, or the product of those that have some: reciprocals leave the range first.
+            let all = |(_, ls): &Operand<'t>| own.iter().all(|l| ls.contains(l));
+            let best = meets.iter().enumerate().filter(|(_, x)| all(x)).min_by_key(|(_, (x, _))| x.shape().size());
+            let (above, axes) = match best.map(|(at, _)| at) {
+                Some(at) => {
+                    let best = meets[at].clone();
+                    self.operands.extend(meets.into_iter().enumerate().filter(|(other, _)| *other != at).map(|(_, x)| x));
+                    best
                 }
-                None => self.operands.push((divisor.recip(), own)),
-            }
+                None => {
+                    let mut axes = own.clone();
+                    meets.iter().flat_map(|(_, ls)| ls).for_each(|l| if !axes.contains(l) { axes.push(*l) });
+                    (product(1.0, &meets, &axes, &self.dims, tape), axes)
+                }
+            };
+            let below = contract(1.0, &[(divisor, &own)], &axes, &self.dims, tape);
+            self.operands.push((tape.apply(Divide.into(), &[above, below]), axes));
         }
         self
     }
@@ -110,6 +125,8 @@ pub(crate) struct Vectors<'t> {
     terms: Vec<Term<'t>>,
     /// The array itself.
     whole: Expr<'t>,
+    /// The same as it was given: a reshape may have come off.
+    given: Expr<'t>,
     /// Of the array, the example's axis first.
     shape: Shape,
     tape: &'t Tape,
@@ -147,7 +164,8 @@ pub(crate) fn outer_products(tape: &Tape) -> Vec<bool> {
 impl<'t> Vectors<'t> {
     /// Opens an array whose first axis counts examples, in the given form or, if its squares are wanted, in the cheapest.
     pub fn new(x: Expr<'t>, outer: &[bool], squares: bool, form: Form) -> Vectors<'t> {
-        let (x, tape) = (unreshaped(x), x.tape());
+        let (given, tape) = (x, x.tape());
+        let x = unreshaped(x);
         let shape = x.shape();
         let terms = open(x, outer);
         let pairs = terms.len() * (terms.len() + 1) / 2;
@@ -157,6 +175,8 @@ impl<'t> Vectors<'t> {
         let [factored, gram] = if counted { costs(&terms, shape.rank(), tape) } else { [Cost::default(); 2] };
         let chosen = match form {
             Form::Cheapest if !squares => Form::Factored,
+            // A table an example would be more than any number of products.
+            Form::Cheapest if !counted && terms.iter().any(|t| t.rows.is_some()) => Form::Factored,
             Form::Cheapest if !counted => Form::Made,
             Form::Cheapest => {
                 let best = [(factored.price(FACTOR), Form::Factored), (gram.price(FACTOR), Form::Gram)];
@@ -171,7 +191,7 @@ impl<'t> Vectors<'t> {
         };
         let reason = format!("{chosen}: {} term(s), {pairs} product(s); {costs}", terms.len());
         let terms = if chosen == Form::Made { vec![Term::whole(x)] } else { terms };
-        Vectors { terms, whole: x, shape, tape, form: chosen, reason }
+        Vectors { terms, whole: x, given, shape, tape, form: chosen, reason }
     }
 
     fn rank(&self) -> usize {
@@ -193,13 +213,14 @@ impl<'t> Vectors<'t> {
     }
 
     /// Σᵢ (xᵢ − x̄)² of every coordinate, in the shape that the array was given: of factors, or of differences from a first example's
-    /// vector. Sums of squares would leave no digit of it where the mean is a thousand times the deviation.
-    pub fn spread(&self, shape: &Shape) -> Spread<'t> {
+    /// vector. Sums of squares would leave no digit of it where the mean is a thousand times the deviation. `unit` is the type's rounding
+    /// of 1.
+    pub fn spread(&self, shape: &Shape, unit: f64) -> Spread<'t> {
         if let Some(spread) = self.factors().filter(|_| self.form != Form::Made) {
             return spread;
         }
         if self.terms.iter().any(|t| t.rows.is_some()) {
-            return Spread::Made(self.spread_of_rows(shape));
+            return Spread::Made(self.spread_of_rows(shape, unit));
         }
         let x = self.whole;
         let first = x.slice(0, 0..1);
@@ -211,13 +232,13 @@ impl<'t> Vectors<'t> {
     }
 
     /// The same of what is added to rows of a table, whose vectors are never made: from sums of squares. Most examples leave a row as it
-    /// is, so that its mean is no larger than its deviation; where it is so much larger that few digits are left, none is told.
-    fn spread_of_rows(&self, shape: &Shape) -> Expr<'t> {
+    /// is, so that its mean is no larger than its deviation; where it is so much larger that less than ten bits are left, none is told.
+    fn spread_of_rows(&self, shape: &Shape, unit: f64) -> Expr<'t> {
         let kept = labels(1, self.rank() - 1);
         let parts: Vec<Expr<'t>> = self.squares().iter().map(|t| t.summed_to(&kept, self.tape)).collect();
         let (squared, total) = (sum(&parts, self.tape).reshape(shape), self.sum(shape));
         let spread = squared - total.square() * (1.0 / self.shape[0] as f64);
-        spread.less(squared * 2f64.powi(-14)).select(0.0, spread)
+        spread.less(squared * (1024.0 * unit)).select(0.0, spread)
     }
 
     /// The vectors as sums of outer products of two factors, which have the first axes and the others.
@@ -259,7 +280,8 @@ impl<'t> Vectors<'t> {
                 let size = axes.iter().map(|&l| term.dims[l as usize]).product();
                 product(coef, part, &out, &term.dims, self.tape).reshape(vec![n, inner, size])
             };
-            terms.push([factor(term.coef, first, &rows), factor(1.0, second, &cols)]);
+            let coef = term.coef * term.repeats(&labels(0, rank));
+            terms.push([factor(coef, first, &rows), factor(1.0, second, &cols)]);
         }
         let split = split?;
         let inner: usize = terms.iter().map(|[a, _]| a.shape()[1]).sum();
@@ -270,6 +292,11 @@ impl<'t> Vectors<'t> {
 
     /// ⟨xᵢ, yᵢ⟩ of every example with another array of the same shape.
     pub fn inner(&self, other: &Vectors<'t>) -> Vec<Product<'t>> {
+        if self.shape != other.shape {
+            // A reshape came off one of the two alone.
+            let [x, y] = [self, other].map(|vectors| Term::whole(vectors.given));
+            return vec![self.product(x.times(&y, self.given.shape().rank(), self.tape))];
+        }
         let pairs = self.terms.iter().flat_map(|t| other.terms.iter().map(move |s| (t, s)));
         pairs.map(|(t, s)| self.product(t.times(s, self.rank(), self.tape))).collect()
     }
@@ -427,6 +454,10 @@ fn open<'t>(x: Expr<'t>, outer: &[bool]) -> Vec<Term<'t>> {
     let rank = x.shape().rank();
     let (mut work, mut terms) = (vec![Term::whole(x)], Vec::new());
     while let Some(term) = work.pop() {
+        if work.len() + terms.len() >= MOST_TERMS {
+            // Products of sums would double their number level by level.
+            return vec![Term::whole(x)];
+        }
         let parts = term.operands.iter().enumerate().find_map(|(at, (e, ls))| {
             let opens = outer.get(e.var.index()) == Some(&true) && ls.first() == Some(&0); // the example's axis leads
             if opens && moves(term.coef * coefficient(*e)) { opened(&term, at, rank) } else { None }

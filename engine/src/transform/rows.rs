@@ -6,7 +6,7 @@
 
 use super::moments::{Operand, Term, product};
 use crate::graph::Node;
-use crate::ops::{First, Gather, Labels, Lookup, Op, ScatterAdd, moves};
+use crate::ops::{First, Gather, Labels, Lookup, Op, ScatterAdd, ToIndex, moves};
 use crate::{Expr, Kind, Tape};
 
 /// Where a term is added to.
@@ -186,10 +186,12 @@ fn met<'t>(t: &Term<'t>, s: &Term<'t>, rank: usize, tape: &'t Tape) -> Option<Te
     if same && a.len() == 1 {
         return Some(t.beside(s, rank)); // nothing meets
     }
-    if !same && bound(&a) != bound(&b) {
-        return None;
-    }
-    let index = if same { a.index } else { tape.concat(&[a.index, b.index], a.axis()) };
+    let both = bound(&a).max(bound(&b));
+    let wide = |list: &List<'t>| match bound(list) {
+        own if own == both => list.index,
+        _ => tape.apply(ToIndex { bound: both }.into(), &[list.index.to_real()]),
+    };
+    let index = if same { a.index } else { tape.concat(&[wide(&a), wide(&b)], a.axis()) };
     let first = tape.apply(First { axis: a.axis() }.into(), &[index]);
     let part =
         |from: usize, list: &List<'t>| if same { first } else { first.slice(list.axis(), from..from + list.len()) };

@@ -53,6 +53,7 @@ for at, line in enumerate(sys.stdin):
     try:
         exec(json.loads(line), scope)
         report = compare(*(scope[name] for name in ("f", "params", "direction", "data", "want")))
+        report = {"results": report, "finite": finite(scope["want"])}
     except Exception as error:
         report = {"error": f"{type(error).__name__}: {error}"}
     print(json.dumps(report), flush=True)
@@ -70,6 +71,10 @@ impl Python {
         let script = osculate::jax_library() + DRIVER;
         let mut command = Command::new(&options.python);
         command.args(["-c", &script]).env("JAX_PLATFORMS", "cpu");
+        // Every program runs three times, so that compiling takes the time.
+        if std::env::var_os("XLA_FLAGS").is_none() {
+            command.env("XLA_FLAGS", "--xla_backend_optimization_level=0");
+        }
         let mut process = (command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn())
             .map_err(|why| Error::Check(format!("{} cannot be run: {why}", options.python.display())))?;
         match (process.stdin.take(), process.stdout.take()) {
@@ -101,6 +106,8 @@ impl Drop for Python {
 enum Verdict {
     Equal,
     IllConditioned,
+    /// The loss itself is infinite or no number: derivatives there are conventions.
+    NoNumber,
     NotFinite,
     Different,
 }
@@ -111,11 +118,13 @@ fn judge(report: &Value) -> (Verdict, String) {
         return (Verdict::Different, error.to_string());
     }
     let mut worst = (Verdict::Equal, String::new());
-    for (name, found) in report.as_object().into_iter().flatten() {
+    let finite = report["finite"].as_bool() == Some(true);
+    for (name, found) in report["results"].as_object().into_iter().flatten() {
         let number = |at: usize| found[at].as_f64().unwrap_or(f64::INFINITY);
         let (off, apart, noise) = (number(0), number(1), number(2));
         let verdict = match () {
             () if off <= TOLERANCE && apart == 0.0 => Verdict::Equal,
+            () if !finite => Verdict::NoNumber,
             () if apart > 0.0 => Verdict::NotFinite,
             () if off <= AMPLIFIED * noise => Verdict::IllConditioned,
             () => Verdict::Different,
@@ -138,7 +147,7 @@ pub fn run(options: &Options) -> Result<()> {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} programs, {eta} left{msg}");
     let bar = ProgressBar::new(options.programs);
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let mut counts = [0u64; 4];
+    let mut counts = [0u64; 5];
     for seed in (options.seed..).take(usize::try_from(options.programs).unwrap_or(usize::MAX)) {
         if interrupt::asked() {
             break;
@@ -163,13 +172,15 @@ pub fn run(options: &Options) -> Result<()> {
     }
     bar.finish_and_clear();
     let done: u64 = counts.iter().sum();
-    let [equal, ill, not_finite, different] = counts;
+    let [equal, ill, no_number, not_finite, different] = counts;
     match options.json {
         true => output::say(json!({
-            "programs": done, "equal": equal, "ill_conditioned": ill, "not_finite": not_finite, "different": different,
+            "programs": done, "equal": equal, "ill_conditioned": ill, "loss_not_finite": no_number,
+            "not_finite": not_finite, "different": different,
         }))?,
         false => output::say(format_args!(
-            "{done} programs: {equal} equal, {ill} ill-conditioned, {not_finite} not finite on one side alone, {different} different",
+            "{done} programs: {equal} equal, {ill} ill-conditioned, {no_number} of losses that are not finite, \
+             {not_finite} not finite on one side alone, {different} different",
         ))?,
     }
     match not_finite + different {

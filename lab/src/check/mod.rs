@@ -1,6 +1,7 @@
-//! `check`: the library against an independent system.
+//! `check`: the library against an independent system, and against itself.
 
 mod draw;
+mod forms;
 mod jax;
 mod programs;
 
@@ -19,11 +20,15 @@ pub enum Check {
     #[command(after_help = "Example: python3 -m venv peers && peers/bin/pip install jax\n         \
                       osculate-lab check jax --python peers/bin/python --programs 1000")]
     Jax(jax::Options),
+    /// Compare moments of random losses in every form (factored, Gram, made) with a loop over examples, in f64.
+    #[command(after_help = "Example: osculate-lab check forms --programs 1000")]
+    Forms(forms::Options),
 }
 
 /// Checks.
 pub fn run(check: &Check) -> Result<()> {
     match check {
         Check::Jax(options) => jax::run(options),
+        Check::Forms(options) => forms::run(options),
     }
 }
