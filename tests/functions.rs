@@ -408,3 +408,64 @@ fn rules_of_ones_own() {
     let losses = moments.losses();
     assert!(losses[..3] == [1.0; 3] && (losses[3] - 1f64.exp()).abs() < 1e-15, "{losses:?}");
 }
+
+#[test]
+fn rules_that_are_linear_and_rules_that_are_not() {
+    type Rule = for<'a> fn(&[Expr<'a>], &[Expr<'a>]) -> Expr<'a>;
+    // Zeros beside tangents, as masks, triangles and sums make them.
+    let linear: [Rule; 7] = [
+        |a, v| a[0].abs().less(1.0).select(v[0], 0.0),
+        |a, v| a[0].less(0.0).select(0.1 * v[0], v[0]),
+        |_, v| v[0].tril(0),
+        |_, v| v[0] + 0.0,
+        |_, v| v[0].tape().concat(&[v[0].slice(0, 0..1), v[0].tape().full([1, 2], 0.0)], 0),
+        |_, v| (0..2).fold(v[0].tape().lit(0.0), |sum, i| sum + v[0].at(0, i)) * v[0].tape().full([2, 1], 1.0),
+        |a, v| v[0] / a[0].exp() + v[0].flip(0).cumsum(1),
+    ];
+    for (at, rule) in linear.into_iter().enumerate() {
+        let made =
+            osculate::Func::trace(spec([2, 2]), spec([]), |t, w, _| t.custom(&[w], |a| a[0].square(), rule).sum());
+        let f = made.unwrap_or_else(|error| panic!("rule {at}: {error}"));
+        f.hvp().unwrap_or_else(|error| panic!("rule {at}: {error}"));
+    }
+    let others: [Rule; 6] = [
+        |_, v| v[0].greater(0.0).select(v[0], 0.1 * v[0]),
+        |_, v| v[0].select(v[0], 0.0 * v[0]),
+        |_, v| v[0].square(),
+        |_, v| v[0] + 1.0,
+        |a, v| v[0] + a[0],
+        |_, v| v[0].sort(0),
+    ];
+    for (at, rule) in others.into_iter().enumerate() {
+        let made =
+            osculate::Func::trace(spec([2, 2]), spec([]), |t, w, _| t.custom(&[w], |a| a[0].square(), rule).sum());
+        let error = made.err().unwrap_or_else(|| panic!("rule {at} is accepted"));
+        assert!(error.to_string().contains("not linear"), "rule {at}: {error}");
+    }
+}
+
+#[test]
+fn second_derivatives_of_lengths_and_angles_at_the_origin() {
+    let functions: [Build; 3] =
+        [|_, x| x.at(0, 0).hypot(x.at(0, 1)), |_, x| x.at(0, 0).atan2(x.at(0, 1)), |_, x| x.at(0, 0).unit(x.at(0, 1))];
+    for (at, f) in functions.into_iter().enumerate() {
+        for v in [[1.0, 0.0], [0.0, 1.0], [1.0, -2.0]] {
+            let got = curve(&[0.0, 0.0], &v, f);
+            assert!(got.iter().all(|x| *x == 0.0), "function {at} along {v:?}: {got:?}");
+        }
+    }
+}
+
+#[test]
+fn powers_whose_exponent_is_zero() {
+    // x^z at z = 0: the mixed derivative is 1/x, both ways; the second for x is 0.
+    let f: Build = |_, x| x.at(0, 0).pow(x.at(0, 1));
+    for x in [0.5, 2.0, 1e20, 1e-21, 1e200, 1e-200] {
+        let along_z = curve(&[x, 0.0], &[0.0, 1.0], f);
+        let along_x = curve(&[x, 0.0], &[1.0, 0.0], f);
+        let near = |got: f64, want: f64| (got - want).abs() <= 1e-15 * want.abs();
+        assert!(near(along_z[0], 1.0 / x) && near(along_x[1], 1.0 / x), "{x}: {along_z:?}, {along_x:?}");
+        assert_eq!(along_x[0], 0.0, "{x}");
+        assert_eq!(slope::<f64>(&[2], &[x, 0.0], f)[0], 0.0, "{x}");
+    }
+}

@@ -390,13 +390,13 @@ fn moments_are_those_of_vectors() {
     }
 }
 
-/// Which gradients are added to rows: one term a text, beside those of what else is done with a table.
+/// Which gradients are added to rows: one term for look-ups by indices of one kind, beside those of what else is done with a table.
 #[test]
 fn tables_open_into_terms() {
     let request = Request::gradient().in_form(Form::Factored);
     for (name, loss) in losses() {
         let terms = match name {
-            "tied" | "two texts" | "with decay" | "rows and columns" | "bounds that differ" => 2,
+            "tied" | "with decay" | "rows and columns" | "bounds that differ" => 2,
             _ => 1,
         };
         let plan = loss.moments::<f64>(4, request, &Device::cpu()).unwrap().plan();

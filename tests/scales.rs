@@ -261,3 +261,47 @@ fn moments_at_all_scales_in_every_form() {
         }
     }
 }
+
+#[test]
+fn scalings_of_three_operands_stay_within_the_range() {
+    // Whatever two are multiplied first, no coefficient may take their product out of f32.
+    for [a, b, c] in [[29, 29, -29], [29, -29, 29], [-29, 29, 29], [20, 20, -20], [-29, -29, 29]] {
+        let f = Func::trace(spec([1]), (spec([1]), spec([1])), |tape, x, (y, z)| {
+            let scaled = [x * 2f64.powi(a), y * 2f64.powi(b), z * 2f64.powi(c)];
+            tape.einsum("i,i,i->", &scaled)
+        })
+        .unwrap();
+        // Within the range as written, in any order.
+        let numbers = [a, b, c].map(|e| f64::from(3e-10f32) * 2f64.powi(-e));
+        let [x, y, z] = numbers.map(|n| Array::new([1], vec![n as f32]).unwrap());
+        let got = f.compile::<f32>(&Device::cpu()).unwrap().run(&x, &(y, z)).unwrap().values()[0];
+        let want = 2.7e-29f64;
+        assert!((f64::from(got) / want - 1.0).abs() < 1e-5, "{a}, {b}, {c}: {got:e}");
+    }
+}
+
+#[test]
+fn constant_indices_that_f32_cannot_count_are_an_error() {
+    let f = |bound: usize| {
+        Func::trace(spec([bound]), spec([]), |tape, w, _| {
+            w.take(tape.indices([1], &[bound as u32 - 1], bound), 0).sum()
+        })
+        .unwrap()
+    };
+    let error = f((1 << 24) + 1).compile::<f32>(&Device::cpu()).expect_err("an index that f32 rounds");
+    assert!(error.to_string().contains("are not exact in f32"), "{error}");
+    assert!(f(1 << 24).compile::<f32>(&Device::cpu()).is_ok());
+    assert!(f((1 << 24) + 1).compile::<f64>(&Device::cpu()).is_ok());
+}
+
+#[test]
+fn windows_and_steps_of_any_size() {
+    let f = Func::trace(spec([2, 3]), spec([]), |_, x, _| {
+        let far = osculate::Window::new(0, 1).dilation(usize::MAX).stride(usize::MAX);
+        x.slice_step(0, 0..2, 1 << 63).sum() + x.patches(&[far], 0.0).sum()
+    })
+    .unwrap();
+    let x = Array::new([2, 3], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap();
+    let got = f.value_and_grad().unwrap().compile::<f64>(&Device::cpu()).unwrap().run(&x, &Array::scalar(0.0)).unwrap();
+    assert_eq!((got.0.item(), got.1.values()), (Some(12.0), &[2.0, 2.0, 2.0, 0.0, 0.0, 0.0][..]));
+}

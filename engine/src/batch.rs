@@ -114,7 +114,8 @@ impl<T> Batch<T> {
         run(&table[..count]).map_err(|error| match error {
             // As its position among all examples.
             Error::Index { path, position, value, bound } => {
-                let parts = given.iter().filter_map(|input| if let In::Index(part) = input { Some(part) } else { None });
+                let parts =
+                    given.iter().filter_map(|input| if let In::Index(part) = input { Some(part) } else { None });
                 let bad = parts.into_iter().find(|part| part.get(position) == Some(&value));
                 let each = bad.map_or(0, |part| part.len() / rows.len().max(1));
                 Error::Index { path, position: position + rows.start * each, value, bound }

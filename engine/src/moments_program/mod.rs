@@ -118,9 +118,9 @@ impl<P: Signature, D: Signature> Func<P, D, Spec> {
         }
         countable("means", n, &specs(self.data()))?;
         let line = Location::caller();
-        let made = self.both_listed().and_then(|loss| {
-            MeansProgram::new(&loss, Layout::of(self.params(), "params"), n, request, device, budget)
-        });
+        let made = self
+            .both_listed()
+            .and_then(|loss| MeansProgram::new(&loss, Layout::of(self.params(), "params"), n, request, device, budget));
         made.map_err(|error| error.on_line(line))
     }
 

@@ -94,9 +94,9 @@ fn power_rule<'t>(x: Expr<'t>, z: Expr<'t>, y: Expr<'t>) -> Expr<'t> {
         Some(2.0) => 2.0 * x,
         Some(c) => c * x.pow(c - 1.0),
         None => {
-            // Of z = 0 as z y/x: the next derivative for x has no 0 · x⁻², and the one for z is 1/x.
+            // Of z = 0 as (z y)/x: the next derivative for x has no 0 · x⁻², and the one for z is 1/x.
             let none = z.equal(0.0);
-            let quotient = none.select(z, 0.0) * (y / (none * x.not_equal(0.0)).select(x, 1.0));
+            let quotient = none.select(z, 0.0) * y / (none * x.not_equal(0.0)).select(x, 1.0);
             none.select(quotient, z * x.pow(none.select(0.0, z - 1.0)))
         }
     }

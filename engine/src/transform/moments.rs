@@ -104,12 +104,17 @@ impl<'t> Term<'t> {
             let (above, axes) = match best.map(|(at, _)| at) {
                 Some(at) => {
                     let best = meets[at].clone();
-                    self.operands.extend(meets.into_iter().enumerate().filter(|(other, _)| *other != at).map(|(_, x)| x));
+                    self.operands
+                        .extend(meets.into_iter().enumerate().filter(|(other, _)| *other != at).map(|(_, x)| x));
                     best
                 }
                 None => {
                     let mut axes = own.clone();
-                    meets.iter().flat_map(|(_, ls)| ls).for_each(|l| if !axes.contains(l) { axes.push(*l) });
+                    meets.iter().flat_map(|(_, ls)| ls).for_each(|l| {
+                        if !axes.contains(l) {
+                            axes.push(*l)
+                        }
+                    });
                     (product(1.0, &meets, &axes, &self.dims, tape), axes)
                 }
             };
