@@ -190,12 +190,27 @@ fn contours(chart: &mut Chart<'_, '_>, surface: &Surface, grid: &[Vec<f64>], eve
     Ok(())
 }
 
+/// Where a step out of the window crosses its edge.
+fn edge(surface: &Surface, from: (f64, f64), to: (f64, f64)) -> (f64, f64) {
+    let part = |from: f64, to: f64, [low, high]: [f64; 2]| match () {
+        _ if to > high => (high - from) / (to - from),
+        _ if to < low => (low - from) / (to - from),
+        _ => 1.0,
+    };
+    let part = part(from.0, to.0, surface.window[0]).min(part(from.1, to.1, surface.window[1]));
+    (from.0 + part * (to.0 - from.0), from.1 + part * (to.1 - from.1))
+}
+
 /// A way as far as it stays in the window, and a dot at its end if it does; `size` is the dot's, in pixels.
 fn way(chart: &mut Chart<'_, '_>, surface: &Surface, walk: &Walk, colour: RGBColor, size: i32) -> Drawn {
     let [[left, right], [low, high]] = surface.window;
     let inside = |p: &&[f64; 2]| (left..=right).contains(&p[0]) && (low..=high).contains(&p[1]);
-    let path: Vec<(f64, f64)> = walk.path.iter().take_while(inside).map(|p| (p[0], p[1])).collect();
+    let mut path: Vec<(f64, f64)> = walk.path.iter().take_while(inside).map(|p| (p[0], p[1])).collect();
     let ends = path.last().copied().filter(|_| path.len() == walk.path.len());
+    // The step that leaves the window is drawn up to the edge.
+    if let (Some(&from), Some(&to)) = (path.last(), walk.path.get(path.len())) {
+        path.push(edge(surface, from, (to[0], to[1])));
+    }
     chart.draw_series(LineSeries::new(path, colour.stroke_width(2)))?;
     chart.draw_series(ends.map(|at| Circle::new(at, size, colour.filled())))?;
     Ok(())
@@ -229,7 +244,7 @@ fn panels(svg: &mut String, surface: &Surface, grid: &[Vec<f64>], walks: &[Walk]
     let root = SVGBackend::with_string(svg, (PANEL.0 * COLUMNS as u32 + 20, PANEL.1 * rows as u32 + 60));
     let root = root.into_drawing_area();
     root.fill(&WHITE)?;
-    let title = format!("{}; a dot where the last step ends, if within the window", surface.name);
+    let title = format!("{}; a dot where the last step ends, within the window", surface.name);
     let body = root.titled(&title, ("sans-serif", 22))?.margin(4, 4, 8, 8);
     for (area, (name, walk)) in body.split_evenly((rows, COLUMNS)).iter().zip(&ways) {
         let mut chart = ChartBuilder::on(area)
@@ -270,4 +285,20 @@ fn together(svg: &mut String, surface: &Surface, grid: &[Vec<f64>], walks: &[Wal
     plot::legend(&right_side, &entries)?;
     root.present()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_out_of_the_window_end_at_its_edge() {
+        let surface = &SURFACES[0];
+        let [[left, right], [low, high]] = surface.window;
+        let middle = (0.5 * (left + right), 0.5 * (low + high));
+        assert_eq!(edge(surface, middle, (middle.0, high + 1e300)), (middle.0, high));
+        assert_eq!(edge(surface, middle, (left - 5.0, middle.1)), (left, middle.1));
+        let (x, y) = edge(surface, middle, (right + 10.0, low - 1000.0));
+        assert!((y - low).abs() < 1e-9 && x > middle.0 && x < right);
+    }
 }
