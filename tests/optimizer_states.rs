@@ -385,6 +385,46 @@ fn long<T: Real>() {
     }
 }
 
+/// Gradients that end: averages fade through the smallest numbers to 0.
+fn fading<T: Real>() {
+    let loss = Func::trace(spec([3]), spec([3]), |_, w, x| (w * x).sum() + 1.0).expect("a loss");
+    let batch = |rows: [f64; 6]| -> Batch<T> {
+        let x = Array::new([2, 3], rows.map(T::from_f64).to_vec()).expect("an array");
+        Examples::new(spec([3]), x).expect("examples").all().expect("a batch")
+    };
+    let (some, none) = (batch([1.0, -0.5, 0.25, 0.5, -0.25, 0.75]), batch([0.0; 6]));
+    let mut oracles = Minibatches::new(&loss, &Device::cpu());
+    let steps = if T::NAME == "f32" { 1500 } else { 8000 };
+    // What fades faster is through in fewer steps.
+    let faster = [("ogr", "momentum"), ("ogr-safe", "momentum"), ("ogr-centred", "momentum"), ("momentum", "momentum")];
+    let faster = faster.into_iter().flat_map(|(of, option)| {
+        ["0.5", "0.8"].map(|text| (format!("{of} {option} = {text}"), of, vec![(option.to_string(), text.to_string())]))
+    });
+    for (name, of, set) in variants().into_iter().chain(faster) {
+        let (mut optimizer, mut again) = (made::<T>(of, &set, 3), made::<T>(of, &set, 3));
+        let mut w = [3.0, -2.0, 1.0].map(T::from_f64);
+        for step in 0..steps {
+            let batch = if step < 20 { &some } else { &none };
+            let report = optimizer.step(&mut w, &mut oracles.on(batch).of(batch)).expect("a step");
+            assert!(w.iter().all(|x| x.is_finite()), "{name}, step {step}: {w:?}, {report:?}");
+            if step % 10 == 0 {
+                let loaded = again.load(&optimizer.save());
+                assert!(loaded.is_ok(), "{name} in {}, step {step}: {loaded:?}", T::NAME);
+            }
+        }
+    }
+}
+
+#[test]
+fn states_of_faded_averages_load() {
+    fading::<f64>();
+}
+
+#[test]
+fn states_of_faded_averages_load_in_f32() {
+    fading::<f32>();
+}
+
 #[test]
 fn states_of_long_runs_load() {
     long::<f64>();

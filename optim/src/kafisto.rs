@@ -368,7 +368,8 @@ impl<T: Real> Kafisto<T> {
         };
         let qx = self.position_noise(squared);
         let predicted = match dynamics {
-            true => [sx + 2.0 * sc + sp + qx, alpha * (sc + sp), alpha * alpha * sp + momentum_noise],
+            // A variance after rounding, too.
+            true => [larger(sx + 2.0 * sc + sp, 0.0) + qx, alpha * (sc + sp), alpha * alpha * sp + momentum_noise],
             false => [sx + qx, 0.0, 0.0],
         };
         Ok((predicted, qx))

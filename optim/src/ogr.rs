@@ -230,8 +230,10 @@ impl<T: Real> Ogr<T> {
     /// Makes the velocity's direction the one to learn for, given its ‖v‖².
     fn turn(&mut self, squared: f64) -> Result<()> {
         let each = 1.0 / squared.sqrt();
-        // Of a velocity that is all but 0, or too long: the old one stays.
-        if each == 0.0 || !held::<T>(&[each]) {
+        // Squares that are hardly numbers of the type have lost their digits, and with them the length: the old one stays, as it does
+        // where the velocity is too long.
+        let least = T::min_positive_value().to_f64() / T::epsilon().to_f64();
+        if squared < least || each == 0.0 || !held::<T>(&[each]) {
             return Ok(());
         }
         let unit = if self.next.unit.is_empty() { &mut self.now.unit } else { &mut self.next.unit };
