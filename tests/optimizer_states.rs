@@ -394,7 +394,7 @@ fn fading<T: Real>() {
     };
     let (some, none) = (batch([1.0, -0.5, 0.25, 0.5, -0.25, 0.75]), batch([0.0; 6]));
     let mut oracles = Minibatches::new(&loss, &Device::cpu());
-    let steps = if T::NAME == "f32" { 1500 } else { 8000 };
+    let steps = 1500;
     // What fades faster is through in fewer steps.
     let faster = [("ogr", "momentum"), ("ogr-safe", "momentum"), ("ogr-centred", "momentum"), ("momentum", "momentum")];
     let faster = faster.into_iter().flat_map(|(of, option)| {
