@@ -15,7 +15,7 @@ fn main() -> Result<()> {
     let start = Flat::pack(&model, &Init::HeNormal.tree(&model, &mut Rng::new(0))?)?;
     let set = |name: &str, value: &str| (name.to_string(), value.to_string());
 
-    println!("optimizer      test loss   steps held back");
+    println!("optimizer      test loss   steps not taken");
     for (name, options) in [
         ("adam", vec![set("rate", "0.003"), set("schedule", "cosine"), set("period", "240")]),
         ("lradapt-adam", vec![]),
@@ -27,14 +27,14 @@ fn main() -> Result<()> {
         let mut optimizer = with_options::<f32>(name, params.len(), &options)?;
         let mut oracles = Minibatches::new(&loss, &Device::cpu());
         let (mut batches, mut batch) = (Batches::new(data.train.count(), 128, 0), Batch::default());
-        let mut held = 0;
+        let mut not_taken = 0;
         for _ in 0..240 {
             data.train.gather(batches.next_rows(), &mut batch)?;
             let report = optimizer.step(&mut params, &mut oracles.on(&batch))?;
-            held += usize::from(report.status != Status::Stepped);
+            not_taken += usize::from(report.status != Status::Stepped);
         }
         let test = data.test.all()?;
-        println!("{name:<13}  {:<9.4}   {held}", oracles.on(&test).loss(&params)?);
+        println!("{name:<13}  {:<9.4}   {not_taken}", oracles.on(&test).loss(&params)?);
     }
     Ok(())
 }

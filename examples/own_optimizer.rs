@@ -33,7 +33,10 @@ impl<T: Real> Optimizer<T> for SignDescent<T> {
         let (decay, rate) = (T::from_f64(self.decay), T::from_f64(self.rate));
         for ((x, m), g) in params.iter_mut().zip(&mut self.mean).zip(&self.gradient) {
             *m = decay * *m + (T::one() - decay) * *g;
-            *x += -rate * m.signum();
+            // At 0 there is no sign: `signum` of num-traits has one of both zeros.
+            if *m != T::zero() {
+                *x += -rate * m.signum();
+            }
         }
         Ok(Report::new(Status::Stepped, loss, self.rate))
     }

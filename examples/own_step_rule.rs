@@ -27,6 +27,7 @@ impl Options for Agreement {
 
 impl Rule for Agreement {
     const WHAT: &'static str = "example.agreement"; // what its saved states are called
+    const STARTS: &'static [&'static str] = &["rate"]; // read by `start` alone: a saved run does not go on under another
 
     fn base(&self) -> Base {
         self.base

@@ -42,11 +42,14 @@ fn main() -> Result<()> {
     let file = std::env::temp_dir().join("osculate-run.safetensors");
     let mut first = Run::new(&model, data.train.count())?;
     walk(&mut first, 40)?;
-    Checkpoint::of(first.params.values(), first.optimizer.as_ref(), first.batches.position()).save(&file)?;
+    let run = Checkpoint::of(first.params.values(), first.optimizer.as_ref(), first.batches.position());
+    run.sampled(first.batches.source()).save(&file)?;
     drop(first); // as if the process had ended
 
     let mut second = Run::new(&model, data.train.count())?;
-    let position = Checkpoint::open(&file)?.restore(second.params.values_mut(), second.optimizer.as_mut())?;
+    let saved = Checkpoint::open(&file)?;
+    saved.must_sample(second.batches.source())?; // else the position would mean other minibatches
+    let position = saved.restore(second.params.values_mut(), second.optimizer.as_mut())?;
     second.batches = second.batches.at(position);
     let resumed = walk(&mut second, 60)?;
 

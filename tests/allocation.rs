@@ -51,9 +51,7 @@ fn allocations(widths: &[usize], n: usize) -> Vec<(String, usize)> {
     let start = Flat::pack(&model, &tree).expect("a buffer");
     // A full covariance is for few parameters.
     let few = start.values().len() <= 512;
-    // With ε = 0 any step may leave the type's numbers: parameters and state are copied before it, to be put back.
-    let bounded = |name: &str| !name.contains("epsilon-0");
-    (variants().into_iter().filter(|(name, ..)| (few || !name.contains("full")) && bounded(name)))
+    (variants().into_iter().filter(|(name, ..)| few || !name.contains("full")))
         .map(|(name, of, set)| {
             let mut params = start.values().to_vec();
             let mut oracles = Minibatches::new(&loss, &Device::cpu());

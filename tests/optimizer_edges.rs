@@ -4,8 +4,8 @@
 #[path = "support/variants.rs"]
 mod variants;
 
-use osculate::optim::{Minibatches, Status, by_name, names};
-use osculate::{Array, Batch, Device, Examples, Func, Real, Spec, spec};
+use osculate::optim::{Error, Minibatches, Oracle, Status, by_name, names, registry};
+use osculate::{Array, Batch, Device, Examples, Func, Layout, Moments, Real, Request, Spec, spec};
 use variants::{made, variants};
 
 type Loss = Func<Spec, Spec, Spec>;
@@ -164,4 +164,139 @@ fn svrg_asks_for_the_data() {
         refused.map(|e| e.to_string()).unwrap_or_default(),
         "this oracle does not know the gradient of all the data: make the oracle by `oracles.on(&batch).of(&examples.all()?)`"
     );
+}
+
+/// Legal options, however small, that leave a run something to do.
+#[test]
+fn options_that_are_all_but_zero_freeze_nothing() {
+    let parabola = loss(|w, x| 0.5 * (w - x).square().sum());
+    let batch = batch::<f64>(&[0.5, 1.5]);
+    let mut oracles = Minibatches::new(&parabola, &Device::cpu());
+    for (name, option, value) in [
+        ("igt", "delta", "1e-17"),
+        ("l4-momentum", "memory", "1e-310"),
+        ("l4-adam", "memory", "1e-310"),
+        ("armijo", "shrink", "1e-10"),
+        ("armijo", "shrink", "1e-300"),
+        ("sps", "epsilon", "1e300"),
+    ] {
+        let set = [(option.to_string(), value.to_string())];
+        let mut optimizer = made::<f64>(name, &set, 2);
+        let mut w = [3.0, -2.0];
+        let mut stepped = 0;
+        for step in 0..40 {
+            let report = optimizer.step(&mut w, &mut oracles.on(&batch)).expect("a step");
+            stepped += usize::from(report.status == Status::Stepped && report.step > 0.0);
+            let loaded = made::<f64>(name, &set, 2).load(&optimizer.save());
+            assert!(loaded.is_ok(), "{name}, {option} = {value}, step {step}: {loaded:?} after {report:?}");
+        }
+        // What is far too long a step for the type stays refused; the rest goes on.
+        assert!(stepped > 2, "{name}, {option} = {value}: {stepped} steps, {w:?}");
+    }
+    let shrinks = registry::with_options::<f64>("armijo", 2, &[("growth".into(), "0.5".into())]);
+    let refused = shrinks.err().map(|e| e.to_string()).unwrap_or_default();
+    assert_eq!(refused, "growth = 0.5: a number of at least 1 is wanted");
+}
+
+/// An oracle that fails from some question on.
+struct Failing<'a> {
+    of: &'a mut dyn Oracle<f64>,
+    left: usize,
+}
+
+impl Failing<'_> {
+    fn ask(&mut self) -> osculate::optim::Result<&mut dyn Oracle<f64>> {
+        self.left = self.left.checked_sub(1).ok_or(Error::Oracle { what: "more", instead: "ask less" })?;
+        Ok(self.of)
+    }
+}
+
+impl Oracle<f64> for Failing<'_> {
+    fn layout(&self) -> &Layout {
+        self.of.layout()
+    }
+
+    fn count(&self) -> usize {
+        self.of.count()
+    }
+
+    fn loss(&mut self, at: &[f64]) -> osculate::optim::Result<f64> {
+        self.ask()?.loss(at)
+    }
+
+    fn gradient(&mut self, at: &[f64], into: &mut [f64]) -> osculate::optim::Result<f64> {
+        self.ask()?.gradient(at, into)
+    }
+
+    fn hvp(&mut self, at: &[f64], along: &[f64], into: &mut [f64]) -> osculate::optim::Result<()> {
+        self.ask()?.hvp(at, along, into)
+    }
+
+    fn directional(&mut self, at: &[f64], along: &[f64], order: usize) -> osculate::optim::Result<[f64; 4]> {
+        self.ask()?.directional(at, along, order)
+    }
+
+    fn moments(
+        &mut self,
+        at: &[f64],
+        along: Option<&[f64]>,
+        request: Request,
+    ) -> osculate::optim::Result<&Moments<f64>> {
+        self.ask()?.moments(at, along, request)
+    }
+
+    fn per_example(
+        &mut self,
+        at: &[f64],
+        along: Option<&[f64]>,
+        gradients: &mut [f64],
+        products: &mut [f64],
+    ) -> osculate::optim::Result<()> {
+        self.ask()?.per_example(at, along, gradients, products)
+    }
+
+    fn whole_gradient(&mut self, at: &[f64], into: &mut [f64]) -> osculate::optim::Result<f64> {
+        self.ask()?.whole_gradient(at, into)
+    }
+}
+
+/// Whatever question of a step has no answer: parameters and state are as before, and the step can be taken again; but for the averages
+/// of LR-Adapt's direction.
+#[test]
+fn an_oracle_that_fails_changes_nothing() {
+    let wavy = loss(|w, x| 0.5 * (w - x).square().sum() + (2.0 * w).cos().sum() + 3.0);
+    let batch = noisy();
+    let mut oracles = Minibatches::new(&wavy, &Device::cpu());
+    let plateau = [("schedule", "plateau"), ("period", "2"), ("patience", "0")];
+    let (mut failed, mut later) = (0, 0);
+    for (name, of, set) in variants() {
+        for more in [&[][..], &plateau] {
+            let mut set = set.clone();
+            set.extend(more.iter().map(|(name, text)| (name.to_string(), text.to_string())));
+            let Ok(mut optimizer) = registry::with_options::<f64>(of, 2, &set) else { continue };
+            let mut w = [1.0, -0.5];
+            for step in 0..4 {
+                for left in 0..9 {
+                    let (before, kept) = (w, optimizer.save());
+                    let mut of_batch = oracles.on(&batch).of(&batch);
+                    let mut failing = Failing { of: &mut of_batch, left };
+                    if optimizer.step(&mut w, &mut failing).is_ok() {
+                        break;
+                    }
+                    (failed, later) = (failed + 1, later + usize::from(left > 0));
+                    assert_eq!(w, before, "{name}, step {step}, question {left}");
+                    let mut after = optimizer.save();
+                    if name.starts_with("lradapt") {
+                        for buffer in ["buffer.0", "buffer.1"] {
+                            if let Ok(values) = kept.get::<f64>(buffer, 2) {
+                                after.put(buffer, &values);
+                            }
+                        }
+                    }
+                    assert_eq!(after, kept, "{name}, step {step}, question {left}");
+                }
+            }
+        }
+    }
+    assert!(failed > 300 && later > 100, "{failed}, {later} of them after an answer");
 }

@@ -127,3 +127,67 @@ fn too_many_parameters_are_an_error() {
         }
     }
 }
+
+/// A bound that is not a number is none: what it is of is tried, and taken back.
+#[test]
+fn factors_that_are_no_number_are_not_taken_for_small() {
+    use osculate::optim::Kafisto;
+    use osculate::optim::kafisto::Config;
+    let loss = Func::trace(spec([]), spec([]), |_, w, x| 0.5 * (w - x).square()).expect("a loss");
+    let batch = batch::<f64>(&[0.0]);
+    let mut oracles = Minibatches::new(&loss, &Device::cpu());
+    for variance in [5e307, 1e307, 1e300, 1e200] {
+        for config in [Config::dynamics(), Config::vanilla(), Config { by_layer: true, ..Config::dynamics() }] {
+            let config = Config { rate: 1e308, variance, ..config };
+            let mut kafisto = Kafisto::new(1, config).expect("options");
+            let mut w = [10.0];
+            for step in 0..3 {
+                let (before, kept) = (w, kafisto.save());
+                let report = kafisto.step(&mut w, &mut oracles.on(&batch)).expect("a step");
+                assert!(w[0].is_finite(), "{variance:e}, step {step}: {report:?}");
+                if report.status == Status::NonFinite {
+                    assert!(w == before && kafisto.save() == kept, "{variance:e}, step {step}");
+                }
+            }
+        }
+    }
+    let config = Config { rate: 1e308, variance: 5e307, ..Config::dynamics() };
+    let report = Kafisto::new(1, config).expect("options").step(&mut [10.0], &mut oracles.on(&batch));
+    assert_eq!(report.expect("a step").status, Status::NonFinite);
+}
+
+/// Scalars that leave the type where what they multiply is 0: their product is no number, though a bound of it in f64 is 0.
+#[test]
+fn scalars_beyond_f32_do_not_meet_zeros() {
+    let flat = Func::trace(spec([2]), spec([]), |_, w, x| 0.0 * w.sum() + x * w.at(0, 0) + 1.0).expect("a loss");
+    let mut oracles = Minibatches::new(&flat, &Device::cpu());
+    let batches = [batch::<f32>(&[0.0, 0.0]), batch(&[1e-30, 1e-30]), batch(&[0.5, 0.5])];
+    // 1e40, which is none of f32, at the third step.
+    let schedule = [("schedule", "step"), ("period", "1"), ("drop", "1e20")];
+    let mut looked = 0;
+    for (name, of, set) in &variants() {
+        let entry = registry::all::<f32>().into_iter().find(|entry| entry.name == *of).expect("an optimizer");
+        // What makes steps short all the same.
+        let short: [&[(&str, &str)]; 4] =
+            [&[], &[("epsilon", "1e30")], &[("clip", "1e-30")], &[("most-rate", "1e-30"), ("least-rate", "1e-32")]];
+        for more in short {
+            let mut set = set.clone();
+            set.extend(schedule.iter().chain(more).map(|(name, text)| (name.to_string(), text.to_string())));
+            let Ok(mut optimizer) = entry.make(2, &set) else { continue };
+            for batch in &batches {
+                let mut w = [1.0, -0.5];
+                for step in 0..6 {
+                    let before = w;
+                    let report = optimizer.step(&mut w, &mut oracles.on(batch).of(batch)).expect("a step");
+                    assert!(w.iter().all(|x| x.is_finite()), "{name} {more:?}, step {step}: {w:?}, {report:?}");
+                    assert!(report.status != Status::NonFinite || w == before, "{name}, step {step}: {report:?}");
+                    let saved = optimizer.save();
+                    let loaded = entry.make(2, &set).expect("options").load(&saved);
+                    assert!(loaded.is_ok(), "{name} {more:?}, step {step}: {loaded:?}");
+                    looked += 1;
+                }
+            }
+        }
+    }
+    assert!(looked > 500, "{looked}");
+}

@@ -201,6 +201,11 @@ fn what_is_not_read_is_refused() {
         ("adam", "decoupled", "true", "with weight-decay = 1 it has, not with 0"),
         ("ogr", "turn", "5", "with variant = 1ds it has, not with 1d"),
         ("igt-tail", "delta", "2", "with tail = none it has, not with 0.5"),
+        // Not with 0.5, which is no growth that is legal.
+        ("sps-max", "first", "1", "with growth = 1 it has, not with none"),
+        // Where two others have to be otherwise, both are told.
+        ("adam", "warm-up-within", "true", "with schedule = step and warm-up = 1 it has, not with constant and 0"),
+        ("meka", "warm-up-from", "0.5", "with step = fixed and warm-up = 1 it has, not with improvement and 0"),
     ] {
         let refused = registry::with_options::<f64>(name, 3, &[(option.into(), text.into())]).err();
         let want = format!("option {option} = {text:?}: it has no meaning beside the other options: {companion}");
@@ -211,6 +216,26 @@ fn what_is_not_read_is_refused() {
     for pairs in [[("momentum", "0.5"), ("rule", "momentum")], [("rule", "momentum"), ("momentum", "0.5")]] {
         assert!(registry::with_options::<f64>("sgd", 3, &set(&pairs)).is_ok());
     }
+}
+
+/// Whatever an option's absence is answered with can be set, and then the option is there.
+#[test]
+fn what_is_advised_can_be_done() {
+    let mut advised = 0;
+    for entry in registry::all::<f64>() {
+        let listed = entry.help();
+        for (help, with) in entry.elsewhere() {
+            assert!(listed.iter().all(|known| known.name != help.name), "{}: {help:?}", entry.name);
+            let pair = |text: &str| text.split_once(" = ").map(|(n, t)| (n.to_string(), t.to_string()));
+            let set: Option<Set> = with.split(" and ").map(pair).collect();
+            let set = set.expect("settings");
+            let there = entry.help_with(&set).expect("settings that can be set");
+            assert!(there.iter().any(|there| there.name == help.name), "{}: {} with {with}", entry.name, help.name);
+            entry.make(3, &set).unwrap_or_else(|error| panic!("{}: {with}: {error}", entry.name));
+            advised += 1;
+        }
+    }
+    assert!(advised > 100, "{advised}");
 }
 
 #[test]

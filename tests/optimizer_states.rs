@@ -4,7 +4,7 @@
 #[path = "support/variants.rs"]
 mod variants;
 
-use osculate::optim::{Minibatches, Optimizer, Status, registry};
+use osculate::optim::{Minibatches, Optimizer, Oracle, Report, Status, registry};
 use osculate::store::Store;
 use osculate::{Array, Batch, Device, Examples, Func, Real, Spec, spec};
 use variants::{made, variants};
@@ -207,7 +207,18 @@ fn a_run_goes_on_under_another_rate() {
 fn every_optimizer_resumes_under_what_it_may() {
     // All options of course, one after the other, of all that have them.
     let may = ["rate", "schedule", "warm-up", "weight-decay", "clip", "max-step", "scale"];
-    let mut resumed = 0;
+    // Those whose `rate` is η₀, which only the first step reads.
+    let starts = [
+        "lradapt-sgd",
+        "lradapt-momentum",
+        "lradapt-adam",
+        "lradapt-adagrad",
+        "lradapt-rmsprop",
+        "sgd-hd",
+        "adam-hd",
+        "armijo",
+    ];
+    let (mut resumed, mut refused) = (0, Vec::new());
     for entry in registry::all::<f64>() {
         let state = entry.make(3, &[]).expect("an optimizer").save();
         for help in entry.help().into_iter().filter(|help| may.contains(&help.name)) {
@@ -224,11 +235,17 @@ fn every_optimizer_resumes_under_what_it_may() {
                     assert_eq!(changes[0].option, help.name, "{}", entry.name);
                     assert_eq!(changes[0].now.as_deref(), Some(text), "{}", entry.name);
                 }
-                // η₀, or Polyak's factor of the gradient's square, which is no step's.
-                Err(error) => assert!(["rate", "scale"].contains(&help.name), "{}: {error}", entry.name),
+                Err(error) => {
+                    assert!(help.name == "rate", "{}: {}: {error}", entry.name, help.name);
+                    refused.push(entry.name);
+                }
             }
         }
     }
+    refused.sort_unstable();
+    let mut starts = starts.to_vec();
+    starts.sort_unstable();
+    assert_eq!(refused, starts);
     assert!(resumed > 80, "{resumed}");
 }
 
@@ -256,4 +273,164 @@ fn checkpoints_hold_a_run() {
     assert_eq!((position, u, changes.len()), ((3, 64), w, 1));
     assert!(back.restore(&mut [0.0; 2], other.as_mut()).is_err());
     std::fs::remove_file(&path).ok();
+}
+
+/// Two optimizers of a user's, with arrays of the same names, which do not look at what a state is called.
+struct Own(&'static str, [f64; 3]);
+
+impl Optimizer<f64> for Own {
+    fn step(&mut self, _: &mut [f64], _: &mut dyn Oracle<f64>) -> osculate::optim::Result<Report> {
+        Ok(Report::not_finite(f64::NAN))
+    }
+
+    fn save(&self) -> Store {
+        let mut store = Store::new(self.0);
+        store.put("mean", &self.1);
+        store
+    }
+
+    fn load(&mut self, state: &Store) -> osculate::optim::Result<()> {
+        self.1.copy_from_slice(&state.get::<f64>("mean", 3)?);
+        Ok(())
+    }
+}
+
+#[test]
+fn checkpoints_are_of_one_kind_of_optimizer() {
+    use osculate::optim::Checkpoint;
+    let run = Checkpoint::of(&[1.0, 2.0, 3.0], &Own("one", [4.0, 5.0, 6.0]), (0, 0));
+    let (mut other, mut w) = (Own("another", [0.0; 3]), [0.0; 3]);
+    let refused = run.restore(&mut w, &mut other).expect_err("a refusal").to_string();
+    assert_eq!(refused, "the run's optimizer is \"one\", not \"another\"");
+    assert!(run.resume(&mut w, &mut other).is_err() && w == [0.0; 3] && other.1 == [0.0; 3]);
+    let mut same = Own("one", [0.0; 3]);
+    assert!(run.restore(&mut w, &mut same).is_ok() && w == [1.0, 2.0, 3.0] && same.1 == [4.0, 5.0, 6.0]);
+    // Of those that come with the library, too, by their kinds, not by an array that one of them lacks.
+    let run = Checkpoint::of(&[1.0; 3], with("kafisto", &[]).as_ref(), (0, 0));
+    let refused = run.restore(&mut w, with("adam", &[]).as_mut()).expect_err("a refusal").to_string();
+    assert_eq!(refused, "the run's optimizer is \"osculate.kafisto\", not \"osculate.first_order\"");
+}
+
+#[test]
+fn checkpoints_hold_numbers_and_names_that_make_sense() {
+    use osculate::nn::Batches;
+    use osculate::optim::Checkpoint;
+    let path = std::env::temp_dir().join(format!("osculate-checkpoint-names-{}.safetensors", std::process::id()));
+    let (adam, mut w) = (with("adam", &[]), [0.0; 3]);
+    for bad in [f64::NAN, f64::INFINITY] {
+        let run = Checkpoint::of(&[1.0, bad, 3.0], adam.as_ref(), (0, 0));
+        let refused = run.restore(&mut w, with("adam", &[]).as_mut()).expect_err("a refusal").to_string();
+        assert!(refused.contains("element 1 of the run's \"params\"") && w == [0.0; 3], "{refused}");
+    }
+    for name in ["params", "position", "sampler", "optimizer.buffer.0", "optimizer-is.adam"] {
+        let mut run = Checkpoint::of(&[1.0, 2.0, 3.0], adam.as_ref(), (3, 64));
+        run.store().put(name, &[9.0, 9.0, 9.0]);
+        let refused = run.save(&path).expect_err("a refusal").to_string();
+        assert!(refused.contains(&format!("{name:?}")) && refused.contains("another name is wanted"), "{refused}");
+        assert!(!path.exists());
+        // Not even before it is saved.
+        assert_eq!(run.restore(&mut w, with("adam", &[]).as_mut()).expect("a run"), (3, 64));
+        assert_eq!(w, [1.0, 2.0, 3.0]);
+    }
+    // Seeds have more digits than f64.
+    let (batches, seed) = (|size, seed| Batches::new(100, size, seed).source(), u64::MAX - 6);
+    Checkpoint::of(&w, adam.as_ref(), (3, 64)).sampled(batches(16, seed)).save(&path).expect("a file");
+    let back = Checkpoint::open(&path).expect("a file");
+    back.must_sample(batches(16, seed)).expect("the same sampler");
+    for (other, why) in [
+        (batches(16, seed + 1), "sampler's seed is 18446744073709551609, not 18446744073709551610"),
+        (batches(32, seed), "minibatch size is 16, not 32"),
+        (Batches::new(99, 16, seed).source(), "number of examples is 100, not 99"),
+    ] {
+        let refused = back.must_sample(other).expect_err("a refusal").to_string();
+        assert!(refused.contains(why), "{refused}");
+    }
+    std::fs::remove_file(&path).ok();
+}
+
+/// What averages and products come to after many steps, and where a run stands still, is a state that loads.
+fn long<T: Real>() {
+    // A parabola that small steps solve to the last digit, and one example's noise to be filtered.
+    let loss = Func::trace(spec([3]), spec([3]), |_, w, x| 0.5 * (w - x).square().sum()).expect("a loss");
+    let rows = [1.0, -0.5, 0.25, 1.5, 0.5, -0.25].map(T::from_f64).to_vec();
+    let data = Examples::new(spec([3]), Array::new([2, 3], rows).expect("an array")).expect("examples");
+    let batch = data.all().expect("a batch");
+    let mut oracles = Minibatches::new(&loss, &Device::cpu());
+    let plateau = [("schedule", "plateau"), ("period", "1"), ("patience", "0"), ("threshold", "1")];
+    let more = [
+        ("nadam", vec![("momentum", "0")]),
+        ("nadam", vec![("momentum", "0.8")]),
+        ("sgd", plateau.to_vec()),
+        ("momentum", [&plateau[..], &[("drop", "10"), ("rate", "1e-6")]].concat()),
+        ("kafisto", plateau.to_vec()),
+        ("sps", vec![("epoch", "1"), ("growth", "1")]),
+    ];
+    let more = more.into_iter().map(|(of, set)| {
+        let set: Vec<_> = set.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect();
+        (format!("{of} {set:?}"), of, set)
+    });
+    for (name, of, set) in variants().into_iter().chain(more) {
+        let (mut optimizer, mut again) = (made::<T>(of, &set, 3), made::<T>(of, &set, 3));
+        let mut w = [3.0, -2.0, 1.0].map(T::from_f64);
+        for step in 1..=2000 {
+            let report = optimizer.step(&mut w, &mut oracles.on(&batch).of(&batch)).expect("a step");
+            assert!(w.iter().all(|x| x.is_finite()), "{name}, step {step}: {w:?}, {report:?}");
+            if step % 50 == 0 || step < 4 {
+                let state = optimizer.save();
+                let loaded = again.load(&state);
+                assert!(loaded.is_ok(), "{name} in {}, step {step}: {loaded:?}", T::NAME);
+                assert_eq!(again.save(), state, "{name}, step {step}");
+            }
+        }
+    }
+}
+
+/// Gradients that end: averages fade through the smallest numbers to 0.
+fn fading<T: Real>() {
+    let loss = Func::trace(spec([3]), spec([3]), |_, w, x| (w * x).sum() + 1.0).expect("a loss");
+    let batch = |rows: [f64; 6]| -> Batch<T> {
+        let x = Array::new([2, 3], rows.map(T::from_f64).to_vec()).expect("an array");
+        Examples::new(spec([3]), x).expect("examples").all().expect("a batch")
+    };
+    let (some, none) = (batch([1.0, -0.5, 0.25, 0.5, -0.25, 0.75]), batch([0.0; 6]));
+    let mut oracles = Minibatches::new(&loss, &Device::cpu());
+    let steps = 1500;
+    // What fades faster is through in fewer steps.
+    let faster = [("ogr", "momentum"), ("ogr-safe", "momentum"), ("ogr-centred", "momentum"), ("momentum", "momentum")];
+    let faster = faster.into_iter().flat_map(|(of, option)| {
+        ["0.5", "0.8"].map(|text| (format!("{of} {option} = {text}"), of, vec![(option.to_string(), text.to_string())]))
+    });
+    for (name, of, set) in variants().into_iter().chain(faster) {
+        let (mut optimizer, mut again) = (made::<T>(of, &set, 3), made::<T>(of, &set, 3));
+        let mut w = [3.0, -2.0, 1.0].map(T::from_f64);
+        for step in 0..steps {
+            let batch = if step < 20 { &some } else { &none };
+            let report = optimizer.step(&mut w, &mut oracles.on(batch).of(batch)).expect("a step");
+            assert!(w.iter().all(|x| x.is_finite()), "{name}, step {step}: {w:?}, {report:?}");
+            if step % 10 == 0 {
+                let loaded = again.load(&optimizer.save());
+                assert!(loaded.is_ok(), "{name} in {}, step {step}: {loaded:?}", T::NAME);
+            }
+        }
+    }
+}
+
+#[test]
+fn states_of_faded_averages_load() {
+    fading::<f64>();
+}
+
+#[test]
+fn states_of_faded_averages_load_in_f32() {
+    fading::<f32>();
+}
+
+#[test]
+fn states_of_long_runs_load() {
+    long::<f64>();
+}
+
+#[test]
+fn states_of_long_runs_load_in_f32() {
+    long::<f32>();
 }

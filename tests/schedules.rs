@@ -168,3 +168,50 @@ fn courses_are_set_by_name() {
     );
     assert_eq!(made(&[("schedule", "cosine"), ("period", "0")]), "period = 0: a whole number above 0 is wanted");
 }
+
+/// A run of SGD on losses that the data say, under a plateau that drops after every look.
+fn dropping(losses: &[f64], drop: f64, steps: usize) -> Vec<f64> {
+    let loss = Func::trace(spec([]), spec([]), |_, w, x| w - w.stop_gradient() + x).expect("a loss");
+    let data = Examples::new(spec([]), Array::new([losses.len()], losses.to_vec()).expect("an array"));
+    let data = data.expect("examples");
+    let schedule = Schedule { course: Schedule::PLATEAU, period: 2, drop, patience: 0, ..Schedule::default() };
+    let config = first_order::Config { rate: 1.0, schedule, ..first_order::Config::sgd() };
+    let mut sgd = FirstOrder::new(1, config).expect("options");
+    let (mut oracles, mut w) = (Minibatches::new(&loss, &Device::cpu()), [0.0]);
+    let mut batch = osculate::Batch::default();
+    (0..steps)
+        .map(|at| {
+            data.gather(&[at % losses.len()], &mut batch).expect("a row");
+            let step = sgd.step(&mut w, &mut oracles.on(&batch)).expect("a step").step;
+            let state = sgd.save();
+            sgd.load(&state).expect("a state");
+            step
+        })
+        .collect()
+}
+
+#[test]
+fn plateaus_stop_dropping_before_they_stand_still() {
+    let rates = dropping(&[1.0, 1.0], 0.1, 2000);
+    // The first look is the best there was, each after it a drop, until one would be smaller than 1e-8.
+    assert_eq!(rates[..6], [1.0, 1.0, 1.0, 1.0, 0.1, 0.1]);
+    assert!(rates.iter().all(|rate| *rate > 9e-9) && rates[1999] < 1.1e-8, "{}", rates[1999]);
+    // A factor that grows stays a number.
+    assert!(dropping(&[1.0, 1.0], 10.0, 1000).iter().all(|rate| rate.is_finite()));
+}
+
+#[test]
+fn plateaus_of_huge_losses_are_saved() {
+    let rates = dropping(&[1e308, 1e308, 1e308], 0.5, 12);
+    assert_eq!(rates[..6], [1.0, 1.0, 1.0, 1.0, 0.5, 0.5]);
+}
+
+#[test]
+fn a_plateau_has_no_course_to_run_under_a_warm_up() {
+    let set = [("schedule", "plateau"), ("warm-up", "3")].map(|(name, text)| (name.to_string(), text.to_string()));
+    for entry in registry::all::<f64>() {
+        if let Ok(help) = entry.help_with(&set) {
+            assert!(help.iter().all(|help| help.name != "warm-up-within"), "{}", entry.name);
+        }
+    }
+}

@@ -23,6 +23,9 @@ pub enum Error {
     /// An option that cannot be set.
     #[error("--set {text}: {why}")]
     Set { text: String, why: String },
+    /// Optimizers that cannot be named so.
+    #[error("--optimizer {text:?}: {why}")]
+    Optimizers { text: String, why: &'static str },
     /// A file that could not be written.
     #[error("{file}: {why}")]
     File { file: String, why: String },

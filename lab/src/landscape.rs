@@ -34,7 +34,7 @@ pub struct Options {
     #[arg(long, default_value_t = 16, value_parser = names::whole(2, 4096), allow_hyphen_values = true)]
     batch: u64,
     /// Seed of the noise.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = names::whole(0, u64::MAX), allow_hyphen_values = true)]
     seed: u64,
     /// Folder for the picture (SVG).
     #[arg(long, default_value_os_t = crate::default_out())]
@@ -139,10 +139,11 @@ fn grid(surface: &Surface, value: &mut dyn FnMut([f64; 2]) -> f64) -> Vec<Vec<f6
     (0..=CELLS).map(|row| (0..=CELLS).map(|col| value([at(x, col), at(y, row)])).collect()).collect()
 }
 
-/// Segments of the line of one value: through every cell that has corners on both sides.
+/// Segments of the line of one value, in parts of the window: through every cell that has corners on both sides.
 fn contour(grid: &[Vec<f64>], level: f64, mut segment: impl FnMut([(f64, f64); 2])) {
-    for row in 0..CELLS {
-        for col in 0..CELLS {
+    let cells = grid.len().saturating_sub(1);
+    for row in 0..cells {
+        for col in 0..cells {
             let corners = [(0, 0), (0, 1), (1, 1), (1, 0)];
             let values = corners.map(|(dy, dx)| grid[row + dy][col + dx] - level);
             let mut crossings = Vec::with_capacity(4);
@@ -155,21 +156,116 @@ fn contour(grid: &[Vec<f64>], level: f64, mut segment: impl FnMut([(f64, f64); 2
                     crossings.push((col as f64 + mix(from.1, to.1), row as f64 + mix(from.0, to.0)));
                 }
             }
-            crossings.chunks_exact(2).for_each(|pair| segment([pair[0], pair[1]]));
+            let part = |(x, y): (f64, f64)| (x / cells as f64, y / cells as f64);
+            crossings.chunks_exact(2).for_each(|pair| segment([part(pair[0]), part(pair[1])]));
         }
     }
 }
 
-fn draw(
-    svg: &mut String,
-    surface: &Surface,
-    grid: &[Vec<f64>],
-    walks: &[Walk],
-) -> std::result::Result<(), Box<dyn std::error::Error>> {
+/// What drawing can fail with.
+type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
+
+/// One picture of all ways, or a small one of each where there are more than colours.
+fn draw(svg: &mut String, surface: &Surface, grid: &[Vec<f64>], walks: &[Walk]) -> Drawn {
+    if walks.len() > COLOURS.len() { panels(svg, surface, grid, walks) } else { together(svg, surface, grid, walks) }
+}
+
+type Chart<'a, 'b> = ChartContext<
+    'a,
+    SVGBackend<'b>,
+    Cartesian2d<plotters::coord::types::RangedCoordf64, plotters::coord::types::RangedCoordf64>,
+>;
+
+/// Lines at levels evenly spaced in the logarithm of what is above the least value, four tenths of a power of 10 apart or `every` times that.
+fn contours(chart: &mut Chart<'_, '_>, surface: &Surface, grid: &[Vec<f64>], every: usize) -> Drawn {
     let [[left, right], [low, high]] = surface.window;
-    let entries: Vec<Entry<'_>> = (walks.iter().zip(COLOURS.into_iter().cycle()))
-        .map(|(walk, colour)| Entry { name: &walk.name, colour })
-        .collect();
+    let highest = grid.iter().flatten().map(|v| v - surface.least).fold(0.0f64, f64::max);
+    for level in (0..16).step_by(every) {
+        let above = highest * 10f64.powf(-0.4 * f64::from(level));
+        let scale = |(x, y): (f64, f64)| (left + (right - left) * x, low + (high - low) * y);
+        let mut lines = Vec::new();
+        contour(grid, surface.least + above, |pair| lines.push(PathElement::new(pair.map(scale), BLACK.mix(0.25))));
+        chart.draw_series(lines)?;
+    }
+    Ok(())
+}
+
+/// Where a step out of the window crosses its edge.
+fn edge(surface: &Surface, from: (f64, f64), to: (f64, f64)) -> (f64, f64) {
+    let part = |from: f64, to: f64, [low, high]: [f64; 2]| match () {
+        _ if to > high => (high - from) / (to - from),
+        _ if to < low => (low - from) / (to - from),
+        _ => 1.0,
+    };
+    let part = part(from.0, to.0, surface.window[0]).min(part(from.1, to.1, surface.window[1]));
+    (from.0 + part * (to.0 - from.0), from.1 + part * (to.1 - from.1))
+}
+
+/// A way as far as it stays in the window, and a dot at its end if it does; `size` is the dot's, in pixels.
+fn way(chart: &mut Chart<'_, '_>, surface: &Surface, walk: &Walk, colour: RGBColor, size: i32) -> Drawn {
+    let [[left, right], [low, high]] = surface.window;
+    let inside = |p: &&[f64; 2]| (left..=right).contains(&p[0]) && (low..=high).contains(&p[1]);
+    let mut path: Vec<(f64, f64)> = walk.path.iter().take_while(inside).map(|p| (p[0], p[1])).collect();
+    let ends = path.last().copied().filter(|_| path.len() == walk.path.len());
+    // The step that leaves the window is drawn up to the edge.
+    if let (Some(&from), Some(&to)) = (path.last(), walk.path.get(path.len())) {
+        path.push(edge(surface, from, (to[0], to[1])));
+    }
+    chart.draw_series(LineSeries::new(path, colour.stroke_width(2)))?;
+    chart.draw_series(ends.map(|at| Circle::new(at, size, colour.filled())))?;
+    Ok(())
+}
+
+/// Where the surface is least; `size` in pixels.
+fn minima(chart: &mut Chart<'_, '_>, surface: &Surface, size: i32) -> Drawn {
+    let crosses = surface.minima.iter().map(|&[x, y]| Cross::new((x, y), size, BLACK.stroke_width(2)));
+    chart.draw_series(crosses)?;
+    Ok(())
+}
+
+/// A small picture of each way, over few contours of a coarse grid.
+fn panels(svg: &mut String, surface: &Surface, grid: &[Vec<f64>], walks: &[Walk]) -> Drawn {
+    const COLUMNS: usize = 6;
+    const PANEL: (u32, u32) = (200, 190);
+    /// Cells of the grid that become one.
+    const COARSE: usize = 4;
+    let grid: Vec<Vec<f64>> =
+        grid.iter().step_by(COARSE).map(|row| row.iter().step_by(COARSE).copied().collect()).collect();
+    let [[left, right], [low, high]] = surface.window;
+    // Those that went the same way share a panel.
+    let mut ways: Vec<(String, &Walk)> = Vec::new();
+    for walk in walks {
+        match ways.iter_mut().find(|(_, other)| other.path == walk.path) {
+            Some((name, _)) => *name += &format!(" = {}", walk.name),
+            None => ways.push((walk.name.clone(), walk)),
+        }
+    }
+    let rows = ways.len().div_ceil(COLUMNS);
+    let root = SVGBackend::with_string(svg, (PANEL.0 * COLUMNS as u32 + 20, PANEL.1 * rows as u32 + 60));
+    let root = root.into_drawing_area();
+    root.fill(&WHITE)?;
+    let title = format!("{}; a dot where the last step ends, within the window", surface.name);
+    let body = root.titled(&title, ("sans-serif", 22))?.margin(4, 4, 8, 8);
+    for (area, (name, walk)) in body.split_evenly((rows, COLUMNS)).iter().zip(&ways) {
+        let mut chart = ChartBuilder::on(area)
+            .caption(plot::shortened(name), ("sans-serif", 13))
+            .margin(4)
+            .x_label_area_size(18)
+            .y_label_area_size(28)
+            .build_cartesian_2d(left..right, low..high)?;
+        chart.configure_mesh().disable_mesh().x_labels(3).y_labels(4).label_style(("sans-serif", 10)).draw()?;
+        contours(&mut chart, surface, &grid, 2)?;
+        way(&mut chart, surface, walk, COLOURS[0], 3)?;
+        minima(&mut chart, surface, 4)?;
+    }
+    root.present()?;
+    Ok(())
+}
+
+fn together(svg: &mut String, surface: &Surface, grid: &[Vec<f64>], walks: &[Walk]) -> Drawn {
+    let [[left, right], [low, high]] = surface.window;
+    let entries: Vec<Entry<'_>> =
+        (walks.iter().zip(COLOURS)).map(|(walk, colour)| Entry { name: &walk.name, colour }).collect();
     let root =
         SVGBackend::with_string(svg, (840 + plot::LEGEND, plot::legend_height(&entries).max(760))).into_drawing_area();
     root.fill(&WHITE)?;
@@ -181,27 +277,28 @@ fn draw(
         .y_label_area_size(56)
         .build_cartesian_2d(left..right, low..high)?;
     chart.configure_mesh().x_desc("x").y_desc("y").light_line_style(BLACK.mix(0.0)).draw()?;
-    // Levels evenly spaced in the logarithm of what is above the least value.
-    let highest = grid.iter().flatten().map(|v| v - surface.least).fold(0.0f64, f64::max);
-    for level in 0..16 {
-        let above = highest * 10f64.powf(-0.4 * f64::from(level));
-        let scale =
-            |(x, y): (f64, f64)| (left + (right - left) * x / CELLS as f64, low + (high - low) * y / CELLS as f64);
-        let mut lines = Vec::new();
-        contour(grid, surface.least + above, |pair| lines.push(PathElement::new(pair.map(scale), BLACK.mix(0.25))));
-        chart.draw_series(lines)?;
+    contours(&mut chart, surface, grid, 1)?;
+    for (walk, colour) in walks.iter().zip(COLOURS) {
+        way(&mut chart, surface, walk, colour, 4)?;
     }
-    for (walk, colour) in walks.iter().zip(COLOURS.into_iter().cycle()) {
-        // Whoever leaves the window is drawn until then.
-        let inside = |p: &&[f64; 2]| (left..=right).contains(&p[0]) && (low..=high).contains(&p[1]);
-        let path: Vec<(f64, f64)> = walk.path.iter().take_while(inside).map(|p| (p[0], p[1])).collect();
-        let ends = path.last().copied().filter(|_| path.len() == walk.path.len());
-        chart.draw_series(LineSeries::new(path, colour.stroke_width(2)))?;
-        chart.draw_series(ends.map(|at| Circle::new(at, 4, colour.filled())))?;
-    }
-    let crosses = surface.minima.iter().map(|&[x, y]| Cross::new((x, y), 6, BLACK.stroke_width(2)));
-    chart.draw_series(crosses)?;
+    minima(&mut chart, surface, 6)?;
     plot::legend(&right_side, &entries)?;
     root.present()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_out_of_the_window_end_at_its_edge() {
+        let surface = &SURFACES[0];
+        let [[left, right], [low, high]] = surface.window;
+        let middle = (0.5 * (left + right), 0.5 * (low + high));
+        assert_eq!(edge(surface, middle, (middle.0, high + 1e300)), (middle.0, high));
+        assert_eq!(edge(surface, middle, (left - 5.0, middle.1)), (left, middle.1));
+        let (x, y) = edge(surface, middle, (right + 10.0, low - 1000.0));
+        assert!((y - low).abs() < 1e-9 && x > middle.0 && x < right);
+    }
 }

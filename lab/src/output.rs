@@ -131,7 +131,7 @@ pub fn list() -> Result<()> {
     say(table)
 }
 
-/// Prints the options of an optimizer and their defaults.
+/// Prints the options of an optimizer and their defaults, and those that only other settings bring forth.
 pub fn options(name: &str) -> Result<()> {
     let all = osculate::optim::registry::all::<f32>();
     let Some(entry) = all.iter().find(|entry| entry.name == name) else {
@@ -142,5 +142,14 @@ pub fn options(name: &str) -> Result<()> {
     for help in entry.help() {
         table.add_row([help.name, help.about, &help.legal, &help.value]);
     }
-    say(table)
+    say(table)?;
+    let elsewhere = entry.elsewhere();
+    if elsewhere.is_empty() {
+        return Ok(());
+    }
+    let mut table = aligned(&["option", "what it means", "what it may be", "default", "is there with, say"]);
+    for (help, with) in &elsewhere {
+        table.add_row([help.name, help.about, &help.legal, &help.value, with]);
+    }
+    say(format_args!("\nOptions that have a meaning only with other settings:\n\n{table}"))
 }

@@ -27,7 +27,7 @@ pub struct Options {
     #[arg(long, value_name = "[OPTIMIZER.]OPTION=VALUE")]
     set: Vec<String>,
     /// Seed of the initial parameters and of the minibatches.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = names::whole(0, u64::MAX), allow_hyphen_values = true)]
     seed: u64,
     /// Passes over the training examples.
     #[arg(long, default_value_t = 40, value_parser = names::whole(1, 1_000_000), allow_hyphen_values = true)]
@@ -62,6 +62,16 @@ pub fn chosen<T: Real>(names: &[String], set: &[String], len: usize) -> Result<V
         [one] if one == "all" => all.iter().map(|entry| entry.name).collect(),
         names => names.iter().map(String::as_str).collect(),
     };
+    let refused = |why| Err(Error::Optimizers { text: names.join(","), why });
+    if names.iter().all(|name| name.trim().is_empty()) {
+        return refused("a name is wanted, or several, separated by commas; `osculate-lab list` has them");
+    }
+    if names.iter().any(|name| name.trim().is_empty()) {
+        return refused("a name is missing beside a comma");
+    }
+    if names.contains(&"all") {
+        return refused("`all` stands alone");
+    }
     let (settings, mut used) = (set, vec![false; set.len()]);
     let mut optimizers = Vec::new();
     for name in names {
@@ -129,11 +139,15 @@ pub fn run(options: &Options) -> Result<()> {
         rows.iter_mut().for_each(|row| row.ratio_to_sgd = Some(row.ms_per_step / sgd));
     }
     output::table(&rows)?;
+    // A picture that cannot be drawn costs no number.
+    let plots = plot::all(&options.out, &options.problem, &runs);
+    if let Ok(plots) = &plots {
+        output::say(format_args!("curves and plots: {}", plots.join(", ")))?;
+    }
     if options.json {
         output::json(&options.problem, &rows)?;
     }
-    let plots = plot::all(&options.out, &options.problem, &runs)?;
-    output::say(format_args!("curves and plots: {}", plots.join(", ")))?;
+    plots?;
     match trouble {
         Some(error) => Err(error),
         None if interrupt::asked() => Err(Error::Interrupted),

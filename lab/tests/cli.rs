@@ -213,3 +213,91 @@ fn an_instruction_set_that_is_not_there_is_named() {
     let said = text(&run.stderr);
     assert!(!run.status.success() && said.contains("OSCULATE_SIMD=mmx") && said.contains("portable"), "{said}");
 }
+
+/// Runs that end worse than they began say so by their exit status, after all that they have to show.
+#[test]
+fn a_diverged_run_fails() {
+    let out = folder("diverged");
+    let show = out.display().to_string();
+    let arguments = ["train", "digits", "--optimizer", "sgd,adam", "--epochs", "1", "--json", "--out", &show];
+    let run = lab(&[&arguments[..], &["--set", "sgd.rate=1e6"]].concat());
+    assert_eq!(run.status.code(), Some(1), "{}", text(&run.stderr));
+    let said = text(&run.stderr);
+    assert!(said.contains("error: diverged: sgd ended at a train loss of") && !said.contains("adam ended"), "{said}");
+    let printed = text(&run.stdout);
+    let json: serde_json::Value = serde_json::from_str(printed.lines().last().expect("a line")).expect("JSON");
+    assert_eq!(json["rows"].as_array().map(Vec::len), Some(2));
+    assert!(out.join("digits-sgd.csv").exists() && out.join("digits-loss.svg").exists());
+    assert_eq!(lab(&arguments).status.code(), Some(0));
+    std::fs::remove_dir_all(out).ok();
+}
+
+#[test]
+fn optimizers_are_named_or_all_are_taken() {
+    for (names, why) in [
+        ("", "--optimizer \"\": a name is wanted"),
+        (",", "--optimizer \",\": a name is wanted"),
+        ("sgd,,adam", "a name is missing beside a comma"),
+        ("all,sgd", "--optimizer \"all,sgd\": `all` stands alone"),
+        ("sgd,all", "`all` stands alone"),
+    ] {
+        for command in [&["train", "digits"], &["landscape", "beale"]] {
+            let run = lab(&[&command[..], &["--optimizer", names]].concat());
+            let said = text(&run.stderr);
+            assert!(run.status.code() == Some(1) && said.starts_with("error: ") && said.contains(why), "{said}");
+        }
+    }
+}
+
+#[test]
+fn hidden_options_are_listed_with_what_shows_them() {
+    let options = text(&lab(&["list", "adam"]).stdout);
+    let line = |name: &str| options.lines().find(|line| line.starts_with(&format!("| {name} "))).unwrap_or_default();
+    assert!(line("decoupled").contains("| weight-decay = 1 "), "{options}");
+    assert!(line("warm-up-within").contains("| schedule = step and warm-up = 1 "), "{options}");
+    assert!(line("milestones").contains("| schedule = milestones "), "{options}");
+    assert!(line("rate").contains("| 0.001 "), "{options}");
+}
+
+/// A negative number is a number that is not wanted, not an option that nobody knows.
+#[test]
+fn negative_numbers_are_told_what_is_wanted() {
+    for arguments in [
+        &["train", "digits", "--seed", "-3"][..],
+        &["train", "digits", "--epochs", "-3"],
+        &["train", "digits", "--batch", "-3"],
+        &["train", "digits", "--decay", "-3"],
+        &["landscape", "beale", "--seed", "-3"],
+        &["landscape", "beale", "--steps", "-3"],
+        &["landscape", "beale", "--noise", "-3"],
+        &["noisy-quadratic", "--seeds", "-3"],
+        &["bench", "step", "--model", "mlp", "--batch", "-3"],
+        &["bench", "step", "--model", "mlp", "--threads", "-3"],
+        &["bench", "step", "--model", "mlp", "--runs", "-3"],
+        &["bench", "growth", "--runs", "-3"],
+        &["bench", "peers", "--rounds", "-3"],
+        &["bench", "peers", "--batch", "-3"],
+        &["plan", "--model", "mlp", "--batch", "-3"],
+        &["plan", "--model", "mlp", "--timed", "-3"],
+        &["plan", "--model", "mlp", "--threads", "-3"],
+    ] {
+        let run = lab(arguments);
+        let said = text(&run.stderr);
+        assert!(!run.status.success() && said.contains("is wanted") && !said.contains("tip:"), "{arguments:?}: {said}");
+    }
+}
+
+/// More ways than colours get a panel each.
+#[test]
+fn landscapes_of_all_have_a_panel_each() {
+    let out = folder("panels");
+    let show = out.display().to_string();
+    let run = lab(&["landscape", "beale", "--optimizer", "all", "--steps", "20", "--out", &show]);
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    let svg = std::fs::read_to_string(out.join("landscape-beale.svg")).expect("a picture");
+    for name in ["meka-diagonal", "nadam", "kalman-descent"] {
+        assert!(svg.contains(name), "{name}");
+    }
+    assert!(svg.len() < 8_000_000, "{}", svg.len());
+    std::fs::remove_dir_all(out).ok();
+}

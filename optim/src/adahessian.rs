@@ -14,12 +14,12 @@
 use osculate_engine::store::Store;
 use osculate_engine::{Real, Size, finite, largest};
 
-use crate::optimizer::{check_len, check_new, tried};
+use crate::optimizer::{Undone, check_len, check_new, tried};
 use crate::options::{Field, Legal, Options};
 use crate::registry::Entry;
 use crate::schedule::Pace;
 use crate::state::{Kept, Reader, kept};
-use crate::vectors::{Limits, Vectors, between, filled};
+use crate::vectors::{Limits, Undo, Vectors, between, filled, held};
 use crate::{Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`AdaHessian`]; the defaults are those of the authors' code.
@@ -110,6 +110,7 @@ pub struct AdaHessian<T> {
     most: f64,
     squares: Vec<T>,
     rule: Vectors<T, 3, 2, 3>,
+    undo: Undo<T>,
 }
 
 impl<T: Real> AdaHessian<T> {
@@ -143,6 +144,7 @@ impl<T: Real> AdaHessian<T> {
                 [x - between(rate * first * m / (root + epsilon), limits.added), m, v]
             })?,
             config,
+            undo: Undo::default(),
         })
     }
 }
@@ -212,12 +214,32 @@ impl<T: Real> Optimizer<T> for AdaHessian<T> {
         // m' lies between m and g.
         let most = if size == Size::Moderate { T::MODERATE } else { largest(&self.gradient) }.max(self.most);
         let longest = 2.0 * rate / first * most / self.config.epsilon.max(limits.least);
-        let safe = longest < limits.step && most < limits.added[1];
+        let safe = held::<T>(&[rate]) && longest < limits.step && most < limits.added[1];
         let kept = |this: &AdaHessian<T>| finite(&this.mean) && finite(&this.squares);
         tried(self, params, safe, |this, params| this.walk(params, loss, rate, most), kept)
     }
 
     kept!();
+}
+
+impl<T: Real> Undone<T> for AdaHessian<T> {
+    type Numbers = (Pace, u64, f64);
+
+    fn numbers(&self) -> Self::Numbers {
+        (self.pace, self.steps, self.most)
+    }
+
+    fn set_numbers(&mut self, numbers: Self::Numbers) {
+        (self.pace, self.steps, self.most) = numbers;
+    }
+
+    fn vectors(&mut self, see: &mut dyn FnMut(&mut [T])) {
+        [&mut self.mean, &mut self.squares].into_iter().for_each(|vector| see(vector));
+    }
+
+    fn undo(&mut self) -> &mut Undo<T> {
+        &mut self.undo
+    }
 }
 
 impl<T: Real> Kept for AdaHessian<T> {

@@ -52,7 +52,7 @@ impl Options for Config {
         see("part", about, Field::Number(&mut self.part, Legal::Inside));
         let about = "β, by which a rate that is too long is shortened";
         see("shrink", about, Field::Number(&mut self.shrink, Legal::Inside));
-        see("growth", "γ, how much the rate grows in an epoch", Field::Number(&mut self.growth, Legal::Positive));
+        see("growth", "γ, how much the rate grows in an epoch", Field::Number(&mut self.growth, Legal::AtLeastOne));
         see("epoch", "steps of an epoch", Field::Count(&mut self.epoch, Legal::Positive));
         see("most", "largest rate", Field::Number(&mut self.most, Legal::Positive));
         see("trials", "most losses looked at in a step", Field::Count(&mut self.trials, Legal::Positive));
@@ -110,6 +110,10 @@ impl<T: Real> Optimizer<T> for Armijo<T> {
         let length = squared.sqrt();
         let mut rate = (self.rate * self.config.growth.powf(1.0 / self.config.epoch as f64)).min(self.config.most);
         for _ in 0..self.config.trials {
+            // A rate that is 0 among the type's numbers goes nowhere, and nothing grows from 0.
+            if T::from_f64(rate) <= T::zero() {
+                break;
+            }
             // What is too long for the type is too long.
             if rate * length >= Limits::of::<T>().step {
                 rate *= self.config.shrink;

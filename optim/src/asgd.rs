@@ -16,12 +16,12 @@
 use osculate_engine::store::Store;
 use osculate_engine::{Expr, Real, Size, finite, largest};
 
-use crate::optimizer::{check_len, check_new, tried};
+use crate::optimizer::{Undone, check_len, check_new, tried};
 use crate::options::{Field, Legal, Options};
 use crate::registry::Entry;
 use crate::schedule::Pace;
 use crate::state::{Kept, Reader, kept};
-use crate::vectors::{Limits, Vectors, between, filled};
+use crate::vectors::{Limits, Undo, Vectors, between, filled, held};
 use crate::{Error, Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`Asgd`].
@@ -112,6 +112,7 @@ pub struct Asgd<T> {
     /// θ̄, ḡ, var θ, and the rest.
     kept: Vec<Vec<T>>,
     rule: Rule<T>,
+    undo: Undo<T>,
 }
 
 /// Algorithm 8: new θ̄, ḡ, var θ and var g from θ, them and g, and the rate.
@@ -170,7 +171,15 @@ impl<T: Real> Asgd<T> {
             None => kept.push(constant(config.variance)?),
             Some(_) => kept.extend([constant(0.0)?, constant(config.variance)?]),
         }
-        Ok(Asgd { pace: Pace::new(config.schedule), config, steps: 0, gradient: constant(0.0)?, kept, rule })
+        Ok(Asgd {
+            pace: Pace::new(config.schedule),
+            config,
+            steps: 0,
+            gradient: constant(0.0)?,
+            kept,
+            rule,
+            undo: Undo::default(),
+        })
     }
 }
 
@@ -203,12 +212,32 @@ impl<T: Real> Optimizer<T> for Asgd<T> {
         let factor = self.pace.factor(self.steps);
         let most = if size == Size::Moderate { T::MODERATE } else { largest(&self.gradient) };
         // No rate is above the largest; means and variances are kept within the type's numbers.
-        let safe = 2.0 * self.config.most_rate * factor * most < Limits::of::<T>().step;
+        let safe = held::<T>(&[factor]) && 2.0 * self.config.most_rate * factor * most < Limits::of::<T>().step;
         let all = |asgd: &Asgd<T>| asgd.kept.iter().all(|vector| finite(vector));
         tried(self, params, safe, |asgd, params| asgd.walk(params, loss, factor), all)
     }
 
     kept!();
+}
+
+impl<T: Real> Undone<T> for Asgd<T> {
+    type Numbers = (Pace, u64);
+
+    fn numbers(&self) -> Self::Numbers {
+        (self.pace, self.steps)
+    }
+
+    fn set_numbers(&mut self, numbers: Self::Numbers) {
+        (self.pace, self.steps) = numbers;
+    }
+
+    fn vectors(&mut self, see: &mut dyn FnMut(&mut [T])) {
+        self.kept.iter_mut().for_each(|vector| see(vector));
+    }
+
+    fn undo(&mut self) -> &mut Undo<T> {
+        &mut self.undo
+    }
 }
 
 impl<T: Real> Kept for Asgd<T> {

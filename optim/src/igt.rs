@@ -50,13 +50,17 @@ impl Config {
         Config { tail: Some(0.5), ..Config::sgd() }
     }
 
-    /// γ at a step.
-    fn weight(&self, step: u64) -> f64 {
+    /// γ, 1 − γ and γ/(1 − γ) at a step.
+    fn weights(&self, step: u64) -> [f64; 3] {
         let t = step as f64;
         match self.tail {
-            None => t / (t + self.delta),
-            Some(_) if step < 2 => 0.0,
-            Some(c) => (c * t / (1.0 + c * t) * (1.0 - ((1.0 - c) / (t * (t + 1.0))).sqrt() / c)).max(0.0),
+            // 1 − γ would be 0 where δ is small beside t.
+            None => [t / (t + self.delta), self.delta / (t + self.delta), t / self.delta],
+            Some(_) if step < 2 => [0.0, 1.0, 0.0],
+            Some(c) => {
+                let weight = (c * t / (1.0 + c * t) * (1.0 - ((1.0 - c) / (t * (t + 1.0))).sqrt() / c)).max(0.0);
+                [weight, 1.0 - weight, weight / (1.0 - weight)]
+            }
         }
     }
 }
@@ -134,15 +138,16 @@ impl<T: Real> Optimizer<T> for Igt<T> {
     fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report> {
         check_len(self.gradient.len(), params.len())?;
         let steps = self.worker.steps();
-        let weight = self.config.weight(steps);
-        let factor = if steps == 0 { 0.0 } else { weight / (1.0 - weight) };
+        let [weight, new, factor] = self.config.weights(steps);
+        // An infinity times no way at all is no number.
+        let factor = factor.min(Limits::of::<T>().added[1]);
         self.shift.run([factor], [&mut self.shifted], [params, &self.before])?;
         let (loss, size) = oracle.checked_gradient(&self.shifted, &mut self.gradient)?;
         if !size.is_finite() {
             return Ok(Report::not_finite(loss));
         }
         let changed = [&mut self.gradient[..], &mut self.shifted];
-        self.mix.run([weight, 1.0 - weight], changed, [&self.average, params])?;
+        self.mix.run([weight, new], changed, [&self.average, params])?;
         let rate = self.config.rate * self.pace.factor(steps);
         // An average of moderate vectors is moderate, of others at least finite.
         let size = size.max(self.size);
@@ -153,7 +158,7 @@ impl<T: Real> Optimizer<T> for Igt<T> {
         self.pace.see(steps, loss);
         std::mem::swap(&mut self.average, &mut self.gradient);
         std::mem::swap(&mut self.before, &mut self.shifted);
-        Ok(Report { gain: Some(1.0 - weight), ..Report::new(Status::Stepped, loss, rate) })
+        Ok(Report { gain: Some(new), ..Report::new(Status::Stepped, loss, rate) })
     }
 
     kept!();

@@ -30,12 +30,12 @@ use std::ops::Range;
 use osculate_engine::store::Store;
 use osculate_engine::{Expr, Real, Request, dot, finite, largest};
 
-use crate::optimizer::{check_len, check_new, tried};
+use crate::optimizer::{Undone, check_len, check_new, tried};
 use crate::options::{Field, Legal, Options};
 use crate::registry::Entry;
 use crate::schedule::Pace;
 use crate::state::{Kept, Reader, kept, whole};
-use crate::vectors::{Limits, Vectors, filled};
+use crate::vectors::{Limits, Undo, Vectors, filled, held, larger};
 use crate::{Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`Kafisto`].
@@ -209,6 +209,7 @@ pub struct Kafisto<T> {
     predict: Vectors<T, 1, 3, 0, 1>,
     /// x̄ = 0.9 x̄ + 0.1 x.
     follow: Vectors<T, 1, 1, 1>,
+    undo: Undo<T>,
 }
 
 #[derive(Debug, Clone)]
@@ -218,6 +219,8 @@ struct Block<T> {
     /// G, and e with the array's own decay.
     squared: f64,
     residual: f64,
+    /// What multiplies its gradient in a step of variance 1, once that is known.
+    factor: f64,
     /// Whether it has a gradient to step along.
     alive: bool,
     /// A bound of its gradient, with its decay.
@@ -264,6 +267,7 @@ impl<T: Real> Kafisto<T> {
             predict: Vectors::summing(|[], [_], [x, p, mean]| ([x + p], [(x - mean) * (x - mean)]))?,
             follow: Vectors::new(|[part], [mean], [x]| [mean + part * (x - mean)])?,
             config,
+            undo: Undo::default(),
         })
     }
 
@@ -296,7 +300,15 @@ impl<T: Real> Kafisto<T> {
                     [x, p, follows]
                 })?),
             };
-            self.blocks.push(Block { range, update, squared: 0.0, residual: 0.0, alive: false, most: 0.0 });
+            self.blocks.push(Block {
+                range,
+                update,
+                squared: 0.0,
+                residual: 0.0,
+                factor: 0.0,
+                alive: false,
+                most: 0.0,
+            });
         }
         Ok(())
     }
@@ -356,7 +368,8 @@ impl<T: Real> Kafisto<T> {
         };
         let qx = self.position_noise(squared);
         let predicted = match dynamics {
-            true => [sx + 2.0 * sc + sp + qx, alpha * (sc + sp), alpha * alpha * sp + momentum_noise],
+            // A variance after rounding, too.
+            true => [larger(sx + 2.0 * sc + sp, 0.0) + qx, alpha * (sc + sp), alpha * alpha * sp + momentum_noise],
             false => [sx + qx, 0.0, 0.0],
         };
         Ok((predicted, qx))
@@ -394,6 +407,22 @@ impl<T: Real> Kafisto<T> {
         let (Seen { count: n, predicted, .. }, [noise, qx]) = (seen, seen.noise);
         let [px, pc, pp] = predicted;
         let (mut most, mut innovation, mut step) = (0.0f64, noise, 0.0f64);
+        for block in &mut self.blocks {
+            let s = px * block.squared + noise;
+            block.factor = if block.alive { -seen.rate * block.residual / s } else { 0.0 };
+            if block.alive {
+                most = larger(most, block.squared / s);
+                innovation = larger(innovation, s).min(f64::MAX);
+            }
+            step = larger(step, (block.factor * px).abs());
+        }
+        // A covariance is one after rounding, too; `max` and `clamp` would take what is no number for one.
+        let [sx, sc, sp] = [px - most * px * px, pc - most * px * pc, pp - most * pc * pc];
+        if ![sx, sc, sp, step].iter().all(|x| x.is_finite()) {
+            return Ok(Report::not_finite(seen.loss));
+        }
+        let [sx, sp] = [sx, sp].map(|variance| variance.max(0.0));
+        let bound = 0.5 * (sx + sp);
         // At first it is where x is.
         let nearer = if self.steps == 0 { 0.0 } else { 1.0 - DECAY };
         if self.follows() && self.steps == 0 {
@@ -404,13 +433,7 @@ impl<T: Real> Kafisto<T> {
         }
         for block in &mut self.blocks {
             let range = block.range.clone();
-            let s = px * block.squared + noise;
-            let factor = if block.alive { -seen.rate * block.residual / s } else { 0.0 };
-            if block.alive {
-                most = most.max(block.squared / s);
-                innovation = innovation.max(s.min(f64::MAX));
-            }
-            step = step.max((factor * px).abs());
+            let factor = block.factor;
             let decay = if koala_compat && !dynamics { 0.0 } else { weight_decay };
             let scalars = [1.0 / n, decay, alpha, factor * px, factor * pc, nearer];
             let (x, g) = (&mut params[range.clone()], &sum[range.clone()]);
@@ -426,11 +449,8 @@ impl<T: Real> Kafisto<T> {
                 self.follow.run([1.0 - DECAY], [&mut self.average[range.clone()]], [&params[range]])?;
             }
         }
-        // A covariance is one after rounding, too.
-        let [sx, sp] = [px - most * px * px, pp - most * pc * pc].map(|variance| variance.max(0.0));
-        let bound = 0.5 * (sx + sp);
         self.filter = Filter {
-            covariance: [sx, (pc - most * px * pc).clamp(-bound, bound), sp],
+            covariance: [sx, sc.clamp(-bound, bound), sp],
             predicted,
             loss_noise: noise,
             position_noise: qx,
@@ -446,8 +466,12 @@ impl<T: Real> Kafisto<T> {
         let ([px, pc, _], [noise, _], limits) = (seen.predicted, seen.noise, Limits::of::<T>());
         let (mut step, mut kick) = (0.0f64, 0.0f64);
         for block in self.blocks.iter().filter(|block| block.alive) {
-            let factor = (seen.rate * block.residual / (px * block.squared + noise)).abs() * block.most;
-            (step, kick) = (step.max(factor * px.abs()), kick.max(factor * pc.abs()));
+            let factor = seen.rate * block.residual / (px * block.squared + noise);
+            if !held::<T>(&[factor * px, factor * pc]) {
+                return None;
+            }
+            let factor = factor.abs() * block.most;
+            (step, kick) = (larger(step, factor * px.abs()), larger(kick, factor * pc.abs()));
         }
         let most = self.config.alpha * self.most + kick;
         let fits = 2.0 * (self.most + step) < limits.step && most < limits.added[1];
@@ -497,6 +521,26 @@ impl<T: Real> Optimizer<T> for Kafisto<T> {
     }
 
     kept!();
+}
+
+impl<T: Real> Undone<T> for Kafisto<T> {
+    type Numbers = (Pace, u64, f64, Filter);
+
+    fn numbers(&self) -> Self::Numbers {
+        (self.pace, self.steps, self.most, self.filter)
+    }
+
+    fn set_numbers(&mut self, numbers: Self::Numbers) {
+        (self.pace, self.steps, self.most, self.filter) = numbers;
+    }
+
+    fn vectors(&mut self, see: &mut dyn FnMut(&mut [T])) {
+        [&mut self.momentum, &mut self.average].into_iter().for_each(|vector| see(vector));
+    }
+
+    fn undo(&mut self) -> &mut Undo<T> {
+        &mut self.undo
+    }
 }
 
 impl<T: Real> Kept for Kafisto<T> {

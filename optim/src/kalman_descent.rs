@@ -14,12 +14,12 @@
 use osculate_engine::store::Store;
 use osculate_engine::{Real, Size, finite, largest};
 
-use crate::optimizer::{check_len, check_new, tried};
+use crate::optimizer::{Undone, check_len, check_new, tried};
 use crate::options::{Field, Legal, Options};
 use crate::registry::Entry;
 use crate::schedule::Pace;
 use crate::state::{Kept, Reader, kept, whole};
-use crate::vectors::{Limits, Vectors, filled};
+use crate::vectors::{Limits, Undo, Vectors, filled, held};
 use crate::{Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`KalmanDescent`].
@@ -82,6 +82,7 @@ pub struct KalmanDescent<T> {
     /// P⁻ of x with h, and of h.
     covariance: [f64; 2],
     rule: Vectors<T, 2, 1, 3>,
+    undo: Undo<T>,
 }
 
 impl<T: Real> KalmanDescent<T> {
@@ -106,6 +107,7 @@ impl<T: Real> KalmanDescent<T> {
                 [x + x_gain * surprise - rate * h, h]
             })?,
             config,
+            undo: Undo::default(),
         })
     }
 }
@@ -144,13 +146,34 @@ impl<T: Real> Optimizer<T> for KalmanDescent<T> {
         let (total, limits) = (hh + self.config.noise, Limits::of::<T>());
         let most = if size == Size::Moderate { T::MODERATE } else { largest(&self.gradient) }.max(self.most);
         let step = 2.0 * (2.0 * (xh / total).abs() + rate) * most;
-        let safe = most < limits.added[1] && step < limits.step && (xh + rate * hh).is_finite();
+        let safe = held::<T>(&[xh / total, rate]) && most < limits.added[1] && step < limits.step;
+        let safe = safe && (xh + rate * hh).is_finite();
         let kept =
             |filter: &KalmanDescent<T>| finite(&filter.filtered) && filter.covariance.iter().all(|x| x.is_finite());
         tried(self, params, safe, |filter, params| filter.walk(params, loss, rate, most), kept)
     }
 
     kept!();
+}
+
+impl<T: Real> Undone<T> for KalmanDescent<T> {
+    type Numbers = (Pace, u64, f64, [f64; 2]);
+
+    fn numbers(&self) -> Self::Numbers {
+        (self.pace, self.steps, self.most, self.covariance)
+    }
+
+    fn set_numbers(&mut self, numbers: Self::Numbers) {
+        (self.pace, self.steps, self.most, self.covariance) = numbers;
+    }
+
+    fn vectors(&mut self, see: &mut dyn FnMut(&mut [T])) {
+        see(&mut self.filtered);
+    }
+
+    fn undo(&mut self) -> &mut Undo<T> {
+        &mut self.undo
+    }
 }
 
 impl<T: Real> Kept for KalmanDescent<T> {

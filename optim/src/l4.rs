@@ -102,7 +102,8 @@ impl Rule for L4 {
         }
         *least = least.min(seen.loss);
         let rate = self.part * (seen.loss - self.aim * *least) / (seen.slope + 1e-12);
-        *least *= 1.0 + 1.0 / self.memory;
+        // A memory of next to nothing forgets all of it; of 0 there is nothing to forget.
+        *least = if *least > 0.0 { (*least * (1.0 + 1.0 / self.memory)).min(f64::MAX) } else { 0.0 };
         Some(rate)
     }
 }

@@ -237,6 +237,7 @@ impl<T: Real> Optimizer<T> for LrAdapt<T> {
         if !size.is_finite() {
             return Ok(Report::not_finite(loss));
         }
+        let (count, trial) = (self.worker.count(), self.trial);
         let run = self.worker.run(&mut self.velocity, &self.gradient, size, Use::scaled(rate))?;
         let Some([phi]) = run else {
             self.scale_rate(config.down);
@@ -270,15 +271,17 @@ impl<T: Real> Optimizer<T> for LrAdapt<T> {
             self.scale_rate(config.down);
             return Ok(Report::new(Status::Rejected, loss, rate));
         }
-        self.pace.see(steps, loss);
         let mut report = Report::new(Status::Stepped, loss, factor * rate);
         if !evaluates {
+            self.pace.see(steps, loss);
             return Ok(report);
         }
         let after = match oracle.loss(params) {
             Ok(after) => after,
             Err(error) => {
                 params.copy_from_slice(&self.before);
+                self.worker.put_count(count);
+                self.trial = trial;
                 return Err(error);
             }
         };
@@ -288,6 +291,7 @@ impl<T: Real> Optimizer<T> for LrAdapt<T> {
             self.scale_rate(config.down);
             return Ok(Report::new(Status::Rejected, loss, rate));
         }
+        self.pace.see(steps, loss);
         if !descends {
             self.scale_rate(if after <= loss { 1.0 } else { config.down });
             return Ok(report);

@@ -18,13 +18,13 @@
 use osculate_engine::store::Store;
 use osculate_engine::{Real, Size, dot, dots, finite, largest};
 
-use crate::optimizer::{check_len, check_new, tried};
+use crate::optimizer::{Undone, check_len, check_new, tried};
 use crate::options::{Field, Legal, Options};
 use crate::registry::Entry;
 use crate::regression::Line;
 use crate::schedule::Pace;
 use crate::state::{Kept, Reader, kept, whole};
-use crate::vectors::{Limits, Vectors, between, filled};
+use crate::vectors::{Limits, Undo, Vectors, between, filled, held};
 use crate::{Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`Ogr`]; the paper names no values but those it plots.
@@ -181,6 +181,7 @@ pub struct Ogr<T> {
     advance: Vectors<T, 2, 2, 3, 2>,
     /// v̂ = v/‖v‖.
     normalise: Vectors<T, 1, 1, 1>,
+    undo: Undo<T>,
 }
 
 impl<T: Real> Ogr<T> {
@@ -212,6 +213,7 @@ impl<T: Real> Ogr<T> {
                 ([next, new], [new * new, next.abs()])
             })?,
             normalise: Vectors::new(|[each], [_], [v]| [each * v])?,
+            undo: Undo::default(),
         })
     }
 
@@ -227,12 +229,15 @@ impl<T: Real> Ogr<T> {
 
     /// Makes the velocity's direction the one to learn for, given its ‖v‖².
     fn turn(&mut self, squared: f64) -> Result<()> {
-        let length = squared.sqrt();
-        if !(length > 0.0 && length.is_finite()) {
-            return Ok(()); // the old one stays
+        let each = 1.0 / squared.sqrt();
+        // Squares that are hardly numbers of the type have lost their digits, and with them the length: the old one stays, as it does
+        // where the velocity is too long.
+        let least = T::min_positive_value().to_f64() / T::epsilon().to_f64();
+        if squared < least || each == 0.0 || !held::<T>(&[each]) {
+            return Ok(());
         }
         let unit = if self.next.unit.is_empty() { &mut self.now.unit } else { &mut self.next.unit };
-        self.normalise.run([1.0 / length], [unit], [&self.velocity])?;
+        self.normalise.run([each], [unit], [&self.velocity])?;
         Ok(())
     }
 
@@ -368,6 +373,27 @@ impl<T: Real> Ogr<T> {
         }
         let step = if warming { first_rate } else { step.abs() };
         Ok(Report { curvature: (!warming).then_some(self.last[0]), ..Report::new(status, loss, step) })
+    }
+}
+
+impl<T: Real> Undone<T> for Ogr<T> {
+    type Numbers = (Pace, u64, f64, f64, f64, [f64; 2], Line, Line);
+
+    fn numbers(&self) -> Self::Numbers {
+        (self.pace, self.steps, self.most, self.reach, self.moved, self.last, self.now.line, self.next.line)
+    }
+
+    fn set_numbers(&mut self, numbers: Self::Numbers) {
+        (self.pace, self.steps, self.most, self.reach, self.moved, self.last, self.now.line, self.next.line) = numbers;
+    }
+
+    fn vectors(&mut self, see: &mut dyn FnMut(&mut [T])) {
+        let Ogr { velocity, now, next, .. } = self;
+        [velocity, &mut now.unit, &mut next.unit].into_iter().for_each(|vector| see(vector));
+    }
+
+    fn undo(&mut self) -> &mut Undo<T> {
+        &mut self.undo
     }
 }
 

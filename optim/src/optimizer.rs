@@ -4,6 +4,7 @@ use osculate_engine::store::Store;
 use osculate_engine::{Real, finite};
 
 use crate::options::{self, Change, Options};
+use crate::vectors::Undo;
 use crate::{Error, Oracle, Result};
 
 /// An optimizer of a flat parameter vector.
@@ -30,12 +31,13 @@ use crate::{Error, Oracle, Result};
 pub trait Optimizer<T: Real> {
     /// Takes one step on the oracle's minibatch, changing `params` in place.
     ///
-    /// A loss or gradient that is not finite is no error, nor is a step that would leave the type's numbers: the report says so, and neither
-    /// `params` nor the state is changed.
+    /// A loss or gradient that is not finite is no error, nor is a step that would leave the type's numbers: the report's [`Status`] says so,
+    /// and what of the state has changed. But for steps that were taken, `params` are unchanged.
     ///
     /// # Errors
-    /// The oracle's, and a parameter vector of another length; parameters are not changed then, nor is the state, but for averages that
-    /// took the gradient in before an oracle failed at a trial point (LR-Adapt's).
+    /// The oracle's, and a parameter vector of another length. Parameters and state are then unchanged, except averages of LR-Adapt's
+    /// direction, which have taken the gradient in when an oracle fails at a trial point (its rate, its count of steps and its schedule are
+    /// as before).
     fn step(&mut self, params: &mut [T], oracle: &mut dyn Oracle<T>) -> Result<Report>;
 
     /// The whole state, so that [`load`](Optimizer::load) resumes bit for bit.
@@ -75,11 +77,13 @@ pub enum Status {
     Stepped,
     /// A step was taken, of the last good size: the rule had no finite answer.
     Fallback,
-    /// No step was taken: the direction promised no descent.
+    /// No step was taken: the direction promised no descent. The parameters are as before; averages, counts of steps and rates have taken
+    /// the minibatch in, as in a step (LR-Adapt's rate shrinks if its direction was not finite), and a schedule's plateau has not.
     NoDescent,
-    /// A step was tried and taken back.
+    /// A step was tried and taken back. The parameters are as before; averages and counts of steps have taken the minibatch in, the rate is
+    /// smaller, and a schedule's plateau has not seen the loss.
     Rejected,
-    /// Nothing was changed: the loss, the gradient or a statistic was not finite, or the step would leave the type's numbers.
+    /// Nothing was changed, neither parameters nor state: the loss, the gradient or a statistic was not finite, or the step would leave the type's numbers.
     NonFinite,
 }
 
@@ -167,9 +171,27 @@ pub(crate) fn check_len(want: usize, got: usize) -> Result<()> {
     if want == got { Ok(()) } else { Err(Error::Length { want, got }) }
 }
 
+/// An optimizer whose step can be taken back: what a step changes of it.
+pub(crate) trait Undone<T> {
+    /// All but vectors.
+    type Numbers: Copy;
+
+    /// The numbers as they are.
+    fn numbers(&self) -> Self::Numbers;
+
+    /// Puts numbers back.
+    fn set_numbers(&mut self, numbers: Self::Numbers);
+
+    /// Shows the vectors that a step changes, always in the same order.
+    fn vectors(&mut self, see: &mut dyn FnMut(&mut [T]));
+
+    /// Where copies of them are kept.
+    fn undo(&mut self) -> &mut Undo<T>;
+}
+
 /// Takes a step that is known to stay within the type's numbers, or tries one that may not with copies at hand: if it is not finite,
 /// nothing is changed, and the report says so.
-pub(crate) fn tried<T: Real, O: Clone>(
+pub(crate) fn tried<T: Real, O: Undone<T>>(
     optimizer: &mut O,
     params: &mut [T],
     safe: bool,
@@ -179,14 +201,22 @@ pub(crate) fn tried<T: Real, O: Clone>(
     if safe {
         return step(optimizer, params);
     }
-    let before = (params.to_vec(), optimizer.clone());
-    let report = step(optimizer, params);
-    match report {
-        Ok(report) if report.status != Status::NonFinite && finite(params) && kept(optimizer) => return Ok(report),
-        _ => {
-            params.copy_from_slice(&before.0);
-            *optimizer = before.1;
-        }
+    let numbers = optimizer.numbers();
+    let mut undo = std::mem::take(optimizer.undo());
+    undo.rewind().keep(params);
+    optimizer.vectors(&mut |vector| {
+        undo.keep(vector);
+    });
+    let mut report = step(optimizer, params);
+    let good = |report: &Report| report.status != Status::NonFinite && finite(params) && kept(optimizer);
+    if !report.as_ref().is_ok_and(good) {
+        undo.rewind().put_back(params);
+        optimizer.vectors(&mut |vector| {
+            undo.put_back(vector);
+        });
+        optimizer.set_numbers(numbers);
+        report = report.map(|report| Report::not_finite(report.loss));
     }
-    report.map(|report| Report::not_finite(report.loss))
+    *optimizer.undo() = undo;
+    report
 }

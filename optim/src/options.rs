@@ -248,9 +248,17 @@ fn try_set(options: &mut dyn Options, name: &str, text: &str) -> Option<Result<(
 
 /// Why an option is not there: it is none, or others would have to be otherwise.
 fn absent(options: &mut dyn Options, name: &str, text: &str) -> Error {
-    let why = match companion(options, name) {
-        Some((other, is, needed)) => {
-            format!("it has no meaning beside the other options: with {other} = {needed} it has, not with {is}")
+    let mut companions = None;
+    search(options, &mut |help, settings| {
+        if help.name == name {
+            companions = Some(settings.to_vec());
+        }
+        companions.is_some()
+    });
+    let why = match companions {
+        Some(settings) => {
+            let is = settings.iter().map(|setting| setting.is.as_str()).collect::<Vec<_>>().join(" and ");
+            format!("it has no meaning beside the other options: with {} it has, not with {is}", joined(&settings))
         }
         None => {
             let names: Vec<&str> = list(options).iter().map(|(name, _)| *name).collect();
@@ -260,34 +268,97 @@ fn absent(options: &mut dyn Options, name: &str, text: &str) -> Error {
     Error::Setting { name: name.into(), text: text.into(), why }
 }
 
-/// The option beside which another has a meaning: its name, what it is, and what it would have to be.
-fn companion(options: &mut dyn Options, name: &str) -> Option<(&'static str, String, String)> {
-    let mut others = Vec::new();
+/// An option that has to be otherwise for another to have a meaning.
+#[derive(Debug, Clone)]
+struct Setting {
+    option: &'static str,
+    is: String,
+    needed: String,
+}
+
+fn joined(settings: &[Setting]) -> String {
+    settings.iter().map(|setting| format!("{} = {}", setting.option, setting.needed)).collect::<Vec<_>>().join(" and ")
+}
+
+/// Options that have a meaning only where one or two others are otherwise, and these others, like `schedule = step and warm-up = 1`.
+pub(crate) fn elsewhere(options: &mut dyn Options) -> Vec<(Help, String)> {
+    let mut all: Vec<(Help, String)> = Vec::new();
+    search(options, &mut |help, settings| {
+        if all.iter().all(|(known, _)| known.name != help.name) {
+            all.push((help.clone(), joined(settings)));
+        }
+        false
+    });
+    all
+}
+
+/// Tells of the options that are not there, those that one other setting brings before those that two bring, until `told` has enough.
+fn search(options: &mut dyn Options, told: &mut dyn FnMut(&Help, &[Setting]) -> bool) {
+    let first = alternatives(options);
+    let known: Vec<&str> = first.iter().map(|(name, ..)| *name).collect();
+    let mut seconds = Vec::new();
+    let mut enough = each_alternative(options, &first, &mut |options, setting| {
+        let brought: Vec<Help> = help(options).into_iter().filter(|help| !known.contains(&help.name)).collect();
+        if !brought.is_empty() {
+            seconds.push(setting.clone());
+        }
+        brought.iter().any(|help| told(help, std::slice::from_ref(&setting)))
+    });
+    // Two matter together where one of them brings something by itself.
+    for one in seconds {
+        if enough {
+            break;
+        }
+        try_set(options, one.option, &one.needed);
+        let second = alternatives(options);
+        let there: Vec<&str> = second.iter().map(|(name, ..)| *name).collect();
+        enough = each_alternative(options, &second, &mut |options, two| {
+            let new = |help: &Help| !known.contains(&help.name) && !there.contains(&help.name);
+            two.option != one.option
+                && help(options).iter().filter(|help| new(help)).any(|help| told(help, &[one.clone(), two.clone()]))
+        });
+        restore(options, &first);
+    }
+}
+
+/// Every option, its value, and other values that may bring forth further options.
+fn alternatives(options: &mut dyn Options) -> Vec<(&'static str, String, Vec<String>)> {
+    let mut all = Vec::new();
     options.each(&mut |known, _, field| {
-        let alternatives: Vec<String> = match &field {
+        let others: Vec<String> = match &field {
             Field::Flag(value) => vec![(!**value).to_string()],
             Field::Choice(_, names) => names.iter().map(|name| name.to_string()).collect(),
-            Field::Maybe(value, _) => vec![if value.is_some() { "none" } else { "0.5" }.to_string()],
+            Field::Maybe(Some(_), _) => vec!["none".into()],
+            Field::Maybe(None, _) => vec!["0.5".into(), "1".into()],
             Field::Number(..) | Field::Count(..) => vec!["1".into(), "0".into(), "0.5".into()],
             Field::Steps(_) => Vec::new(),
         };
-        others.push((known, field.text(), alternatives));
+        all.push((known, field.text(), others));
     });
-    let mut found = None;
-    'all: for (other, is, alternatives) in &others {
-        for needed in alternatives {
-            let mut there = false;
-            if matches!(try_set(options, other, needed), Some(Ok(()))) {
-                options.each(&mut |known, _, _| there |= known == name);
-                restore(options, &others);
-            }
-            if there {
-                found = Some((*other, is.clone(), needed.clone()));
-                break 'all;
+    all
+}
+
+/// Sets each option to each legal alternative in turn, and back, until `look` has seen enough; whether it has.
+fn each_alternative(
+    options: &mut dyn Options,
+    all: &[(&'static str, String, Vec<String>)],
+    look: &mut dyn FnMut(&mut dyn Options, Setting) -> bool,
+) -> bool {
+    for (option, is, others) in all {
+        for needed in others.iter().filter(|needed| *needed != is) {
+            let set = matches!(try_set(options, option, needed), Some(Ok(())));
+            // Nobody is told to set what is then refused.
+            let mut legal = set;
+            options.each(&mut |name, _, field| legal &= name != *option || field.fault().is_none());
+            let setting = Setting { option, is: is.clone(), needed: needed.clone() };
+            let enough = legal && look(options, setting);
+            restore(options, all);
+            if enough {
+                return true;
             }
         }
     }
-    found
+    false
 }
 
 /// Puts options back to their texts; one that another brings with it comes in a second round.

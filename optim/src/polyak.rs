@@ -134,6 +134,10 @@ impl Rule for Polyak {
         }
         if let (Some(growth), Some(last)) = (self.growth, state.first_mut()) {
             rate = rate.min(*last * growth.powf(1.0 / self.epoch as f64));
+            // From 0 nothing grows.
+            if rate <= 0.0 {
+                return None;
+            }
             *last = rate;
         }
         Some(rate)

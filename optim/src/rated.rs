@@ -8,7 +8,7 @@ use crate::optimizer::{check_len, check_new};
 use crate::options::{self, Legal, Options};
 use crate::schedule::Pace;
 use crate::state::{Kept, Reader, kept};
-use crate::vectors::{Limits, Vectors, between, filled};
+use crate::vectors::{Limits, Undo, Vectors, between, filled};
 use crate::worker::{Form, Use, Worker};
 use crate::{Error, Optimizer, Oracle, Report, Result, Schedule, Status};
 
@@ -37,6 +37,7 @@ use crate::{Error, Optimizer, Oracle, Report, Result, Schedule, Status};
 ///
 /// impl Rule for Halving {
 ///     const WHAT: &'static str = "example.halving";
+///     const STARTS: &'static [&'static str] = &["rate"]; // only `start` reads it
 ///     fn base(&self) -> Base {
 ///         Base::sgd()
 ///     }
@@ -56,6 +57,9 @@ use crate::{Error, Optimizer, Oracle, Report, Result, Schedule, Status};
 ///     halving.step(&mut w, &mut oracles.on(&batch))?;
 /// }
 /// assert!((w[0] - 2.0f64).abs() < 1e-3);
+/// // So a saved run does not go on under another, which would change nothing.
+/// let mut other = Rated::new(1, Halving { rate: 1.0 })?;
+/// assert!(Optimizer::<f64>::resume(&mut other, &Optimizer::<f64>::save(&halving)).is_err());
 /// # Ok::<(), osculate_optim::Error>(())
 /// ```
 pub trait Rule: Options + Clone {
@@ -128,6 +132,8 @@ pub struct Rated<T, R> {
     velocity: Vec<T>,
     most: f64,
     worker: Worker<T, 3>,
+    /// For steps that are taken back: of the worker and the direction, and of parameters and velocity.
+    undo: [Undo<T>; 2],
     advance: Vectors<T, 1, 1, 1>,
     glide: Vectors<T, 2, 1, 2>,
 }
@@ -156,6 +162,7 @@ impl<T: Real, R: Rule> Rated<T, R> {
             velocity: filled(if rule.velocity() > 0.0 { len } else { 0 }, T::zero())?,
             most: 0.0,
             worker: Worker::new(rule.base(), Form::Direction, len)?,
+            undo: [Undo::default(), Undo::default()],
             advance: Vectors::new(|[rate], [x], [v]| [x - rate * v])?,
             glide: Vectors::new(move |[rate, mu], [x, z], [v]| {
                 let z = between(mu * z - rate * v, limits.added);
@@ -181,17 +188,17 @@ impl<T: Real, R: Rule> Rated<T, R> {
             self.most = largest(&self.velocity);
         }
         let safe = after(self.most) + step < limit;
-        let before = (!safe).then(|| (params.to_vec(), self.velocity.clone()));
+        if !safe {
+            self.undo[1].rewind().keep(params).keep(&self.velocity);
+        }
         self.glide.run([rate, mu], [params, &mut self.velocity], [&self.direction])?;
         self.most = after(self.most);
-        match before {
-            Some((x, z)) if !finite(params) || !finite(&self.velocity) => {
-                params.copy_from_slice(&x);
-                (self.velocity, self.most) = (z, f64::INFINITY);
-                Ok(false)
-            }
-            _ => Ok(true),
+        if !safe && (!finite(params) || !finite(&self.velocity)) {
+            self.undo[1].rewind().put_back(params).put_back(&mut self.velocity);
+            self.most = f64::INFINITY;
+            return Ok(false);
         }
+        Ok(true)
     }
 
     /// Whether a step may be too large for the type, as far as can be said before the direction is known.
@@ -215,6 +222,7 @@ impl<T: Real, R: Rule> Optimizer<T> for Rated<T, R> {
         let steps = self.worker.steps();
         let factor = self.pace.factor(steps);
         let seen = Seen { steps, loss, squared, previous, slope: 0.0 };
+        let count = self.worker.count();
         let plain = self.worker.run_plain();
         let mut before = None;
         let (slope, length) = if plain {
@@ -222,7 +230,8 @@ impl<T: Real, R: Rule> Optimizer<T> for Rated<T, R> {
             (squared, squared.sqrt())
         } else {
             if self.may_leave(seen, factor) {
-                before = Some((self.worker.clone(), self.direction.clone()));
+                let undo = self.undo[0].rewind().keep(&self.direction);
+                before = Some(self.worker.keep(undo));
             }
             let run = self.worker.run(&mut self.direction, &self.gradient, size, Use::scaled(1.0))?;
             let Some([_, slope, square]) = run else { return Ok(Report::not_finite(loss)) };
@@ -246,12 +255,13 @@ impl<T: Real, R: Rule> Optimizer<T> for Rated<T, R> {
             // Too long a step: as if nothing had been looked at.
             _ if plain => {
                 std::mem::swap(&mut self.direction, &mut self.gradient);
-                self.worker.take_back();
+                self.worker.put_count(count);
                 Ok(Report::not_finite(loss))
             }
             _ => match before {
-                Some((worker, direction)) => {
-                    (self.worker, self.direction) = (worker, direction);
+                Some(before) => {
+                    let undo = self.undo[0].rewind().put_back(&mut self.direction);
+                    self.worker.put_back(undo, before);
                     Ok(Report::not_finite(loss))
                 }
                 // That could not be foreseen: the averages have the gradient.

@@ -21,6 +21,8 @@ pub struct Entry<T> {
 trait Configured<T> {
     /// What there is to know of the options when some are set.
     fn help(&self, set: &[(String, String)]) -> Result<Vec<Help>>;
+    /// Options that others would have to bring forth, and how.
+    fn elsewhere(&self) -> Vec<(Help, String)>;
     /// Whether an option has a meaning beside others.
     fn heeds(&self, name: &str, set: &[(String, String)]) -> bool;
     /// The optimizer for a number of parameters, with some options set.
@@ -38,6 +40,10 @@ impl<T, C: Options + Clone> Configured<T> for Defaults<T, C> {
         let mut config = self.config.clone();
         options::set_all(&mut config, set)?;
         Ok(options::help(&mut config))
+    }
+
+    fn elsewhere(&self) -> Vec<(Help, String)> {
+        options::elsewhere(&mut self.config.clone())
     }
 
     fn heeds(&self, name: &str, set: &[(String, String)]) -> bool {
@@ -84,6 +90,20 @@ impl<T: 'static> Entry<T> {
     /// Options that it has not, or that have no meaning beside the others.
     pub fn help_with(&self, set: &[(String, String)]) -> Result<Vec<Help>> {
         self.config.help(set)
+    }
+
+    /// The options that its defaults leave no meaning, each with the settings, one or two, that give it one.
+    ///
+    /// ```
+    /// let adam = osculate_optim::registry::all::<f32>().into_iter().find(|entry| entry.name == "adam").ok_or("no adam")?;
+    /// let elsewhere = adam.elsewhere();
+    /// let with = |name: &str| elsewhere.iter().find(|(help, _)| help.name == name).map(|(_, with)| with.as_str());
+    /// assert_eq!(with("decoupled"), Some("weight-decay = 1"));
+    /// assert_eq!(with("warm-up-within"), Some("schedule = step and warm-up = 1"));
+    /// # Ok::<(), &str>(())
+    /// ```
+    pub fn elsewhere(&self) -> Vec<(Help, String)> {
+        self.config.elsewhere()
     }
 
     /// Whether it has an option with a meaning beside the others that are set: MEKA's `rate` has none but with `step` `fixed`.

@@ -10,7 +10,7 @@
 //!
 //! With steps t counted from 0, T the period and l the least factor, `warm-up` with `cosine` is optax's `warmup_cosine_decay_schedule` (whose
 //! `decay_steps` are w + T) and torch's `SequentialLR` of `LinearLR` and `CosineAnnealingLR`; `step`, `milestones` and `plateau` are
-//! torch's `StepLR`, `MultiStepLR` and `ReduceLROnPlateau`. With `warm-up-within` the course counts from step 0, and the factor is the smaller
+//! torch's `StepLR`, `MultiStepLR` and `ReduceLROnPlateau`, whose `eps` of 1e-8, below which a drop is none, is one of the factor here. With `warm-up-within` the course counts from step 0, and the factor is the smaller
 //! of the two.
 
 use osculate_engine::store::Store;
@@ -159,12 +159,16 @@ impl Options for Schedule {
             let about = "part of the rate at the first step of the warm-up";
             see("warm-up-from", about, Field::Number(&mut self.warm_up_from, Legal::Unit));
         }
-        if self.warm_up > 0 && !self.is(&[S::CONSTANT]) {
+        // What a constant or a plateau does, no step counts.
+        if self.warm_up > 0 && !self.is(&[S::CONSTANT, S::PLATEAU]) {
             let about = "whether the schedule counts from the first step, and the smaller rate is taken, instead of from the warm-up's end";
             see("warm-up-within", about, Field::Flag(&mut self.warm_up_within));
         }
     }
 }
+
+/// A smaller drop of a plateau is none: so factors end near 1e-8, not at 0, where a run would stand still for ever.
+const LEAST_DROP: f64 = 1e-8;
 
 /// A schedule at work: it remembers what losses it saw.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -192,8 +196,9 @@ impl Pace {
             return;
         }
         let [looks, best, bad, resting, factor, sum, count] = &mut self.plateau;
-        (*sum, *count) = (*sum + loss, *count + 1.0);
-        if *count < period as f64 || !sum.is_finite() {
+        // A sum of finite losses may be none, and would be no number of a saved state.
+        (*sum, *count) = ((*sum + loss).clamp(-f64::MAX, f64::MAX), *count + 1.0);
+        if *count < period as f64 {
             return;
         }
         let mean = *sum / *count;
@@ -209,7 +214,10 @@ impl Pace {
             (*resting, *bad) = ((*resting - 1.0).max(0.0), 0.0);
         }
         if *bad > patience as f64 {
-            *factor = (*factor * drop).max(least);
+            let dropped = (*factor * drop).clamp(least, f64::MAX);
+            if (*factor - dropped).abs() > LEAST_DROP {
+                *factor = dropped;
+            }
             (*resting, *bad) = (cooldown as f64, 0.0);
         }
     }
@@ -227,7 +235,6 @@ impl Pace {
             let legal = [Legal::NotNegative; 7];
             let legal = std::array::from_fn(|i| match i {
                 1 | 5 => Legal::Finite,
-                4 => Legal::Positive,
                 _ => legal[i],
             });
             self.plateau = state.numbers("plateau", legal)?;

@@ -53,10 +53,64 @@ pub(crate) fn filled<T: Real>(len: usize, value: T) -> Result<Vec<T>> {
     Ok(vector)
 }
 
+/// Copies of vectors that a step may have to give back; their room is taken once, by the first step that wants it.
+#[derive(Debug, Clone)]
+pub(crate) struct Undo<T> {
+    copies: Vec<Vec<T>>,
+    at: usize,
+}
+
+impl<T> Default for Undo<T> {
+    fn default() -> Undo<T> {
+        Undo { copies: Vec::new(), at: 0 }
+    }
+}
+
+impl<T: Copy> Undo<T> {
+    /// Begins anew, with the first vector to be kept or put back.
+    pub fn rewind(&mut self) -> &mut Undo<T> {
+        self.at = 0;
+        self
+    }
+
+    /// Copies the next vector.
+    pub fn keep(&mut self, vector: &[T]) -> &mut Undo<T> {
+        if self.at == self.copies.len() {
+            self.copies.push(Vec::new());
+        }
+        if let Some(copy) = self.copies.get_mut(self.at) {
+            copy.clear();
+            copy.extend_from_slice(vector);
+        }
+        self.at += 1;
+        self
+    }
+
+    /// Puts the next vector back, in the order in which they were kept.
+    pub fn put_back(&mut self, vector: &mut [T]) -> &mut Undo<T> {
+        if let Some(copy) = self.copies.get(self.at) {
+            vector.copy_from_slice(copy);
+        }
+        self.at += 1;
+        self
+    }
+}
+
 /// x within bounds; by comparisons, since `maximum` minds ties for derivatives that nobody takes here.
 pub(crate) fn between<'t>(x: Expr<'t>, [least, most]: [f64; 2]) -> Expr<'t> {
     let x = x.less(least).select(least, x);
     x.tape().lit(most).less(x).select(most, x)
+}
+
+/// The larger of two numbers; NaN if either is, where `f64::max` would forget it: a bound that is not known must not pass for a small one.
+pub(crate) fn larger(a: f64, b: f64) -> f64 {
+    if a.is_nan() || a > b { a } else { b }
+}
+
+/// Whether scalars are finite among the numbers of a type: a bound in f64 of what they multiply does not say so, since an infinity times 0
+/// is no number.
+pub(crate) fn held<T: Real>(scalars: &[f64]) -> bool {
+    scalars.iter().all(|&x| T::from_f64(x).is_finite())
 }
 
 /// What does not leave the numbers of a type: so what is kept from step to step stays finite, however large gradients are.
@@ -83,6 +137,13 @@ impl Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bounds_that_are_not_known_are_not_small() {
+        assert_eq!([larger(1.0, 2.0), larger(2.0, 1.0), larger(f64::INFINITY, 1.0)], [2.0, 2.0, f64::INFINITY]);
+        assert!(larger(f64::NAN, 1.0).is_nan() && larger(1.0, f64::NAN).is_nan());
+        assert!(held::<f64>(&[1e300, -1e-300]) && !held::<f32>(&[0.0, 1e39]) && !held::<f64>(&[f64::NAN]));
+    }
 
     #[test]
     fn all_lengths_by_blocks_and_threads() {

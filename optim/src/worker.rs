@@ -11,7 +11,7 @@ use crate::Result;
 use crate::base::Base;
 use crate::options::Legal;
 use crate::state::Reader;
-use crate::vectors::{Limits, Vectors, filled};
+use crate::vectors::{Limits, Undo, Vectors, filled, held, larger};
 
 /// What becomes of x, for the direction of g' = c·g + λ·x; what is not there is not computed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -56,6 +56,14 @@ pub(crate) struct Worker<T, const K: usize = 0> {
     buffers: Vec<Vec<T>>,
     known: Known,
     rule: Rule<T, K>,
+    undo: Undo<T>,
+}
+
+/// What a worker is put back to beside its buffers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Before {
+    count: (u64, f64),
+    known: Known,
 }
 
 /// Most vectors that are kept.
@@ -113,7 +121,7 @@ impl<T: Real, const K: usize> Worker<T, K> {
         };
         let buffers = kept.iter().map(|(_, first)| filled(len, T::from_f64(*first))).collect::<Result<Vec<_>>>()?;
         let known = Known { most: std::array::from_fn(|i| kept.get(i).map_or(0.0, |kept| kept.1)), ratio: 0.0 };
-        Ok(Worker { base, form, steps: 0, product: 1.0, buffers, known, rule })
+        Ok(Worker { base, form, steps: 0, product: 1.0, buffers, known, rule, undo: Undo::default() })
     }
 
     /// One step along a gradient of a size, which is finite; the sums, or none if the step would leave the type's numbers: nothing is changed
@@ -137,11 +145,18 @@ impl<T: Real, const K: usize> Worker<T, K> {
                 sums
             }
             None => {
-                let before = (x.to_vec(), self.buffers.clone());
+                let Worker { undo, buffers, .. } = self;
+                undo.rewind().keep(x);
+                buffers.iter().for_each(|buffer| {
+                    undo.keep(buffer);
+                });
                 let sums = self.change(x, g, with, scalars)?;
                 if !finite(x) || !self.buffers.iter().all(|buffer| finite(buffer)) {
-                    x.copy_from_slice(&before.0);
-                    self.buffers = before.1;
+                    let Worker { undo, buffers, .. } = self;
+                    undo.rewind().put_back(x);
+                    buffers.iter_mut().for_each(|buffer| {
+                        undo.put_back(buffer);
+                    });
                     return Ok(None);
                 }
                 self.known.ratio = self.ratio_after();
@@ -238,7 +253,7 @@ impl<T: Real, const K: usize> Worker<T, K> {
             _ => g,
         };
         // Twice for rounding.
-        let fits = 2.0 * scale.abs() * direction < limits.step && keep.abs() <= 1.0;
+        let fits = 2.0 * scale.abs() * direction < limits.step && keep.abs() <= 1.0 && held::<T>(&[scale, clip, decay]);
         (fits && known.most.iter().all(|most| *most <= limits.added[1])).then_some(known)
     }
 
@@ -255,9 +270,31 @@ impl<T: Real, const K: usize> Worker<T, K> {
         plain
     }
 
-    /// Takes back what `run_plain` counted.
-    pub fn take_back(&mut self) {
-        self.steps -= 1;
+    /// What counts steps, to be put back after one that was none; averages keep what they took in.
+    pub fn count(&self) -> (u64, f64) {
+        (self.steps, self.product)
+    }
+
+    /// Puts a [`count`](Worker::count) back.
+    pub fn put_count(&mut self, (steps, product): (u64, f64)) {
+        (self.steps, self.product) = (steps, product);
+    }
+
+    /// Copies the buffers, and says what else to put back.
+    pub fn keep(&self, undo: &mut Undo<T>) -> Before {
+        self.buffers.iter().for_each(|buffer| {
+            undo.keep(buffer);
+        });
+        Before { count: self.count(), known: self.known }
+    }
+
+    /// Puts all back.
+    pub fn put_back(&mut self, undo: &mut Undo<T>, before: Before) {
+        self.buffers.iter_mut().for_each(|buffer| {
+            undo.put_back(buffer);
+        });
+        self.put_count(before.count);
+        self.known = before.known;
     }
 
     /// Steps that were taken.
@@ -280,7 +317,8 @@ impl<T: Real, const K: usize> Worker<T, K> {
     pub fn read(&mut self, state: &mut Reader<'_>) -> Result<()> {
         self.steps = state.steps("steps")?;
         if self.base.rule == Base::NADAM {
-            [self.product] = state.numbers("product", [Legal::Part])?;
+            // After many steps, or with β₁ = 0 after one, it is 0.
+            [self.product] = state.numbers("product", [Legal::Unit])?;
         }
         for (index, (legal, _)) in self.base.buffers().into_iter().enumerate() {
             let len = self.buffers[index].len();
@@ -291,7 +329,7 @@ impl<T: Real, const K: usize> Worker<T, K> {
         if let (true, [m, v, ..]) = (matches!(self.base.rule, Base::ADAM | Base::NADAM), &self.buffers[..]) {
             let least = (Limits::of::<T>().least * T::epsilon().to_f64()).sqrt();
             let ratios = m.iter().zip(v).map(|(&m, &v)| m.to_f64().abs() / (v.to_f64().sqrt() + least));
-            self.known.ratio = ratios.fold(0.0, f64::max);
+            self.known.ratio = ratios.fold(0.0, larger);
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use crate::error::{Error, Result};
-use crate::output;
+use crate::{names, output};
 use steps::Steps;
 
 /// What to measure.
@@ -35,16 +35,16 @@ pub struct StepOptions {
     #[arg(long)]
     model: Model,
     /// Examples in a minibatch.
-    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u64).range(2..))]
+    #[arg(long, default_value_t = 128, value_parser = names::whole(2, u64::MAX), allow_hyphen_values = true)]
     batch: u64,
     /// What to time; ratios are to the gradient of the same run.
     #[arg(long, default_value = "all")]
     step: What,
     /// Threads (default: one a core).
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
+    #[arg(long, default_value_t = 0, value_parser = names::whole(0, 4096), allow_hyphen_values = true)]
+    threads: u64,
     /// Runs of each step.
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 15, value_parser = names::whole(1, u64::MAX), allow_hyphen_values = true)]
     runs: u64,
     /// One JSON object a line.
     #[arg(long)]
@@ -55,7 +55,7 @@ pub struct StepOptions {
 #[derive(Args, Debug)]
 pub struct GrowthOptions {
     /// Runs of each size.
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 9, value_parser = names::whole(1, u64::MAX), allow_hyphen_values = true)]
     runs: u64,
     /// One JSON object a line.
     #[arg(long)]
@@ -106,22 +106,22 @@ pub struct Plan {
     #[arg(long)]
     model: Model,
     /// Examples in a minibatch.
-    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 128, value_parser = names::whole(1, u64::MAX), allow_hyphen_values = true)]
     batch: u64,
     /// The step; `all` is moments.
     #[arg(long, value_enum, default_value_t = What::Moments)]
     step: What,
     /// Run it so many times and head each command with its time, operations and bytes a second.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = names::whole(0, u64::MAX), allow_hyphen_values = true)]
     timed: u64,
     /// Threads (default: one a core).
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
+    #[arg(long, default_value_t = 0, value_parser = names::whole(0, 4096), allow_hyphen_values = true)]
+    threads: u64,
 }
 
 /// Prints the plan of a step, with the times of its commands if wanted, and how long it took to make.
 pub fn plan(options: &Plan) -> Result<()> {
-    on(options.threads, || {
+    on(options.threads as usize, || {
         let mut steps = Steps::unchecked(options.model, options.batch as usize)?;
         if options.timed > 0 {
             steps.run(options.step)?;
@@ -143,7 +143,7 @@ fn on<R: Send>(threads: usize, work: impl FnOnce() -> Result<R> + Send) -> Resul
 /// Measures.
 pub fn run(bench: &Bench) -> Result<()> {
     match bench {
-        Bench::Step(options) => on(options.threads, || measure(options)),
+        Bench::Step(options) => on(options.threads as usize, || measure(options)),
         Bench::Peers(options) => on(0, || peers::run(options)),
         Bench::Growth(options) => growth(options),
     }

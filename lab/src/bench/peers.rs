@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Model, What, median, name, steps::Steps};
 use crate::error::{Error, Result};
-use crate::output;
+use crate::{names, output};
 
 /// Options of `bench peers`.
 #[derive(Args, Debug)]
@@ -20,10 +20,10 @@ pub struct Options {
     #[arg(long, value_delimiter = ',', default_value = "mlp,3c3d,resnet32")]
     model: Vec<Model>,
     /// Turns of each step.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 5, value_parser = names::whole(1, u64::MAX), allow_hyphen_values = true)]
     rounds: u64,
     /// Examples in a minibatch.
-    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u64).range(2..))]
+    #[arg(long, default_value_t = 128, value_parser = names::whole(2, u64::MAX), allow_hyphen_values = true)]
     batch: u64,
     /// The Python that has JAX or PyTorch.
     #[arg(long, default_value = "python3")]

@@ -26,7 +26,9 @@ where
     root.fill(&WHITE)?;
     let (left, right) = root.split_horizontally(860);
     let values = range(curves);
-    let shown = values.clone();
+    // What leaves the picture is drawn on its edge: a spike that was left out would be a straight line.
+    let (low, high) = (values.start, values.end);
+    let held = |&(step, v): &(f64, f64)| (step, v.clamp(low, high));
     let mut chart = ChartBuilder::on(&left)
         .caption(title, ("sans-serif", 22))
         .margin(12)
@@ -41,13 +43,12 @@ where
         .y_label_formatter(&|v| format!("{v:.0e}"))
         .light_line_style(BLACK.mix(0.05))
         .draw()?;
-    let within = |p: &&(f64, f64)| shown.contains(&p.1);
     for curve in curves {
-        let faint = curve.points.iter().filter(within).copied();
+        let faint = curve.points.iter().map(held);
         chart.draw_series(LineSeries::new(faint, curve.colour.mix(0.18).stroke_width(1)))?;
     }
     for curve in curves {
-        let points = curve.smooth.iter().filter(within).copied();
+        let points = curve.smooth.iter().map(held);
         chart.draw_series(LineSeries::new(points, curve.colour.stroke_width(2)))?;
     }
     legend::draw(&right, &entries)?;

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::train::Run;
 
 pub use legend::{Entry, WIDTH as LEGEND, draw as legend, height as legend_height};
+pub use panels::shortened;
 
 /// Colours that also differ for the colour-blind (Okabe and Ito 2008).
 pub const COLOURS: [RGBColor; 7] = [
@@ -41,13 +42,15 @@ const QUANTITIES: [Quantity; 5] = [
     Quantity { name: "step", label: "step size", of: |r| Some(r.step) },
     Quantity { name: "gain", label: "Kalman gain", of: |r| r.gain },
     Quantity { name: "noise", label: "gradient noise (variance of a coordinate)", of: |r| r.gradient_noise },
-    Quantity { name: "curvature", label: "curvature along the step, where positive", of: |r| r.curvature },
+    Quantity { name: "curvature", label: "curvature along the step", of: |r| r.curvature },
 ];
 
 /// One or more runs with the same values, over steps.
 struct Curve {
     name: String,
     colour: RGBColor,
+    /// How many runs have these values.
+    runs: usize,
     /// As reported; positive and finite.
     points: Vec<(f64, f64)>,
     /// Without the noise of single minibatches.
@@ -66,11 +69,12 @@ pub fn all(out: &Path, problem: &str, runs: &[Run]) -> Result<Vec<String>> {
             continue;
         }
         let path = out.join(format!("{problem}-{}.svg", quantity.name));
-        let title = format!("{problem}: {}", quantity.label);
+        let label = labelled(quantity, runs);
+        let title = format!("{problem}: {label}");
         let mut svg = String::new();
         let drawn = match curves.len() {
             // More are too many for one pair of axes.
-            0..=COLOUR_COUNT => chart::draw(&mut svg, &title, quantity.label, &curves, false),
+            0..=COLOUR_COUNT => chart::draw(&mut svg, &title, &label, &curves, false),
             _ => panels::draw(&mut svg, &title, &curves),
         };
         files.push(written(&path, drawn, &svg)?);
@@ -79,6 +83,13 @@ pub fn all(out: &Path, problem: &str, runs: &[Run]) -> Result<Vec<String>> {
 }
 
 const COLOUR_COUNT: usize = COLOURS.len();
+
+/// What a picture shows: a logarithmic axis has no place for what is 0 or below, and where there is such a thing this is said.
+fn labelled(quantity: &Quantity, runs: &[Run]) -> String {
+    let mut values = runs.iter().flat_map(|run| &run.reports).filter_map(quantity.of);
+    let left_out = values.any(|value| value <= 0.0);
+    format!("{}{}", quantity.label, if left_out { ", where above 0" } else { "" })
+}
 
 /// Draws positive numbers over steps from 1, both logarithmic; returns the file.
 pub fn log_log(out: &Path, name: &str, label: &str, curves: &[(&str, &[f64])]) -> Result<String> {
@@ -112,8 +123,11 @@ fn distinct<'a>(series: impl Iterator<Item = (&'a str, RGBColor, Vec<(f64, f64)>
     let mut curves: Vec<Curve> = Vec::new();
     for (name, colour, points) in series.filter(|(.., points)| !points.is_empty()) {
         match curves.iter_mut().find(|curve| curve.points == points) {
-            Some(curve) => curve.name += &format!(" = {name}"),
-            None => curves.push(Curve { name: name.into(), colour, smooth: smoothed(&points), points }),
+            Some(curve) => {
+                curve.name += &format!(" = {name}");
+                curve.runs += 1;
+            }
+            None => curves.push(Curve { name: name.into(), colour, runs: 1, smooth: smoothed(&points), points }),
         }
     }
     curves
@@ -156,6 +170,31 @@ mod tests {
         let curves = distinct(series.into_iter());
         let names: Vec<&str> = curves.iter().map(|c| c.name.as_str()).collect();
         assert_eq!(names, ["a = c", "b"]);
+    }
+
+    #[test]
+    fn what_is_left_out_is_said() {
+        use osculate::optim::Status;
+        let run = |steps: &[f64]| Run {
+            optimizer: "a".into(),
+            reports: steps.iter().map(|&step| Report::new(Status::Stepped, 1.0, step)).collect(),
+        };
+        let said = |steps: &[f64]| QUANTITIES[..2].iter().map(|q| labelled(q, &[run(steps)])).collect::<Vec<_>>();
+        assert_eq!(said(&[0.5, 0.25]), ["minibatch loss", "step size"]);
+        assert_eq!(said(&[0.5, 0.0]), ["minibatch loss", "step size, where above 0"]);
+        assert_eq!(said(&[-0.5]), ["minibatch loss", "step size, where above 0"]);
+    }
+
+    #[test]
+    fn spikes_reach_the_edge() {
+        let mut points: Vec<(f64, f64)> = (0..1000).map(|i| (f64::from(i), 1.0 + f64::from(i % 7))).collect();
+        (points[500].1, points[501].1) = (1e30, 1e-30);
+        let mut svg = String::new();
+        chart::draw(&mut svg, "a", "b", &distinct([("a", BLACK, points)].into_iter()), false).expect("a picture");
+        // The faint line first: it has every point.
+        let line = svg.split("<polyline").find(|line| line.contains("opacity=\"0.18\"")).expect("a line");
+        let drawn = line.split("points=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("points");
+        assert_eq!(drawn.split_whitespace().count(), 1000);
     }
 
     #[test]

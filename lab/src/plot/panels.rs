@@ -51,7 +51,7 @@ pub fn draw(svg: &mut String, title: &str, curves: &[Curve]) -> Drawn {
 }
 
 /// A name that fits above a panel; how many share the curve is told where they do not fit.
-fn shortened(name: &str) -> String {
+pub fn shortened(name: &str) -> String {
     const FITS: usize = 34;
     match name.split_once(" = ") {
         Some((first, rest)) if name.len() > FITS => format!("{first} = {} others", rest.split(" = ").count()),
@@ -71,8 +71,12 @@ struct Band {
 fn band(curves: &[Curve], last: f64) -> Vec<Band> {
     const INTERVALS: usize = 100;
     let mut values: Vec<Vec<f64>> = vec![Vec::new(); INTERVALS];
-    for (step, value) in curves.iter().flat_map(|curve| &curve.smooth) {
-        values[((step / last * INTERVALS as f64) as usize).min(INTERVALS - 1)].push(*value);
+    for curve in curves {
+        for (step, value) in &curve.smooth {
+            let interval = &mut values[((step / last * INTERVALS as f64) as usize).min(INTERVALS - 1)];
+            // Equal runs share a curve, and each counts.
+            interval.extend(std::iter::repeat_n(*value, curve.runs));
+        }
     }
     let mut band = Vec::new();
     for (at, mut values) in values.into_iter().enumerate() {
@@ -83,4 +87,20 @@ fn band(curves: &[Curve], last: f64) -> Vec<Band> {
         }
     }
     band
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_runs_count_each() {
+        let curve = |value: f64, runs: usize| {
+            let points: Vec<(f64, f64)> = (0..100).map(|i| (f64::from(i), value)).collect();
+            Curve { name: "a".into(), colour: BLACK, runs, smooth: points.clone(), points }
+        };
+        // Of 1, 2, 2, 2, 3, 3.5 the upper median is 2; of 1, 2, 3, 3.5, without the equal ones, it would be 3.
+        let band = band(&[curve(1.0, 1), curve(2.0, 3), curve(3.0, 1), curve(3.5, 1)], 100.0);
+        assert!(band.len() > 90 && band.iter().all(|b| (b.least, b.median, b.most) == (1.0, 2.0, 3.5)));
+    }
 }

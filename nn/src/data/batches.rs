@@ -50,6 +50,15 @@ impl Batches {
         (self.epoch, self.next)
     }
 
+    /// The number of examples, of a minibatch's, and the seed: with them a position means the same minibatches.
+    ///
+    /// ```
+    /// assert_eq!(osculate_nn::Batches::new(8, 3, 7).source(), [8, 3, 7]);
+    /// ```
+    pub fn source(&self) -> [u64; 3] {
+        [self.order.len() as u64, self.size as u64, self.seed]
+    }
+
     /// The same minibatches from a position on.
     pub fn at(mut self, (epoch, next): (u64, usize)) -> Batches {
         self.epoch = epoch;

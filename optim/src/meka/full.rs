@@ -7,6 +7,7 @@ use super::config::{Direction, Init, MekaConfig};
 use super::model::{Filtered, Model, Seen};
 use crate::options::Legal;
 use crate::state::Reader;
+use crate::vectors::larger;
 use crate::{Error, Oracle, Result, kalman};
 
 /// Most parameters.
@@ -152,7 +153,7 @@ impl<T: Real> Model<T> for Full<T> {
             // Eigenvalues of a gain lie between 0 and 1.
             gain: if trusted { 1.0 } else { mean_diagonal(self.next.gain(), len).clamp(0.0, 1.0) },
             // What is left of it where nothing varies is Σ's rounding, of either sign.
-            p: mean_diagonal(self.next.covariance(), len).max(0.0),
+            p: larger(mean_diagonal(self.next.covariance(), len), 0.0),
             sigma: mean_diagonal(debiased, len),
             q: mean_diagonal(q, len),
         })

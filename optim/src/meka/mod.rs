@@ -51,7 +51,7 @@ use crate::options::{Legal, Options};
 use crate::registry::Entry;
 use crate::schedule::Pace;
 use crate::state::{Kept, Reader, kept, whole};
-use crate::vectors::{Vectors, filled};
+use crate::vectors::{Vectors, filled, larger};
 
 use crate::{Optimizer, Oracle, Report, Result, Smooth, Status, kalman};
 
@@ -247,7 +247,7 @@ impl<T: Real> Meka<T> {
         let [along_p, along_q] = filtered.along;
         let spread = s + along_p + 0.25 * along_q;
         let surprise = (y - predicted).powi(2) - (spread + r);
-        let lambda = if first || !self.config.surprise { 0.0 } else { surprise.max(0.0) };
+        let lambda = if first || !self.config.surprise { 0.0 } else { larger(surprise, 0.0) };
         // s⁻ = λ + c − r, without the cancellation.
         let (loss_gain, s) = kalman::update(lambda + spread, r);
         let u = predicted + loss_gain * (y - predicted);

@@ -13,6 +13,7 @@ use super::config::{Correction, MekaConfig, StepRule};
 use crate::improvement::{Coefficients, Outcome};
 use crate::options::Legal;
 use crate::state::Reader;
+use crate::vectors::larger;
 use crate::{Result, Smooth, Status};
 
 /// What the rule is told of a step.
@@ -76,9 +77,9 @@ impl Rule {
                 // λ‖d‖⁶/‖δ‖⁶, whose powers could overflow by themselves.
                 let measured = if moved > 0.0 && lambda > 0.0 { lambda * (squared / moved).powi(3) } else { 0.0 };
                 let least = if config.floor > 0.0 { config.floor * squared.powi(3) } else { 0.0 };
-                (v0, v6) = (2.0 * s, measured.max(least));
+                (v0, v6) = (2.0 * s, larger(measured, least));
             }
-            Correction::Exact => cubic = raw.third.abs().max(config.floor),
+            Correction::Exact => cubic = larger(raw.third.abs(), config.floor),
             Correction::Secant if self.bend.is_finite() && moved > 0.0 => {
                 self.secant.add(((raw.bend - self.bend) / moved.powf(1.5)).abs());
             }

@@ -107,7 +107,7 @@ impl Observer for Events {
                 value(&mut self.summary, name, number);
             }
         }
-        value(&mut self.summary, "held back", f64::from(u8::from(report.status != crate::Status::Stepped)));
+        value(&mut self.summary, "not taken", f64::from(u8::from(report.status != crate::Status::Stepped)));
         self.end()
     }
 
@@ -258,7 +258,7 @@ mod tests {
                 .collect()
         };
         assert_eq!(values(&records[1]), [(long, 2.5)]);
-        let want = [("loss", 3.0), ("step size", 0.5), ("gain", 0.25), ("held back", 1.0)];
+        let want = [("loss", 3.0), ("step size", 0.5), ("gain", 0.25), ("not taken", 1.0)];
         assert_eq!(values(&records[2]), want.map(|(name, number)| (name.to_string(), number)));
     }
 }

@@ -31,7 +31,7 @@ use crate::registry::Entry;
 use crate::schedule::Pace;
 use crate::state::{Kept, Reader, kept, whole};
 use crate::symmetric::Symmetric;
-use crate::vectors::{Limits, Vectors, filled};
+use crate::vectors::{Limits, Vectors, filled, held};
 use crate::{Error, Optimizer, Oracle, Report, Result, Schedule, Status};
 
 /// Options of [`OgrD`].
@@ -314,8 +314,10 @@ impl<T: Real> OgrD<T> {
     /// What becomes of V, m, θ and the last θ, from A, b and e; `false` if anything could leave the numbers there are.
     fn plan(&mut self) -> bool {
         let (d, Config { rate, weight, momentum, .. }) = (self.d, self.config);
-        let share = (1.0 - weight) * self.config.most_rate;
-        let weight = weight * self.factor();
+        let factor = self.factor();
+        let share = (1.0 - weight) * factor * self.config.most_rate;
+        let known = held::<T>(&[factor * (1.0 - weight)]);
+        let weight = weight * factor;
         let (a, b) = self.scalars.split_at(d * d);
         let (b, e) = b.split_at(d);
         let n = d + 4;
@@ -349,7 +351,7 @@ impl<T: Real> OgrD<T> {
         let bound =
             |row: &[T]| row.iter().enumerate().map(|(k, &factor)| factor.to_f64().abs() * length(k)).sum::<f64>();
         let share = share * length(gradient);
-        matrix.chunks(n).all(|row| bound(row) + share < Limits::of::<T>().step)
+        known && matrix.chunks(n).all(|row| bound(row) + share < Limits::of::<T>().step)
     }
 
     /// The schedule's factor in this step.
