@@ -119,7 +119,7 @@ impl<'a, 't> Draw<'a, 't> {
         let (x, axis) = self.array();
         let (before, after) = (1 + self.below(2), self.below(2));
         let (size, dilation) = (1 + self.below(2), 1 + self.below(2));
-        let fits = 1 + (size - 1) * dilation <= extent(x, axis) + before + after;
+        let fits = (size - 1) * dilation < extent(x, axis) + before + after;
         let window = Window::new(axis, size)
             .stride(1 + self.below(2))
             .dilation(if fits { dilation } else { 1 })
