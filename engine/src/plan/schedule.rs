@@ -14,12 +14,16 @@ const STEPS: usize = 2;
 
 /// Moves commands that lead to outputs in few steps to right after what they read; all others keep their order.
 pub(super) fn schedule(slots: &[Slot], mut commands: Vec<Command>) -> Vec<Command> {
-    let steps = steps_to_outputs(slots, &mut commands);
+    let mut steps = steps_to_outputs(slots, &mut commands);
+    let filled = filled_for_the_next(&mut commands);
     // The last command that stays in place and must come before; of those that wrote each slot so far, the latest, and by range.
     let mut after = vec![0; commands.len()];
     let mut latest: Vec<Option<usize>> = vec![None; slots.len()];
     let mut written: Vec<Written> = vec![Written::default(); slots.len()];
     for (at, command) in commands.iter_mut().enumerate() {
+        if filled[at] {
+            continue;
+        }
         let range = Range::written(command);
         let (out, inputs) = views(command);
         let read = inputs.iter().filter_map(|view| latest[view.slot]).max();
@@ -27,6 +31,9 @@ pub(super) fn schedule(slots: &[Slot], mut commands: Vec<Command>) -> Vec<Comman
         let over = written[out.slot].join(&range);
         let last = if steps[at] > STEPS { at + 1 } else { read.max(over).unwrap_or(0) };
         after[at] = last;
+        if at > 0 && filled[at - 1] {
+            (after[at - 1], steps[at - 1]) = (last, steps[at]);
+        }
         latest[out.slot] = latest[out.slot].max(Some(last));
         written[out.slot].insert(range, last);
     }
@@ -35,6 +42,20 @@ pub(super) fn schedule(slots: &[Slot], mut commands: Vec<Command>) -> Vec<Comman
     order.sort_by_key(|&at| (after[at], steps[at] <= STEPS, at));
     let mut commands: Vec<Option<Command>> = commands.into_iter().map(Some).collect();
     order.into_iter().filter_map(|at| commands[at].take()).collect()
+}
+
+/// Which commands read nothing and write what the next one adds to: alone, they would be moved to the front, and be alive from there on.
+fn filled_for_the_next(commands: &mut [Command]) -> Vec<bool> {
+    let touched: Vec<(usize, bool)> = commands
+        .iter_mut()
+        .map(|command| {
+            let (out, inputs) = views(command);
+            (out.slot, inputs.is_empty())
+        })
+        .collect();
+    let next =
+        |at: usize| touched.get(at + 1).is_some_and(|(slot, reads_nothing)| *slot == touched[at].0 && !reads_nothing);
+    (0..touched.len()).map(|at| touched[at].1 && next(at)).collect()
 }
 
 /// What was written of a slot, and after which commands at the latest: ranges that lie apart, by where they begin.
