@@ -582,11 +582,18 @@ fn squared<T: Real>(x: &[T]) -> f64 {
 
 /// ‖x‖² that was added up in the type of the vector, if that could hold the squares; else in f64.
 fn robust<T: Real>(x: &[T], squared: f64) -> f64 {
-    let least = x.len() as f64 * T::min_positive_value().to_f64() / T::epsilon().to_f64();
+    // Squares that are not normal numbers are still rounded by less than ε times the least normal one.
+    let least = x.len() as f64 * T::min_positive_value().to_f64();
     if squared.is_finite() && squared >= least {
         return squared;
     }
-    x.iter().map(|&x| x.to_f64() * x.to_f64()).sum()
+    // Side by side, so that no addition waits for the last.
+    let (lanes, rest) = x.as_chunks::<8>();
+    let mut sums = [0.0; 8];
+    for lane in lanes {
+        sums.iter_mut().zip(lane).for_each(|(sum, &x)| *sum += x.to_f64() * x.to_f64());
+    }
+    sums.iter().sum::<f64>() + rest.iter().map(|&x| x.to_f64() * x.to_f64()).sum::<f64>()
 }
 
 /// Elements from which threads share a sum of vectors.

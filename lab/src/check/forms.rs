@@ -6,20 +6,20 @@ use serde_json::json;
 
 use super::programs::{EXAMPLES, Program};
 use crate::error::{Error, Result};
-use crate::{interrupt, output};
+use crate::{interrupt, names, output};
 
 /// Options of `check forms`.
 #[derive(Args, Debug)]
 pub struct Options {
     /// How many losses.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = names::whole(1, u64::MAX), allow_hyphen_values = true)]
     programs: u64,
     /// The first loss's seed; the others follow.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = names::whole(0, u64::MAX), allow_hyphen_values = true)]
     seed: u64,
     /// Most operations of a loss.
-    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..))]
-    nodes: u16,
+    #[arg(long, default_value_t = 12, value_parser = names::whole(1, 10_000), allow_hyphen_values = true)]
+    nodes: u64,
     /// One JSON object a line: each loss that differs, then the counts.
     #[arg(long)]
     json: bool,
@@ -142,7 +142,7 @@ pub fn run(options: &Options) -> Result<()> {
         if interrupt::asked() {
             break;
         }
-        let program = Program::new(seed, options.nodes.into())?;
+        let program = Program::new(seed, options.nodes as usize)?;
         let why = differs(&program).unwrap_or_else(|error| Some(error.to_string()));
         done += 1;
         if let Some(why) = why {

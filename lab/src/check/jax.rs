@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::programs::{EXAMPLES, Program};
 use crate::error::{Error, Result};
-use crate::{interrupt, output};
+use crate::{interrupt, names, output};
 
 /// Options of `check jax`.
 #[derive(Args, Debug)]
@@ -20,14 +20,14 @@ pub struct Options {
     #[arg(long, default_value = "python3")]
     python: PathBuf,
     /// How many programs.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = names::whole(1, u64::MAX), allow_hyphen_values = true)]
     programs: u64,
     /// The first program's seed; the others follow.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = names::whole(0, u64::MAX), allow_hyphen_values = true)]
     seed: u64,
     /// Most operations of a program.
-    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..))]
-    nodes: u16,
+    #[arg(long, default_value_t = 40, value_parser = names::whole(1, 10_000), allow_hyphen_values = true)]
+    nodes: u64,
     /// A folder for those that differ: each is a Python file that runs alone.
     #[arg(long)]
     keep: Option<PathBuf>,
@@ -152,7 +152,7 @@ pub fn run(options: &Options) -> Result<()> {
         if interrupt::asked() {
             break;
         }
-        let program = Program::new(seed, options.nodes.into())?;
+        let program = Program::new(seed, options.nodes as usize)?;
         let Program { loss, params, direction, data } = &program;
         let report = python.answer(&loss.jax_block(params, direction, data, EXAMPLES)?)?;
         let (verdict, why) = judge(&report);
