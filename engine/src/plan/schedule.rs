@@ -20,11 +20,14 @@ pub(super) fn schedule(slots: &[Slot], mut commands: Vec<Command>) -> Vec<Comman
     let mut after = vec![0; commands.len()];
     let mut latest: Vec<Option<usize>> = vec![None; slots.len()];
     let mut written: Vec<Written> = vec![Written::default(); slots.len()];
+    let mut fill: Option<Range> = None;
     for (at, command) in commands.iter_mut().enumerate() {
+        let range = Range::written(command);
         if filled[at] {
+            fill = Some(range);
             continue;
         }
-        let range = Range::written(command);
+        let range = fill.take().map_or(range, |fill| fill.with(&range));
         let (out, inputs) = views(command);
         let read = inputs.iter().filter_map(|view| latest[view.slot]).max();
         // Results lie apart in a slot, but may be filled before they are added to.
