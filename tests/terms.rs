@@ -153,6 +153,40 @@ fn look_ups_of_one_table() {
     compare(&loss, &examples, 8);
 }
 
+#[test]
+fn look_ups_beside_dense_terms() {
+    // The look-up's cotangent is a constant: examples differ by where it is added alone.
+    let data = (label(3), spec([3]), spec([2]));
+    let loss = Func::trace(spec([3, 2]), data.clone(), |_, w, (i, u, x)| w.take(i, 0).sum() + u.dot(w.dot(x)))
+        .expect("a trace");
+    let x = reals(5, &[&[3], &[2]], 10);
+    let labels = Array::index([5], vec![0, 2, 2, 1, 0]).expect("labels");
+    let examples = Examples::new(data, (labels, x[0].clone(), x[1].clone())).expect("examples");
+    compare(&loss, &examples, 11);
+    // A cotangent that repeats along the columns, from several words, one of them twice.
+    let words = Spec::index([3], 4);
+    let loss = Func::trace(spec([4, 2]), words.clone(), |tape, w, tokens| {
+        let each = (0..3).fold(tape.lit(0.0), |sum, t| sum + w.take(tokens.at(0, t), 0).sum().sin());
+        each + w.take(tokens.at(0, 1), 0).prod()
+    })
+    .expect("a trace");
+    let tokens = Array::index([4, 3], vec![0, 1, 1, 3, 3, 3, 2, 0, 2, 1, 2, 0]).expect("tokens");
+    compare(&loss, &Examples::new(words, tokens).expect("examples"), 12);
+}
+
+#[test]
+fn look_ups_of_ones_own_stay_apart_from_the_datas() {
+    // A penalty on all rows, by a constant index, is the same for all examples.
+    let (rows, table) = (20_000, 20_000 * 8 * 4);
+    let loss = Func::trace(spec([rows, 8]), Spec::index([], rows), |tape, w, token| {
+        let all: Vec<u32> = (0..rows as u32).collect();
+        w.take(token, 0).sin().sum() + 0.01 * w.take(tape.indices([rows], &all, rows), 0).square().sum()
+    })
+    .expect("a trace");
+    let program = loss.moments::<f32>(64, Request::gradient(), &Device::cpu()).expect("a program");
+    assert!(program.peak_bytes() < 12 * table, "{} tables", program.peak_bytes() / table);
+}
+
 /// Bytes of a program of gradients of a loss that looks a table up, word after word.
 fn bytes(rows: usize, words: usize, request: Request) -> usize {
     let loss = Func::trace(spec([rows, 8]), Spec::index([words], rows), |tape, w, tokens| {
@@ -213,12 +247,15 @@ fn arrays_of_too_many_axes_are_an_error() {
 #[test]
 fn indices_beyond_their_bound_are_named_by_place() {
     // The minibatch's own signature allows more than the loss.
-    let loss = Func::trace(spec([5]), Spec::index([2], 5), |_, w, i| w.take(i, 0).sum()).expect("a trace");
-    let mut labels = vec![1u32; 400];
-    labels[261] = 7;
-    let examples = Examples::<_, f64>::new(Spec::index([2], 9), Array::index([200, 2], labels).expect("labels"));
+    let data = (label(9), Spec::index([2], 5));
+    let loss = Func::trace(spec([5]), data, |_, w, (y, i)| w.take(i, 0).sum() * y.to_real()).expect("a trace");
+    // Of 7 is nothing wrong among the labels.
+    let mut tokens = vec![1u32; 400];
+    tokens[261] = 7;
+    let arrays = (Array::index([200], vec![7; 200]).expect("labels"), Array::index([200, 2], tokens).expect("tokens"));
+    let examples = Examples::<_, f64>::new((label(9), Spec::index([2], 9)), arrays);
     let batch = examples.expect("examples").all().expect("a minibatch");
-    for budget in [osculate::Budget::default(), osculate::Budget::bytes(90_000)] {
+    for budget in [osculate::Budget::default(), osculate::Budget::bytes(100_000)] {
         let program = loss.moments_within::<f64>(200, Request::gradient(), &Device::cpu(), budget);
         let mut program = program.expect("a program");
         let mut moments = program.moments();

@@ -110,18 +110,7 @@ impl<T> Batch<T> {
             Buffer::Index(values) => In::Index(part(values, &rows, self.count)),
         });
         table.iter_mut().zip(params.into_iter().chain(given)).for_each(|(slot, input)| *slot = input);
-        let given = &table[N..count];
-        run(&table[..count]).map_err(|error| match error {
-            // As its position among all examples.
-            Error::Index { path, position, value, bound } => {
-                let parts =
-                    given.iter().filter_map(|input| if let In::Index(part) = input { Some(part) } else { None });
-                let bad = parts.into_iter().find(|part| part.get(position) == Some(&value));
-                let each = bad.map_or(0, |part| part.len() / rows.len().max(1));
-                Error::Index { path, position: position + rows.start * each, value, bound }
-            }
-            error => error,
-        })
+        run(&table[..count])
     }
 }
 

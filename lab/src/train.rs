@@ -138,6 +138,9 @@ pub fn run(options: &Options) -> Result<()> {
     if let Some(sgd) = rows.iter().find(|row| row.optimizer == "sgd").map(|row| row.ms_per_step) {
         rows.iter_mut().for_each(|row| row.ratio_to_sgd = Some(row.ms_per_step / sgd));
     }
+    if let Some(error) = trouble.take_if(|_| rows.is_empty()) {
+        return Err(error);
+    }
     output::table(&rows)?;
     // A picture that cannot be drawn costs no number.
     let plots = plot::all(&options.out, &options.problem, &runs);
@@ -147,11 +150,13 @@ pub fn run(options: &Options) -> Result<()> {
     if options.json {
         output::json(&options.problem, &rows)?;
     }
+    if let Some(error) = trouble {
+        return Err(error);
+    }
     plots?;
-    match trouble {
-        Some(error) => Err(error),
-        None if interrupt::asked() => Err(Error::Interrupted),
-        None => diverged(&rows, first_loss),
+    match interrupt::asked() {
+        true => Err(Error::Interrupted),
+        false => diverged(&rows, first_loss),
     }
 }
 

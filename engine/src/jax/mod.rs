@@ -253,6 +253,33 @@ mod tests {
     }
 
     #[test]
+    fn definitions_are_whole() {
+        let blocks: Vec<&str> = PRELUDE.split("\n\n").collect();
+        let names = |text: &str| -> Vec<String> {
+            let named = text.split("\n\n").filter_map(|block| {
+                let first = block.trim_start().lines().next()?;
+                let function = first.strip_prefix("def ").and_then(|rest| rest.split('(').next());
+                function.or_else(|| first.split_once(" = ").map(|(name, _)| name)).map(String::from)
+            });
+            named.collect()
+        };
+        let all = names(PRELUDE);
+        assert!(all.len() > 50 && blocks.len() > 50);
+        for name in &all {
+            let text = definitions(PRELUDE, &format!("x = {name}(y)"));
+            let here = names(&text);
+            // Words that are no attributes, parameters or keywords of calls.
+            let words = text.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.')).collect::<Vec<_>>();
+            for used in all.iter().filter(|n| text.contains(&format!("{n}(")) && words.contains(&n.as_str())) {
+                assert!(here.contains(used), "{name} uses {used}, which its file lacks:\n{text}");
+            }
+            for passed in all.iter().filter(|n| text.contains(&format!("ruled({n},"))) {
+                assert!(here.contains(passed), "{name} passes {passed}, which its file lacks:\n{text}");
+            }
+        }
+    }
+
+    #[test]
     fn files_define_what_they_use_and_no_more() {
         let text = definitions(PRELUDE, "v2 = fold(v1, [], [2])\nv3 = xtanh(v2)\nv4 = jnp.exp(v3)");
         assert!(text.contains("def fold(") && text.contains("def patches("), "{text}");

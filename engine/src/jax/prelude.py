@@ -88,13 +88,17 @@ trunc = jnp.trunc
 
 pow = jnp.power
 
-atan2 = jnp.arctan2
-
 hypot = ruled(jnp.hypot, lambda x, z, tx, tz: unit(x, z) * tx + unit(z, x) * tz)  # JAX's is of maxima, whose ties spoil second derivatives
 
 def unit(x, z):
     h = hypot(x, z)
     return jnp.where(h == 0, 0.0, divide(x, jnp.where(h == 0, 1.0, h)))
+
+def at_length(x, z):
+    h = hypot(x, z)
+    return jnp.where(h == 0, 1.0, h)
+
+atan2 = ruled(jnp.arctan2, lambda x, z, tx, tz: divide(unit(z, x), at_length(x, z)) * tx - divide(unit(x, z), at_length(x, z)) * tz)  # not by x² + z², which underflows
 
 logaddexp = jnp.logaddexp
 
@@ -108,7 +112,7 @@ def inverse_cosh2(x):
     e = jnp.exp(-2 * jnp.abs(x))
     return 4 * e / (1 + e) ** 2
 
-sech2 = ruled(inverse_cosh2, lambda x, t: -2 * sech2(x) * jnp.tanh(x) * t)  # of |x| above, which has a kink
+sech2 = ruled(lambda x: inverse_cosh2(x), lambda x, t: -2 * sech2(x) * jnp.tanh(x) * t)  # of |x| above, which has a kink
 
 ndtr = jax.scipy.special.ndtr
 

@@ -7,7 +7,7 @@ use crate::func::specs;
 use crate::moments::unit;
 use crate::program::{Device, In, Program};
 use crate::transform::{Product, Spread, Vectors, jvp, outer_products, replay, vmap};
-use crate::{Batch, Expr, Moments, Request, Result, Spec};
+use crate::{Batch, Error, Expr, Moments, Request, Result, Spec};
 
 /// Results of a chunk's program: losses; sums and squared deviations, of gradients and of products; factors of per-example numbers, and
 /// of vectors whose deviations are still to be formed.
@@ -18,6 +18,8 @@ type Results = (Spec, ((Vec<Spec>, Vec<Spec>), (Vec<Spec>, Vec<Spec>)), Vec<Spec
 pub(super) struct Chunk<T> {
     pub program: Program<T, (Vec<Spec>, Vec<Spec>), Vec<Spec>, Results>,
     pub n: usize,
+    /// Elements of an example, of each leaf of the data.
+    elements: Vec<usize>,
     scalars: Scalars,
     spreads: Spreads<T>,
     /// Why each parameter's vectors are factored or made, of gradients, then of products.
@@ -140,7 +142,8 @@ impl<T: Real> Chunk<T> {
         // Losses and factors of per-example numbers are wanted in f64.
         let wide = |path: &str| path == "result.0" || path.starts_with("result.2.");
         let func = func.with_outputs(results).wide(wide)?;
-        Ok(Chunk { program: func.compile_shared(device, 1)?, n, scalars, spreads, reasons })
+        let elements = specs(loss.data()).iter().map(|spec| spec.shape.size()).collect();
+        Ok(Chunk { program: func.compile_shared(device, 1)?, n, elements, scalars, spreads, reasons })
     }
 
     /// The same, its commands shared among threads; the results are the same.
@@ -199,10 +202,11 @@ impl<T: Real> Chunk<T> {
             true => program.run_sized(inputs, outputs),
             false => program.run_flat(inputs, outputs).map(|()| Size::Moderate),
         };
-        let size = match along {
-            Some(v) => batch.feed_rows(rows, [In::Real(params), In::Real(v)], run)?,
-            None => batch.feed_rows(rows, [In::Real(params)], run)?,
+        let fed = match along {
+            Some(v) => batch.feed_rows(rows, [In::Real(params), In::Real(v)], run),
+            None => batch.feed_rows(rows, [In::Real(params)], run),
         };
+        let size = fed.map_err(|error| among_all(error, &self.elements, from))?;
         into.count_losses();
         self.spreads.put_together(n, into)?;
         let scalars = &self.scalars;
@@ -228,6 +232,18 @@ impl<T: Real> Chunk<T> {
             }
         }
         Ok(size)
+    }
+}
+
+/// An index's error with its position among all examples of the minibatch, not among those from row `from` on.
+fn among_all(error: Error, elements: &[usize], from: usize) -> Error {
+    match error {
+        Error::Index { path, position, value, bound } => {
+            let leaf = path.rsplit('.').next().and_then(|at| at.parse::<usize>().ok());
+            let each = leaf.and_then(|at| elements.get(at)).copied().unwrap_or(0);
+            Error::Index { path, position: position + from * each, value, bound }
+        }
+        error => error,
     }
 }
 

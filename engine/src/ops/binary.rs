@@ -96,7 +96,7 @@ fn power_rule<'t>(x: Expr<'t>, z: Expr<'t>, y: Expr<'t>) -> Expr<'t> {
         None => {
             // Of z = 0 as (z y)/x: the next derivative for x has no 0 · x⁻², and the one for z is 1/x.
             let none = z.equal(0.0);
-            let quotient = none.select(z, 0.0) * y / (none * x.not_equal(0.0)).select(x, 1.0);
+            let quotient = none.select(z, 0.0) * y / (none * x.abs().greater(0.0)).select(x, 1.0);
             none.select(quotient, z * x.pow(none.select(0.0, z - 1.0)))
         }
     }

@@ -161,8 +161,8 @@ struct Parts<'t> {
     coef: f64,
     operands: Vec<(Expr<'t>, Labels)>,
     dims: Vec<usize>,
-    /// Powers of two by which coefficients that left an operand scale: they may not add up beyond what one may, for operands are
-    /// multiplied in any order.
+    /// Σ |log₂ c| of the coefficients c taken out of operands so far. It is limited as a single one is: operands are multiplied in any
+    /// order, so that a product of some of them may lack several of these coefficients at once.
     moved: f64,
 }
 

@@ -13,11 +13,11 @@
 //! | canonical | views of the table fold in, repeating and scaling what is picked instead | views of the values fold in, but for scalings; what no index or row tells apart is summed first |
 
 use super::contract::letters;
-use super::{Contract, Labels, Linear, Op, Primitive, contract, not_numbers};
+use super::{Contract, Labels, Linear, Op, Primitive, contract, not_numbers, sum};
 use crate::expr::labels;
 use crate::jax::brackets;
 use crate::plan::{Lowering, Value};
-use crate::{Expr, Kind, Shape, Spec, Tape};
+use crate::{Expr, Kind, Spec, Tape};
 
 /// Most labels: as many loops as a command has.
 const MOST: usize = 39;
@@ -267,16 +267,27 @@ impl Primitive for ScatterAdd {
     }
 }
 
-/// Scatters along one axis of one table become one: each alone would write the whole table.
-pub(crate) fn join_scatters<'t>(scatters: Vec<Expr<'t>>, tape: &'t Tape) -> Vec<Expr<'t>> {
-    let mut groups: Vec<(Lookup, Spec, Vec<[Expr<'t>; 2]>)> = Vec::new();
+/// Whether an expression is a scatter that joins others: its indices are the same for all other axes of the table.
+pub(crate) fn joins(x: Expr<'_>) -> bool {
+    x.tape.with_node(x.var, |node| match &node.op {
+        Op::ScatterAdd(ScatterAdd(lookup)) => !lookup.index.iter().any(|l| lookup.table.contains(l)),
+        _ => false,
+    })
+}
+
+/// One scatter of those that [join](joins) along one axis of one table, where each alone would write the whole table.
+///
+/// Indices of the loss's own stay apart from the data's: of those alone every example has its own.
+pub(crate) fn join_scatters<'t>(scatters: &[Expr<'t>], tape: &'t Tape) -> Vec<Expr<'t>> {
+    let mut groups: Vec<(Lookup, (Kind, bool), Vec<[Expr<'t>; 2]>)> = Vec::new();
     let mut joined = Vec::new();
-    for scatter in scatters {
+    for &scatter in scatters {
         let Some((row, [values, index])) = listed(scatter) else {
             joined.push(scatter);
             continue;
         };
-        let kind = Spec { shape: Shape::default(), kind: index.spec().kind };
+        let constant = tape.with_node(index.var, |node| matches!(node.op, Op::Constant(_)));
+        let kind = (index.spec().kind, constant);
         let table = scatter.shape();
         let rank = table.rank();
         let dims = [&table[..], &[0]].concat();
@@ -284,7 +295,10 @@ pub(crate) fn join_scatters<'t>(scatters: Vec<Expr<'t>>, tape: &'t Tape) -> Vec<
         let others = with(labels(0, rank).into_iter().filter(|l| *l != row).collect());
         let lookup = Lookup { table: labels(0, rank), row, index: vec![rank as u8], values: others, dims };
         match groups.iter_mut().find(|(known, bound, _)| *known == lookup && *bound == kind) {
-            Some((.., parts)) => parts.push([values, index]),
+            Some((.., parts)) => match parts.iter_mut().find(|[_, known]| known.var == index.var) {
+                Some([sum_of, _]) => *sum_of = sum(&[*sum_of, values], tape),
+                None => parts.push([values, index]),
+            },
             None => groups.push((lookup, kind, vec![[values, index]])),
         }
     }
@@ -297,7 +311,7 @@ pub(crate) fn join_scatters<'t>(scatters: Vec<Expr<'t>>, tape: &'t Tape) -> Vec<
 }
 
 /// The axis of a scatter, and what it adds as a list: values `[positions, …]` with the table's other axes in order, and indices
-/// `[positions]`; none if its indices differ along the table's axes, or values repeat along them.
+/// `[positions]`; none if it does not [join](joins).
 fn listed<'t>(scatter: Expr<'t>) -> Option<(u8, [Expr<'t>; 2])> {
     let (lookup, args) = scatter.tape.with_node(scatter.var, |node| match &node.op {
         Op::ScatterAdd(ScatterAdd(lookup)) => Some((lookup.clone(), node.args.clone())),
@@ -305,8 +319,7 @@ fn listed<'t>(scatter: Expr<'t>) -> Option<(u8, [Expr<'t>; 2])> {
     })?;
     let [values, index] = [0, 1].map(|at| Expr::of(scatter.tape, args[at]));
     let others: Labels = lookup.table.iter().copied().filter(|l| *l != lookup.row).collect();
-    let has = |l: &u8| lookup.values.contains(l);
-    if lookup.index.iter().any(|l| lookup.table.contains(l) || !has(l)) || !others.iter().all(has) {
+    if !joins(scatter) {
         return None;
     }
     let order = [&lookup.index[..], &others].concat();

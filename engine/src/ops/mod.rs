@@ -49,7 +49,7 @@ pub(crate) use contract::{Contract, Labels, contract, moves};
 pub(crate) use custom::Custom;
 pub(crate) use divide::{Divide, repeated, without};
 pub(crate) use first::First;
-pub(crate) use gather::{Gather, Lookup, ScatterAdd, join_scatters};
+pub(crate) use gather::{Gather, Lookup, ScatterAdd, join_scatters, joins};
 pub(crate) use integer_pow::{IntegerPow, integer_pow};
 pub(crate) use leaf::Leaf;
 pub(crate) use max::Max;

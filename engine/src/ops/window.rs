@@ -170,7 +170,7 @@ impl<'t> Expr<'t> {
 fn view(padded: &Value, windows: &[Window], patches: &Shape) -> Value {
     let mut strides = padded.strides.clone();
     for w in windows {
-        // Where it leaves the numbers there is one element.
+        // A stride overflows only along an axis with a single place, where it is not used.
         strides.push(padded.strides[w.axis].saturating_mul(w.dilation));
     }
     for w in windows {

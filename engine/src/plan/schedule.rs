@@ -47,7 +47,8 @@ pub(super) fn schedule(slots: &[Slot], mut commands: Vec<Command>) -> Vec<Comman
     order.into_iter().filter_map(|at| commands[at].take()).collect()
 }
 
-/// Which commands read nothing and write what the next one adds to: alone, they would be moved to the front, and be alive from there on.
+/// Marks each command that only fills an array which the very next command adds to. The two are moved together: a fill reads nothing, so
+/// alone it would be moved to the very start, and its array would hold memory from there on.
 fn filled_for_the_next(commands: &mut [Command]) -> Vec<bool> {
     let touched: Vec<(usize, bool)> = commands
         .iter_mut()

@@ -4,7 +4,7 @@
 //! tangents only through linear primitives; so it is marked by reachability on the tape and transposed node by node.
 
 use crate::graph::Graph;
-use crate::ops::{Op, join_scatters, sum};
+use crate::ops::{Op, join_scatters, joins, sum};
 use crate::{Expr, Result, Spec, Tape};
 
 use super::{jvp, replay};
@@ -38,13 +38,11 @@ struct Received<'t> {
 
 impl<'t> Received<'t> {
     fn add(&mut self, tape: &'t Tape, term: Expr<'t>) {
-        let waits = tape.with_node(term.var, |node| match node.op {
-            Op::Pad(_) => Some(&mut self.pads),
-            Op::ScatterAdd(_) => Some(&mut self.scatters),
-            _ => None,
-        });
-        if let Some(waiting) = waits {
-            return waiting.push(term);
+        if tape.with_node(term.var, |node| matches!(node.op, Op::Pad(_))) {
+            return self.pads.push(term);
+        }
+        if joins(term) {
+            return self.scatters.push(term);
         }
         self.total = Some(self.total.map_or(term, |total| sum(&[total, term], tape)));
     }
@@ -52,7 +50,7 @@ impl<'t> Received<'t> {
     fn take(&mut self, tape: &'t Tape) -> Option<Expr<'t>> {
         let mut scatters = std::mem::take(&mut self.scatters);
         if scatters.len() > 1 {
-            scatters = join_scatters(scatters, tape);
+            scatters = join_scatters(&scatters, tape);
         }
         let terms: Vec<Expr<'t>> = self.total.take().into_iter().chain(self.pads.drain(..)).chain(scatters).collect();
         (!terms.is_empty()).then(|| sum(&terms, tape))

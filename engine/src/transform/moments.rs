@@ -22,8 +22,11 @@ const FACTOR: usize = 8;
 /// Outer products an example beyond which deviations are of vectors that are made.
 const MOST_OUTER: usize = 16;
 
-/// Most terms that an array opens into.
+/// Most terms that an array opens into if their products are wanted: products of sums double their number level by level.
 const MOST_TERMS: usize = 1000;
+
+/// Most products of terms, were vectors tables.
+const MOST_PAIRS: usize = 5000;
 
 /// An expression and the labels of its axes.
 pub(super) type Operand<'t> = (Expr<'t>, Labels);
@@ -95,10 +98,19 @@ impl<'t> Term<'t> {
                 self.coef /= value;
                 continue;
             }
+            if !own.is_empty()
+                && !own.contains(&0)
+                && !self.operands.iter().any(|(_, ls)| own.iter().all(|l| ls.contains(l)))
+            {
+                // One array for all examples, where a product of operands would be one for each.
+                self.operands.push((divisor.recip(), own));
+                continue;
+            }
             let (meets, rest): (Vec<_>, Vec<_>) =
                 self.operands.drain(..).partition(|(_, ls)| own.is_empty() || own.iter().any(|l| ls.contains(l)));
             self.operands = rest;
-            // The smallest operand that has all its axes, or the product of those that have some: reciprocals leave the range first.
+            // The smallest operand that has all of the divisor's axes is divided, or else the product of those that have some: 1/divisor
+            // may overflow where the quotient does not.
             let all = |(_, ls): &Operand<'t>| own.iter().all(|l| ls.contains(l));
             let best = meets.iter().enumerate().filter(|(_, x)| all(x)).min_by_key(|(_, (x, _))| x.shape().size());
             let (above, axes) = match best.map(|(at, _)| at) {
@@ -172,7 +184,7 @@ impl<'t> Vectors<'t> {
         let (given, tape) = (x, x.tape());
         let x = unreshaped(x);
         let shape = x.shape();
-        let terms = open(x, outer);
+        let terms = open(x, outer, if squares { MOST_TERMS } else { usize::MAX });
         let pairs = terms.len() * (terms.len() + 1) / 2;
         let made = Cost { operations: 0, elements: shape.size() };
         // The pairs of many terms cost more to count than the array to make.
@@ -180,8 +192,10 @@ impl<'t> Vectors<'t> {
         let [factored, gram] = if counted { costs(&terms, shape.rank(), tape) } else { [Cost::default(); 2] };
         let chosen = match form {
             Form::Cheapest if !squares => Form::Factored,
-            // A table an example would be more than any number of products.
-            Form::Cheapest if !counted && terms.iter().any(|t| t.rows.is_some()) => Form::Factored,
+            // A table an example would be more than that many products.
+            Form::Cheapest if !counted && pairs < MOST_PAIRS && terms.iter().any(|t| t.rows.is_some()) => {
+                Form::Factored
+            }
             Form::Cheapest if !counted => Form::Made,
             Form::Cheapest => {
                 let best = [(factored.price(FACTOR), Form::Factored), (gram.price(FACTOR), Form::Gram)];
@@ -249,11 +263,14 @@ impl<'t> Vectors<'t> {
     /// The vectors as sums of outer products of two factors, which have the first axes and the others.
     fn factors(&self) -> Option<Spread<'t>> {
         let (n, rank) = (self.shape[0], self.rank());
+        if self.terms.iter().any(|term| term.rows.is_some()) {
+            return None; // examples may differ by where they add alone
+        }
         let mut terms = Vec::new();
         let mut split = None;
         // What is the same for all examples has no part in their differences.
         for term in self.terms.iter().filter(|t| t.operands.iter().any(|(_, ls)| ls.contains(&0))) {
-            if term.rows.is_some() || !term.below.is_empty() {
+            if !term.below.is_empty() {
                 return None;
             }
             let kept = |l: u8| l > 0 && (l as usize) < rank;
@@ -454,13 +471,12 @@ fn unreshaped<'t>(x: Expr<'t>) -> Expr<'t> {
     }
 }
 
-/// The terms of an array: sums are split and outer products taken apart, as deep as they go.
-fn open<'t>(x: Expr<'t>, outer: &[bool]) -> Vec<Term<'t>> {
+/// The terms of an array: sums are split and outer products taken apart, as deep as they go; the array itself if they are too many.
+fn open<'t>(x: Expr<'t>, outer: &[bool], most: usize) -> Vec<Term<'t>> {
     let rank = x.shape().rank();
     let (mut work, mut terms) = (vec![Term::whole(x)], Vec::new());
     while let Some(term) = work.pop() {
-        if work.len() + terms.len() >= MOST_TERMS {
-            // Products of sums would double their number level by level.
+        if work.len() + terms.len() >= most {
             return vec![Term::whole(x)];
         }
         let parts = term.operands.iter().enumerate().find_map(|(at, (e, ls))| {

@@ -148,7 +148,7 @@ pub fn run(options: &Options) -> Result<()> {
     let bar = ProgressBar::new(options.programs);
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let mut counts = [0u64; 5];
-    for seed in (options.seed..).take(usize::try_from(options.programs).unwrap_or(usize::MAX)) {
+    for seed in (options.seed..=u64::MAX).take(usize::try_from(options.programs).unwrap_or(usize::MAX)) {
         if interrupt::asked() {
             break;
         }
