@@ -116,7 +116,7 @@ impl std::fmt::Debug for Error {
 }
 
 impl Error {
-    /// The same of an expression on another line: of whoever asked for the trace.
+    /// The error, moved to the line that asked for the trace if it names an expression's.
     pub(crate) fn on_line(self, line: &'static Location<'static>) -> Error {
         match self {
             Error::Expression { op, why, .. } => Error::Expression { op, why, at: line },

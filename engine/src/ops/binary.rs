@@ -122,8 +122,9 @@ binary! {
 // name: value, |x, z, y| [derivatives for x and z], intervals to test on, WGSL of x and y
     /// This to a real power, with IEEE's and C99's values at every edge; whole powers known beforehand are faster by [`Expr::powi`].
     ///
-    /// Of a negative number, only whole powers are numbers. The derivative for the exponent is 0 where this is 0 and the exponent is not negative, as in JAX. Between
-    /// exponents −1 and 1, the one for this is right to some |ln x| ulp, since it knows the exponent less 1 rounded.
+    /// A negative number has whole powers alone; its others are NaN. The derivative for the exponent is 0 where this is 0 and the exponent
+    /// is not negative, as in JAX. The derivative for this is right to some |ln x| ulp between exponents −1 and 1, since it knows the
+    /// exponent less 1 rounded.
     ///
     /// ```
     /// use osculate_engine::{Array, Device, Func, spec};

@@ -142,7 +142,7 @@ pub(crate) struct Vectors<'t> {
     terms: Vec<Term<'t>>,
     /// The array itself.
     whole: Expr<'t>,
-    /// The same as it was given: a reshape may have come off.
+    /// The array in the shape it was given: `whole` may lack a reshape.
     given: Expr<'t>,
     /// Of the array, the example's axis first.
     shape: Shape,

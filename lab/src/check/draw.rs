@@ -4,7 +4,7 @@ use osculate::{Expr, Rng, Tape, Window, elementwise, elementwise2};
 
 use super::programs::{CLASSES, LARGEST};
 
-/// What a program is drawn from.
+/// A program under way: its random numbers, its tape, and the expressions that the next operation may take.
 pub struct Draw<'a, 't> {
     rng: &'a mut Rng,
     tape: &'t Tape,

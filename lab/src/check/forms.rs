@@ -58,7 +58,7 @@ fn dots(layout: &Layout, x: &[f64], y: &[f64]) -> Vec<f64> {
     layout.segments().iter().map(|segment| of(segment.range())).collect()
 }
 
-/// The same numbers of a minibatch's moments.
+/// The numbers that a minibatch's moments hold, in the order of [`numbers`].
 fn told(moments: &Moments<f64>) -> Result<Numbers> {
     let (g, h, inner) = (moments.gradient()?, moments.hvp()?, moments.inner()?);
     let each = |of: &osculate::PerExample| (0..moments.count()).flat_map(|i| of.example(i).to_vec()).collect();
@@ -100,7 +100,7 @@ fn worst(got: &Numbers, all: &Numbers) -> (f64, &'static str) {
     worst
 }
 
-/// What differs beyond rounding in which form; none if nothing does, or numbers are not finite.
+/// The first form whose moments differ beyond rounding, and the number that does; none if all agree, or numbers are not finite.
 fn differs(program: &Program) -> Result<Option<String>> {
     let Program { loss, params, direction, data } = program;
     let layout = Layout::of(loss.params(), "params");

@@ -27,7 +27,7 @@ pub const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 0, 0),
 ];
 
-/// What drawing can fail with.
+/// A drawing's success, or the error of whichever layer of the plotting crate failed.
 type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
 
 /// A quantity of a report.
@@ -84,7 +84,7 @@ pub fn all(out: &Path, problem: &str, runs: &[Run]) -> Result<Vec<String>> {
 
 const COLOUR_COUNT: usize = COLOURS.len();
 
-/// What a picture shows: a logarithmic axis has no place for what is 0 or below, and where there is such a thing this is said.
+/// A picture's caption: the quantity's name, and ", where above 0" if the logarithmic axis leaves values out.
 fn labelled(quantity: &Quantity, runs: &[Run]) -> String {
     let mut values = runs.iter().flat_map(|run| &run.reports).filter_map(quantity.of);
     let left_out = values.any(|value| value <= 0.0);
